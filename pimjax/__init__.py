@@ -1,0 +1,1 @@
+"""Pixel-Inconsistency Modeling (PIM) for image manipulation localization, in JAX and Flax."""

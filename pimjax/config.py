@@ -1,0 +1,211 @@
+"""Every key a run reads, declared once with its unit and default. Imports nothing but the standard library.
+
+The defaults are the published model and recipe; a file under `configs/` changes what it needs.
+Section numbers are those of the README's "The model".
+"""
+
+import dataclasses
+import difflib
+from typing import Any
+
+LOCAL_STREAMS = ("both", "central", "radial", "none")
+FUSIONS = ("lwm", "concatenation", "addition")
+
+
+@dataclasses.dataclass
+class ModelConfig:
+    """The PIM network (paper, section III). The defaults are the released model: 166,620,811 parameters.
+
+    Every ablation is one field. Switching a stream or a decoder off removes its parameters.
+    """
+
+    embed_dim: int = 96  # channels of stage 1; stage i has embed_dim * 2**(i-1)
+    depths: tuple[int, ...] = (2, 2, 6, 2)  # transformer blocks per stage
+    num_heads: tuple[int, ...] = (3, 6, 12, 24)  # attention heads per stage
+    window: int = 7  # side of an attention window, in tokens
+    mlp_ratio: int = 4  # hidden width of a block's MLP, in multiples of its channels
+    drop_path: float = 0.3  # stochastic depth of the last block; rises linearly from 0
+    decoder_channels: int = 512  # width of the three UPerNet decoders
+    pool_bins: tuple[int, ...] = (1, 2, 3, 6)  # bins per side of the pyramid pooling
+    decoder_dropout: float = 0.1  # probability that a decoder channel is dropped before the last convolution
+    raster_mask: bool = True  # False: the "masked" encoder attends to its whole window
+    global_stream: bool = True  # False: no masked encoder and no image decoder; the local maps are decoded unfused
+    local_stream: str = "both"  # which difference convolutions: "both", "central", "radial"; "none": plain encoder only
+    fusion: str = "lwm"  # how two maps are weighed: "lwm" (learned gates), "concatenation" (no gates), "addition"
+    boundary_decoder: bool = True  # False: no boundary map, hence no boundary and no compactness loss
+    image_decoder: bool = True  # False: no reconstruction, hence no reconstruction loss
+
+
+@dataclasses.dataclass
+class LossConfig:
+    """Weights of the four terms of the training loss. 0 switches a term off."""
+
+    mask: float = 1.0
+    boundary: float = 1.0
+    reconstruction: float = 0.1
+    compactness: float = 0.001
+
+
+@dataclasses.dataclass
+class OptimizerConfig:
+    """Adam with coupled L2 weight decay at a constant rate, as published (not AdamW)."""
+
+    learning_rate: float = 6e-5
+    b1: float = 0.9
+    b2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 1e-5  # times the parameter, added to the gradient before Adam
+
+
+@dataclasses.dataclass
+class MaskConfig:
+    """Where PIDA draws its masks from: relative weights, and the area they may cover."""
+
+    smooth: float = 1.0  # random smooth shapes
+    superpixels: float = 1.0  # unions of neighbouring superpixels
+    min_area: float = 0.01  # share of the image
+    max_area: float = 0.40  # share of the image
+    soft_edge: float = 0.25  # probability that the blend has a soft edge
+
+
+@dataclasses.dataclass
+class PerturbationConfig:
+    """Relative weight of each member of the PIDA family; 0 leaves a member out. Ranges: pimjax/data/perturb.py."""
+
+    jpeg: float = 1.0
+    noise: float = 1.0
+    blur: float = 1.0
+    resample: float = 1.0
+    gamma: float = 1.0
+    remosaic: float = 1.0
+
+
+@dataclasses.dataclass
+class PidaConfig:
+    """Pixel-inconsistency data augmentation (paper, section III-E): a photograph blended with its own perturbation."""
+
+    probability: float = 0.5  # share of authentic samples that become forgeries; 0 switches PIDA off
+    after_jpeg: float = 0.1  # probability of a JPEG compression of the whole forgery, as an upload does
+    masks: MaskConfig = dataclasses.field(default_factory=MaskConfig)
+    perturbations: PerturbationConfig = dataclasses.field(default_factory=PerturbationConfig)
+
+
+@dataclasses.dataclass
+class DataConfig:
+    """What a run reads. A source is "folder:DIR", "csv:FILE" or "installed:train" / "installed:validation"."""
+
+    train: str = "installed:train"
+    validation: str = "installed:validation"
+    image_size: int = 512  # side of the square network input, in pixels
+    fit: str = "resize"  # how a photo becomes that square: "resize" (as published) or "crop" (native pixels)
+    flip: bool = True  # random horizontal flips in training
+    boundary_width: int = 8  # width of the boundary band, in pixels of the network input, half on either side
+    batch_size: int = 28  # images per step, over all devices
+    validation_images: int = 64  # forgeries in the fixed validation set made from authentic photos
+    workers: int = 2  # worker processes; 0 decodes in the training process. Any number gives the same batches
+    max_broken: float = 0.05  # share of training images that may be unreadable before the run stops
+
+
+@dataclasses.dataclass
+class TrainConfig:
+    """How long a run lasts and when it looks up."""
+
+    steps: int = 9000
+    validate_every: int = 500  # steps
+    log_every: int = 10  # steps between lines of metrics.jsonl and TensorBoard
+    checkpoint_every: int = 500  # steps
+    mapping: str = "pmap"  # how the per-device step is mapped over devices: "pmap" or "shard_map"
+    sync_batch_norm: bool = False  # BatchNorm statistics over all devices; published: per device
+
+
+@dataclasses.dataclass
+class Config:
+    """One run."""
+
+    workdir: str = "runs/pim"  # logs, checkpoints and pictures go here; the same directory resumes
+    seed: int = 0
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    loss: LossConfig = dataclasses.field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    pida: PidaConfig = dataclasses.field(default_factory=PidaConfig)
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+
+
+def tiny_model(**changes: Any) -> ModelConfig:
+    """A PIM of 16 channels with every path of the published one, for tests and examples."""
+    tiny = ModelConfig(
+        embed_dim=8, depths=(2, 2, 2, 2), num_heads=(1, 2, 4, 8), mlp_ratio=2, drop_path=0.1, decoder_channels=8
+    )
+    return dataclasses.replace(tiny, **changes)
+
+
+def check(config: Config) -> None:
+    """Raises ValueError for a value that no run can use, naming the key and what it may be."""
+    one_of = (
+        ("model.local_stream", config.model.local_stream, LOCAL_STREAMS),
+        ("model.fusion", config.model.fusion, FUSIONS),
+        ("data.fit", config.data.fit, ("resize", "crop")),
+        ("train.mapping", config.train.mapping, ("pmap", "shard_map")),
+    )
+    for key, value, allowed in one_of:
+        if value not in allowed:
+            raise ValueError(f"config.{key} is {value!r}; it must be one of {', '.join(map(repr, allowed))}")
+    positive = {
+        "data.image_size": config.data.image_size,
+        "data.batch_size": config.data.batch_size,
+        "data.validation_images": config.data.validation_images,
+        "data.boundary_width": config.data.boundary_width,
+        "train.steps": config.train.steps,
+        "train.validate_every": config.train.validate_every,
+        "train.log_every": config.train.log_every,
+        "train.checkpoint_every": config.train.checkpoint_every,
+    }
+    for key, value in positive.items():
+        if value < 1:
+            raise ValueError(f"config.{key} is {value}; it must be at least 1")
+    if not 0 < config.pida.masks.min_area <= config.pida.masks.max_area < 1:
+        raise ValueError(
+            f"config.pida.masks: areas must satisfy 0 < min_area <= max_area < 1, "
+            f"not {config.pida.masks.min_area} and {config.pida.masks.max_area}"
+        )
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """A nested dataclass as {"model.embed_dim": 96, …}, in declaration order."""
+    flat = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            flat |= flatten(value, f"{prefix}{field.name}.")
+        else:
+            flat[prefix + field.name] = value
+    return flat
+
+
+def from_dict(cls: type, values: dict[str, Any]) -> Any:
+    """A config dataclass back from `dataclasses.asdict` that went through JSON (lists become tuples).
+
+    Raises ValueError if `values` has other keys than `cls`: the file was written by another version of pimjax.
+    """
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    if odd := fields.keys() ^ values.keys():
+        raise ValueError(f"{cls.__name__} and the stored configuration differ in the keys {sorted(odd)}")
+    built = {}
+    for name, value in values.items():
+        kind = fields[name].type
+        if dataclasses.is_dataclass(kind):
+            value = from_dict(kind, value)
+        built[name] = tuple(value) if isinstance(value, list) else value
+    return cls(**built)
+
+
+def explain_unknown_key(config: Any, key: str) -> str:
+    """One line for a `--config.KEY` that does not exist, with the nearest keys that do."""
+    known = list(flatten(config))
+    # A key may be right but in the wrong section, so the last part alone is compared too.
+    near = difflib.get_close_matches(key, known, n=3) or [
+        name for name in known if difflib.get_close_matches(key.rsplit(".")[-1], [name.rsplit(".")[-1]])
+    ]
+    hint = f"did you mean {' or '.join('--config.' + name for name in near)}?" if near else "see pimjax/config.py"
+    return f"--config.{key}: no such key; {hint}"

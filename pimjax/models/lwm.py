@@ -1,0 +1,41 @@
+"""The learning-to-weight module: two maps of one scale are weighed against each other and fused (paper, III-D)."""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from pimjax.models.layers import batch_norm
+
+
+class Gate(nn.Module):
+    """Scales each of two maps by one scalar per image in [0.5, 1): sigmoid(ReLU(Dense(mean(concat))))."""
+
+    @nn.compact
+    def __call__(self, a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+        pooled = jnp.concatenate([a.mean((1, 2)), b.mean((1, 2))], axis=-1)
+        g = nn.sigmoid(nn.relu(nn.Dense(2, name="fc")(pooled)))[:, None, None]
+        return a * g[..., :1], b * g[..., 1:]
+
+
+class LearningToWeight(nn.Module):
+    """Fuses one or two maps [B, H, W, C] and adds the result to `residual` [B, H, W, C].
+
+    "lwm": gate, concatenate, BatchNorm(2C), depthwise 3×3, pointwise 2C → C, BatchNorm(C). "concatenation" has no
+    gate; "addition" sums the maps instead. A single map has nothing to be weighed against and passes no gate.
+    """
+
+    fusion: str
+    bn_axis: str | None = None
+
+    @nn.compact
+    def __call__(self, maps: Sequence[jax.Array], residual: jax.Array, train: bool) -> jax.Array:
+        if len(maps) == 2 and self.fusion == "lwm":
+            maps = Gate(name="gate")(*maps)
+        y = sum(maps) if self.fusion == "addition" else jnp.concatenate(maps, axis=-1)
+        C = y.shape[-1]
+        y = batch_norm(train, self.bn_axis, name="norm_in")(y)
+        y = nn.Conv(C, (3, 3), feature_group_count=C, padding="SAME", use_bias=False, name="depthwise")(y)
+        y = nn.Conv(residual.shape[-1], (1, 1), use_bias=False, name="pointwise")(y)
+        return residual + batch_norm(train, self.bn_axis, name="norm_out")(y)

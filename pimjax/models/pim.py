@@ -1,0 +1,73 @@
+"""PIM, the whole network (paper, figure 2): two encoders, local stream, fusion, three decoders."""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+
+from pimjax.config import ModelConfig
+from pimjax.models.local_stream import LocalBlock
+from pimjax.models.lwm import LearningToWeight
+from pimjax.models.swin import SwinEncoder
+from pimjax.models.upernet import UPerNetDecoder
+
+Maps = tuple[jax.Array, ...]
+
+
+class Features(NamedTuple):
+    """The maps between encoders and decoders, four scales each; () where a stream is switched off."""
+
+    swin: Maps  # plain encoder
+    local: Maps  # plus difference convolutions
+    global_: Maps  # masked encoder
+    fused: Maps
+
+
+class PIMOutput(NamedTuple):
+    """h = ⌈H/4⌉, w = ⌈W/4⌉; class 1 is "manipulated" or "boundary". None where the configuration has no such decoder."""
+
+    mask_logits: jax.Array  # [B, h, w, 2]
+    boundary_logits: jax.Array | None  # [B, h, w, 2]
+    reconstruction: jax.Array | None  # [B, h, w, 3], normalised as the input
+    features: Features
+
+
+class PIM(nn.Module):
+    """Pixel-Inconsistency Modeling (Kong et al., TPAMI 2025, doi 10.1109/TPAMI.2025.3541028).
+
+    `PIM(ModelConfig()).apply(variables, images, train=False)` with float32 images [B, H, W, 3], RGB in 0..1
+    normalised with `pimjax.data.transforms.normalize`; any H and W. In training pass `rngs={"dropout": key}` and
+    `mutable=["batch_stats"]`. `bn_axis` names a mapped axis over which BatchNorm statistics are synchronised.
+    """
+
+    config: ModelConfig
+    bn_axis: str | None = None
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> PIMOutput:
+        c = self.config
+
+        swin = SwinEncoder(c, name="encoder")(images, train)
+        local = swin
+        if c.local_stream != "none":
+            local = tuple(
+                LocalBlock(c.local_stream, c.fusion, self.bn_axis, name=f"local{i}")(x, train)
+                for i, x in enumerate(swin)
+            )
+        global_, fused = (), local
+        if c.global_stream:
+            global_ = SwinEncoder(c, masked=c.raster_mask, name="masked_encoder")(images, train)
+            fused = tuple(
+                LearningToWeight(c.fusion, self.bn_axis, name=f"fusion{i}")((a, b), residual=a, train=train)
+                for i, (a, b) in enumerate(zip(local, global_, strict=True))
+            )
+
+        def decode(name: str, maps: Maps, outputs: int) -> jax.Array:
+            return UPerNetDecoder(c, outputs, self.bn_axis, name=name)(maps, train)
+
+        return PIMOutput(
+            mask_logits=decode("forgery_decoder", fused, 2),
+            boundary_logits=decode("boundary_decoder", fused, 2) if c.boundary_decoder else None,
+            reconstruction=decode("image_decoder", global_, 3) if c.image_decoder and c.global_stream else None,
+            features=Features(swin, local, global_, fused),
+        )

@@ -1,0 +1,52 @@
+"""Window arithmetic of the Swin encoder: splitting, masks and relative positions. Constants are built with numpy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def pad_to_multiple(x: jax.Array, multiple: int) -> jax.Array:
+    """Zero-pads [B, H, W, C] at the bottom and right to the next multiple of `multiple`."""
+    B, H, W, C = x.shape
+    return jnp.pad(x, ((0, 0), (0, -H % multiple), (0, -W % multiple), (0, 0)))
+
+
+def split_windows(x: jax.Array, window: int) -> jax.Array:
+    """[B, H, W, C], sides divisible by `window` → [B·windows, window², C], row-major in and between windows."""
+    B, H, W, C = x.shape
+    x = x.reshape(B, H // window, window, W // window, window, C)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(-1, window * window, C)
+
+
+def merge_windows(x: jax.Array, window: int, height: int, width: int) -> jax.Array:
+    """Inverse of `split_windows`: [B·windows, window², C] → [B, height, width, C]."""
+    C = x.shape[-1]
+    x = x.reshape(-1, height // window, width // window, window, window, C)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(-1, height, width, C)
+
+
+def relative_position_index(window: int) -> np.ndarray:
+    """For query i and key j of a window: (dy + window − 1)·(2·window − 1) + dx + window − 1, int64 [window², window²]."""
+    y, x = np.divmod(np.arange(window * window), window)
+    dy, dx = y[:, None] - y[None], x[:, None] - x[None]
+    return (dy + window - 1) * (2 * window - 1) + dx + window - 1
+
+
+def roll_mask(height: int, width: int, window: int, shift: int) -> np.ndarray:
+    """Additive mask of a rolled map: −100 between tokens that were not neighbours before the roll, else 0.
+
+    `height` and `width` are those of the padded map. Returns float32 [windows, window², window²].
+    """
+
+    def regions(n: int) -> np.ndarray:
+        return np.where(np.arange(n) < n - window, 0, np.where(np.arange(n) < n - shift, 1, 2))
+
+    region = 3 * regions(height)[:, None] + regions(width)[None]
+    region = region.reshape(height // window, window, width // window, window).transpose(0, 2, 1, 3)
+    region = region.reshape(-1, window * window)
+    return np.where(region[:, :, None] == region[:, None, :], 0, -100).astype(np.float32)
+
+
+def raster_mask(window: int) -> np.ndarray:
+    """True where token i may see token j: strictly before it in raster order. bool [window², window²]."""
+    return np.tri(window * window, k=-1, dtype=bool)

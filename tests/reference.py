@@ -1,0 +1,39 @@
+"""The deterministic weights and inputs under which the released PyTorch model's outputs were recorded."""
+
+import zlib
+
+import numpy as np
+
+
+def generator(seed: int, name: str) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(zlib.crc32(f"{seed}:{name}".encode())))
+
+
+def weight(seed: int, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    z = generator(seed, name).standard_normal(shape, dtype=np.float32)
+    if name.endswith("running_mean"):
+        return np.float32(0.1) * z
+    if name.endswith("running_var"):
+        return 1 + np.float32(0.2) * np.abs(z)
+    if name.endswith("relative_position_bias_table"):
+        return np.float32(0.2) * z
+    if len(shape) == 1:
+        return (1 if name.endswith("weight") else 0) + np.float32(0.1) * z
+    return z / np.sqrt(np.prod(shape[1:]), dtype=np.float32)
+
+
+def state_dict(seed: int, keys: dict, index_table: np.ndarray) -> dict[str, np.ndarray]:
+    """`keys`: name → (shape, dtype), as in state_dict_keys.json."""
+    arrays = {}
+    for name, (shape, _) in keys.items():
+        if name.endswith("relative_position_index"):
+            arrays[name] = index_table
+        elif name.endswith("num_batches_tracked"):
+            arrays[name] = np.zeros((), np.int64)
+        else:
+            arrays[name] = weight(seed, name, tuple(shape))
+    return arrays
+
+
+def image(seed: int, shape: tuple[int, ...]) -> np.ndarray:
+    return generator(seed, "image").standard_normal(shape, dtype=np.float32)
