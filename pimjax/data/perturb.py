@@ -1,0 +1,78 @@
+"""The PIDA family: perturbations that leave the content alone and break the relation of neighbouring pixels.
+
+Each is a pure function (uint8 RGB image [H, W, 3], rng) → (the perturbed image, likewise, and its parameters).
+The ranges are pimjax's own choice: the paper's public text fixes none.
+"""
+
+import cv2
+import numpy as np
+
+Perturbed = tuple[np.ndarray, dict[str, float]]
+
+
+def jpeg(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
+    """JPEG compression: quality 30..90, the 8×8 grid shifted by 0..7 pixels per axis, chroma 4:4:4, 4:2:2 or 4:2:0."""
+    quality, (dy, dx) = int(rng.integers(30, 91)), rng.integers(0, 8, 2).tolist()
+    chroma = ("IMWRITE_JPEG_SAMPLING_FACTOR_444", "IMWRITE_JPEG_SAMPLING_FACTOR_422", "IMWRITE_JPEG_SAMPLING_FACTOR_420")
+    sampling = int(rng.integers(3))
+    return compress(image, quality, getattr(cv2, chroma[sampling]), dy, dx), {
+        "quality": quality,
+        "chroma": (444, 422, 420)[sampling],
+        "shift_y": dy,
+        "shift_x": dx,
+    }
+
+
+def compress(
+    image: np.ndarray, quality: int, chroma: int = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420, dy: int = 0, dx: int = 0
+) -> np.ndarray:
+    """The uint8 RGB image after JPEG at `quality` 1..100, its 8×8 grid starting (dy, dx) pixels outside the image."""
+    H, W, _ = image.shape
+    padded = cv2.copyMakeBorder(image[..., ::-1], dy, 0, dx, 0, cv2.BORDER_REPLICATE)
+    settings = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, chroma]
+    _, encoded = cv2.imencode(".jpg", padded, settings)
+    return cv2.imdecode(encoded, cv2.IMREAD_COLOR)[dy : dy + H, dx : dx + W, ::-1]
+
+
+def noise(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
+    """Additive Gaussian noise of standard deviation 2..12 grey levels, independent per pixel and channel."""
+    deviation = float(rng.uniform(2, 12))
+    noisy = image + deviation * rng.standard_normal(image.shape, np.float32)
+    return np.clip(np.rint(noisy), 0, 255).astype(np.uint8), {"deviation": deviation}
+
+
+def blur(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
+    """Gaussian blur of standard deviation 0.6..2 pixels."""
+    sigma = float(rng.uniform(0.6, 2.0))
+    return cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101), {"sigma": sigma}
+
+
+def resample(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
+    """Resizing by a factor 0.5..0.9 or 1.1..1.8 and back, with a linear, cubic or Lanczos kernel."""
+    H, W, _ = image.shape
+    factor = float(rng.uniform(0.5, 0.9) if rng.random() < 0.5 else rng.uniform(1.1, 1.8))
+    kernel = int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4]))
+    there = cv2.resize(image, (max(1, round(W * factor)), max(1, round(H * factor))), interpolation=kernel)
+    return cv2.resize(there, (W, H), interpolation=kernel), {"factor": factor, "kernel": kernel}
+
+
+def gamma(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
+    """Grey levels (v/255)^γ with γ in 0.6..0.85 or 1.2..1.7: the rounding leaves gaps in the histogram."""
+    exponent = float(rng.uniform(0.6, 0.85) if rng.random() < 0.5 else rng.uniform(1.2, 1.7))
+    table = np.rint(255 * (np.arange(256) / 255) ** exponent).astype(np.uint8)
+    return table[image], {"gamma": exponent}
+
+
+def remosaic(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
+    """Sampling through one of the four Bayer patterns and demosaicing again, bilinearly or edge-aware."""
+    phase_y, phase_x = rng.integers(0, 2, 2).tolist()
+    bayer = image[..., 1].copy()
+    bayer[phase_y::2, phase_x::2] = image[phase_y::2, phase_x::2, 0]
+    bayer[1 - phase_y :: 2, 1 - phase_x :: 2] = image[1 - phase_y :: 2, 1 - phase_x :: 2, 2]
+    # OpenCV names a pattern by the pixels (1,1) and (1,2): red at (0,0) is its "BayerBG".
+    pattern = {(0, 0): "BG", (0, 1): "GB", (1, 0): "GR", (1, 1): "RG"}[phase_y, phase_x]
+    edge_aware = bool(rng.random() < 0.5)
+    code = getattr(cv2, f"COLOR_Bayer{pattern}2RGB" + ("_EA" if edge_aware else ""))
+    # The pad keeps the Bayer phase (it is even) and gives the border pixels neighbours.
+    out = cv2.demosaicing(cv2.copyMakeBorder(bayer, 4, 4, 4, 4, cv2.BORDER_REFLECT_101), code)
+    return out[4:-4, 4:-4], {"phase_y": phase_y, "phase_x": phase_x, "edge_aware": edge_aware}

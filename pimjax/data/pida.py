@@ -1,0 +1,61 @@
+"""Pixel-inconsistency data augmentation (paper, section III-E): a photograph blended with its own perturbation."""
+
+import dataclasses
+import json
+
+import cv2
+import numpy as np
+
+from pimjax.config import PerturbationConfig, PidaConfig
+from pimjax.data import perturb
+from pimjax.data.masks import random_mask
+from pimjax.data.sources import Example
+
+
+def perturb_image(
+    image: np.ndarray, rng: np.random.Generator, config: PerturbationConfig
+) -> tuple[np.ndarray, str, dict[str, float]]:
+    """One member of the family, drawn by its weight: the perturbed uint8 image, its name and its parameters."""
+    weights = dataclasses.asdict(config)
+    shares = np.array(list(weights.values()), float)
+    name = list(weights)[rng.choice(len(shares), p=shares / shares.sum())]
+    perturbed, parameters = getattr(perturb, name)(image, rng)
+    return perturbed, name, parameters
+
+
+def blend(image: np.ndarray, perturbed: np.ndarray, mask: np.ndarray, softness: float = 0.0) -> np.ndarray:
+    """M·P(I) + (1 − M)·I: uint8 [H, W, 3] from two such images and a bool mask [H, W].
+
+    `softness` is the standard deviation, in pixels, by which the mask's edge is smoothed for the blend.
+    """
+    if not softness:
+        return np.where(mask[..., None], perturbed, image)
+    alpha = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), softness)[..., None]
+    return np.rint(alpha * perturbed + (1 - alpha) * image).astype(np.uint8)
+
+
+def forge(example: Example, rng: np.random.Generator, config: PidaConfig) -> Example:
+    """A forgery from an authentic example: same size, the mask drawn as ground truth.
+
+    The result's "recipe" says in JSON what was done. Its mask is the hard one also where the blend is soft.
+    """
+    image = example["image"]
+    mask, shape = random_mask(image, rng, config.masks)
+    perturbed, kind, parameters = perturb_image(image, rng, config.perturbations)
+    softness = float(rng.uniform(0.5, 2.0)) if rng.random() < config.masks.soft_edge else 0.0
+    forged = blend(image, perturbed, mask, softness)
+    recipe = {"kind": kind, **parameters, "mask": shape, "softness": softness}
+    if rng.random() < config.after_jpeg:
+        recipe["after_jpeg"] = quality = int(rng.integers(70, 96))
+        forged = perturb.compress(forged, quality)
+    return example | {"image": forged, "mask": np.where(mask, 255, 0).astype(np.uint8), "recipe": json.dumps(recipe)}
+
+
+def pida(example: Example, rng: np.random.Generator, config: PidaConfig) -> Example:
+    """With `config.probability` a forgery of an authentic example, else the example itself ("recipe": "").
+
+    Examples that are already manipulated (a mask with marked pixels) pass unchanged.
+    """
+    if example["mask"].any() or rng.random() >= config.probability:
+        return example | {"recipe": ""}
+    return forge(example, rng, config)

@@ -1,0 +1,106 @@
+"""Geometry and normalisation: the released preprocessing, crops, flips and targets. Numpy and OpenCV."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+IMAGENET_MEAN = np.array((0.485, 0.456, 0.406), np.float32)
+IMAGENET_STD = np.array((0.229, 0.224, 0.225), np.float32)
+STRIDE = 4  # the targets' and outputs' pixels, in pixels of the network input
+
+
+def normalize(images: Any) -> Any:
+    """uint8 (or float in 0..255) RGB [..., 3] → float32: scaled to 0..1, minus the ImageNet mean, over its deviation.
+
+    Works on numpy and on jax arrays and returns the same kind.
+    """
+    return (images.astype(np.float32) / 255 - IMAGENET_MEAN) / IMAGENET_STD
+
+
+def denormalize(images: np.ndarray) -> np.ndarray:
+    """The inverse of `normalize`, rounded and clipped to uint8."""
+    return np.clip(np.rint((np.asarray(images) * IMAGENET_STD + IMAGENET_MEAN) * 255), 0, 255).astype(np.uint8)
+
+
+def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Linear interpolation after Gaussian antialiasing, as the released preprocessing resizes images and masks.
+
+    Per axis of downscale factor f: σ = max(0, (f − 1)/2), the kernel cut at 4σ; half-pixel centres; beyond the
+    border the image is mirrored without repeating the border pixel.
+
+    Args:
+        image: [H, W] or [H, W, C], any real dtype.
+        height: of the result, in pixels.
+        width: of the result, in pixels.
+
+    Returns:
+        float32 [height, width] or [height, width, C], in the image's own range.
+    """
+    H, W = image.shape[:2]
+    image = image.astype(np.float32)
+    if (H, W) == (height, width):
+        return image
+    sigma = [max(0.0, (size / new - 1) / 2) for size, new in ((H, height), (W, width))]
+    if any(sigma):
+        image = _gaussian(image, *sigma)
+    out = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    # OpenCV repeats the border pixel where an enlarged pixel's centre falls outside; there we interpolate ourselves.
+    (rows, r0, r1, wr), (cols, c0, c1, wc) = _taps(H, height), _taps(W, width)
+    for r, c in ((rows, slice(None)), (slice(None), cols)):
+        a, b, u = r0[r], r1[r], wr[r].reshape(-1, *[1] * (image.ndim - 1))
+        p, q, v = c0[c], c1[c], wc[c].reshape(1, -1, *[1] * (image.ndim - 2))
+        strip = image[a] * (1 - u) + image[b] * u
+        out[r, c] = strip[:, p] * (1 - v) + strip[:, q] * v
+    return out
+
+
+def _taps(n: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Indices of the outputs whose centre lies outside 0..n−1, and for all outputs both source pixels and weight."""
+    x = (np.arange(new) + 0.5) * (n / new) - 0.5
+    low = np.floor(x).astype(int)
+    outside = np.flatnonzero((x < 0) | (x > n - 1))
+    if n == 1:
+        return outside, np.zeros_like(low), np.zeros_like(low), np.zeros(new, np.float32)
+
+    def mirror(i: np.ndarray) -> np.ndarray:
+        i = np.abs(i)
+        return np.where(i > n - 1, 2 * (n - 1) - i, i)
+
+    return outside, mirror(low), mirror(low + 1), (x - low).astype(np.float32)
+
+
+def _gaussian(image: np.ndarray, sigma_y: float, sigma_x: float) -> np.ndarray:
+    kernels = []
+    for sigma, size in ((sigma_y, image.shape[0]), (sigma_x, image.shape[1])):
+        radius = int(4 * sigma + 0.5)
+        t = np.arange(-radius, radius + 1)
+        weights = np.exp(-0.5 * (t / sigma) ** 2) if sigma else np.ones(1)
+        # A kernel wider than the image would be mirrored several times over; OpenCV does that too.
+        kernels.append((weights / weights.sum()).astype(np.float32))
+    return cv2.sepFilter2D(image, cv2.CV_32F, kernels[1], kernels[0], borderType=cv2.BORDER_REFLECT_101)
+
+
+def fit_square(image: np.ndarray, mask: np.ndarray, size: int, origin: tuple[float, float]) -> tuple[np.ndarray, ...]:
+    """Cuts a size×size square of native pixels out of a photo and its mask.
+
+    `origin`, two numbers in 0..1, says where between the top-left (0, 0) and the bottom-right (1, 1) position. A
+    photo smaller than the square is first continued by mirroring (its pixels stay as they are, unlike in scaling).
+    """
+    H, W = mask.shape
+    if min(H, W) < size:
+        pad = (0, max(0, size - H), 0, max(0, size - W))
+        image, mask = (cv2.copyMakeBorder(x, *pad, cv2.BORDER_REFLECT) for x in (image, mask))
+        H, W = mask.shape
+    y, x = round(origin[0] * (H - size)), round(origin[1] * (W - size))
+    return image[y : y + size, x : x + size], mask[y : y + size, x : x + size]
+
+
+def network_input(image: np.ndarray, size: int) -> np.ndarray:
+    """The released preprocessing: uint8 RGB [H, W, 3] → normalised float32 [size, size, 3]."""
+    return normalize(resize(image, size, size))
+
+
+def target_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The released target: a mask uint8 [H, W] (255 = manipulated) resized, then > 0.5: uint8 0/1 [height, width]."""
+    return (resize(mask, height, width) > 127.5).astype(np.uint8)

@@ -1,0 +1,105 @@
+"""One step of training and of evaluation, on one device's share of a batch. Pure functions of their arguments.
+
+A batch is {"image": uint8 [B, H, W, 3], "mask": uint8 [B, h, w], "boundary": uint8 [B, h, w],
+"target": float32 [B, h, w, 3]}, the last three at a quarter of the input's size.
+"""
+
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from pimjax.config import LossConfig
+from pimjax.data.transforms import normalize
+from pimjax.models.pim import PIM, PIMOutput
+from pimjax.training.losses import Targets, pim_loss
+
+Batch = dict[str, jax.Array]
+AXIS = "data"  # the mapped axis over which gradients and metrics are averaged
+
+
+@flax.struct.dataclass
+class TrainState:
+    """All that a training step changes."""
+
+    step: jax.Array  # int32 scalar: steps taken
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+
+
+def init_state(model: PIM, optimizer: optax.GradientTransformation, key: jax.Array, image_size: int) -> TrainState:
+    """Freshly initialised parameters for square images of `image_size` pixels (the size does not change them)."""
+    image = jnp.zeros((1, image_size, image_size, 3))
+    variables = jax.jit(model.init)(key, image)
+    return TrainState(
+        jnp.zeros((), jnp.int32), variables["params"], variables["batch_stats"], optimizer.init(variables["params"])
+    )
+
+
+def loss_and_gradients(
+    model: PIM, weights: LossConfig, state: TrainState, images: jax.Array, targets: Targets, key: jax.Array
+) -> tuple[Any, dict[str, jax.Array], Any]:
+    """Gradients of the loss in training mode.
+
+    Args:
+        model: the network.
+        weights: of the loss terms.
+        state: parameters and BatchNorm statistics.
+        images: float32 [B, H, W, 3], normalised.
+        targets: at a quarter of the size.
+        key: drives dropout and stochastic depth.
+
+    Returns:
+        gradients as `state.params`, the loss terms, the updated BatchNorm statistics.
+    """
+
+    def loss(params):
+        output, updated = model.apply(
+            {"params": params, "batch_stats": state.batch_stats},
+            images,
+            train=True,
+            rngs={"dropout": key},
+            mutable=["batch_stats"],
+        )
+        terms = pim_loss(output, targets, weights)
+        return terms["total"], (terms, updated["batch_stats"])
+
+    gradients, (terms, batch_stats) = jax.grad(loss, has_aux=True)(state.params)
+    return gradients, terms, batch_stats
+
+
+def train_step(
+    model: PIM,
+    optimizer: optax.GradientTransformation,
+    weights: LossConfig,
+    state: TrainState,
+    batch: Batch,
+    key: jax.Array,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """One optimiser step under a mapped axis `AXIS`; returns the new state and scalar metrics, equal on all devices.
+
+    `key` is the run's; the step number and the device's index are folded in here, so that a resumed run draws the
+    same dropout. The running BatchNorm statistics are averaged over devices.
+    """
+    key = jax.random.fold_in(jax.random.fold_in(key, state.step), jax.lax.axis_index(AXIS))
+    targets = Targets(batch["mask"], batch["boundary"], batch["target"])
+    gradients, terms, batch_stats = loss_and_gradients(model, weights, state, normalize(batch["image"]), targets, key)
+    gradients, terms, batch_stats = jax.lax.pmean((gradients, terms, batch_stats), AXIS)
+    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+    metrics = {f"loss/{name}": value for name, value in terms.items()}
+    metrics["gradient_norm"] = optax.global_norm(gradients)
+    params = optax.apply_updates(state.params, updates)
+    return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
+
+
+def eval_step(model: PIM, variables: dict[str, Any], images: jax.Array) -> PIMOutput:
+    """Inference on uint8 images [B, H, W, 3]."""
+    return model.apply(variables, normalize(images), train=False)
+
+
+def mask_probability(logits: jax.Array) -> jax.Array:
+    """Probability of class 1, float32 [B, h, w], from two-class logits [B, h, w, 2]."""
+    return jax.nn.softmax(logits)[..., 1]
