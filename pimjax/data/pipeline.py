@@ -11,7 +11,8 @@ from pimjax.config import DataConfig, PidaConfig
 from pimjax.data.masks import boundary_band
 from pimjax.data.pida import forge, pida
 from pimjax.data.sources import Example, FileSource, SkipBroken
-from pimjax.data.transforms import STRIDE, fit_square, normalize, resize, target_mask
+from pimjax.data.transforms import STRIDE, fit_square, resize, target_mask
+from pimjax.normalization import normalize
 
 Batch = dict[str, np.ndarray]
 

@@ -122,12 +122,12 @@ INSTALLED = {
         ("skimage", "data/coffee.png"),
         ("skimage", "data/rocket.jpg"),
         ("skimage", "data/motorcycle_left.png"),
-        ("sklearn", "datasets/images/china.jpg"),
+        ("sklearn", "datasets/images/flower.jpg"),
         ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"),
     ),
     "validation": (
         ("skimage", "data/chelsea.png"),
-        ("sklearn", "datasets/images/flower.jpg"),
+        ("sklearn", "datasets/images/china.jpg"),
     ),
 }
 

@@ -1,26 +1,11 @@
-"""Geometry and normalisation: the released preprocessing, crops, flips and targets. Numpy and OpenCV."""
-
-from typing import Any
+"""Geometry: the released preprocessing, crops and targets. Numpy and OpenCV."""
 
 import cv2
 import numpy as np
 
-IMAGENET_MEAN = np.array((0.485, 0.456, 0.406), np.float32)
-IMAGENET_STD = np.array((0.229, 0.224, 0.225), np.float32)
+from pimjax.normalization import normalize
+
 STRIDE = 4  # the targets' and outputs' pixels, in pixels of the network input
-
-
-def normalize(images: Any) -> Any:
-    """uint8 (or float in 0..255) RGB [..., 3] → float32: scaled to 0..1, minus the ImageNet mean, over its deviation.
-
-    Works on numpy and on jax arrays and returns the same kind.
-    """
-    return (images.astype(np.float32) / 255 - IMAGENET_MEAN) / IMAGENET_STD
-
-
-def denormalize(images: np.ndarray) -> np.ndarray:
-    """The inverse of `normalize`, rounded and clipped to uint8."""
-    return np.clip(np.rint((np.asarray(images) * IMAGENET_STD + IMAGENET_MEAN) * 255), 0, 255).astype(np.uint8)
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import optax
 
 from pimjax.config import LossConfig
-from pimjax.data.transforms import normalize
 from pimjax.models.pim import PIM, PIMOutput
+from pimjax.normalization import normalize
 from pimjax.training.losses import Targets, pim_loss
 
 Batch = dict[str, jax.Array]
@@ -30,10 +30,9 @@ class TrainState:
     opt_state: Any
 
 
-def init_state(model: PIM, optimizer: optax.GradientTransformation, key: jax.Array, image_size: int) -> TrainState:
-    """Freshly initialised parameters for square images of `image_size` pixels (the size does not change them)."""
-    image = jnp.zeros((1, image_size, image_size, 3))
-    variables = jax.jit(model.init)(key, image)
+def init_state(model: PIM, optimizer: optax.GradientTransformation, key: jax.Array) -> TrainState:
+    """Freshly initialised parameters. They do not depend on the image size."""
+    variables = jax.jit(model.init)(key, jnp.zeros((1, 32, 32, 3)))
     return TrainState(
         jnp.zeros((), jnp.int32), variables["params"], variables["batch_stats"], optimizer.init(variables["params"])
     )
@@ -100,6 +99,14 @@ def eval_step(model: PIM, variables: dict[str, Any], images: jax.Array) -> PIMOu
     return model.apply(variables, normalize(images), train=False)
 
 
-def mask_probability(logits: jax.Array) -> jax.Array:
-    """Probability of class 1, float32 [B, h, w], from two-class logits [B, h, w, 2]."""
-    return jax.nn.softmax(logits)[..., 1]
+def predictions_of(output: PIMOutput) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
+    """Probability of manipulation [B, h, w], of the boundary [B, h, w], and the reconstruction [B, h, w, 3].
+
+    None where the model has no such decoder.
+    """
+    boundary = output.boundary_logits
+    return (
+        jax.nn.softmax(output.mask_logits)[..., 1],
+        None if boundary is None else jax.nn.softmax(boundary)[..., 1],
+        output.reconstruction,
+    )

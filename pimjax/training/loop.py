@@ -1,0 +1,235 @@
+"""A training run from its configuration: build, resume, compile, step, validate, summarise."""
+
+import dataclasses
+import functools
+import json
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from tqdm import tqdm
+
+from pimjax import config as configs
+from pimjax.config import Config
+from pimjax.data.images import write_png
+from pimjax.data.pipeline import train_batches, validation_set
+from pimjax.data.sources import FileSource, open_source
+from pimjax.evaluation.metrics import score, summarize
+from pimjax.evaluation.validate import Predictions, predict_all, score_table, validation_sheet
+from pimjax.models.pim import PIM
+from pimjax.training import checkpoint, devices
+from pimjax.training.logs import BrokenImages, MetricLog
+from pimjax.training.optimizer import make_optimizer
+from pimjax.training.step import AXIS, TrainState, eval_step, init_state, predictions_of, train_step
+
+ARRAYS = ("image", "mask", "boundary", "target")  # what of a batch goes to the devices
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What stays the same during a run."""
+
+    config: Config
+    model: PIM
+    optimizer: optax.GradientTransformation
+    devices: tuple[jax.Device, ...]
+    source: FileSource
+    examples: dict[str, np.ndarray]  # the fixed validation set
+
+    @property
+    def workdir(self) -> Path:
+        """Where logs, checkpoints and pictures go."""
+        return Path(self.config.workdir)
+
+
+def run(config: Config) -> list[dict[str, Any]]:
+    """Trains, or goes on training, until `config.train.steps`; then summarises the best checkpoint.
+
+    Returns:
+        the rows of `pimjax.evaluation.metrics.summarize` on the validation set.
+
+    Raises:
+        ValueError, FileNotFoundError: the configuration, the data or an existing checkpoint cannot be used; nothing
+            was overwritten.
+    """
+    configs.check(config)
+    setup = prepare(config)
+    with checkpoint.open_checkpoints(setup.workdir) as checkpoints:
+        state = init_state(setup.model, setup.optimizer, jax.random.key(config.seed))
+        state = checkpoint.restore_newest(checkpoints, devices.replicate(state, setup.devices), config)
+        start = int(state.step)
+        if start:
+            print(f"resuming {setup.workdir} from step {start}")
+        if start < config.train.steps:
+            train(setup, state, checkpoints)
+    return summarise(setup)
+
+
+def prepare(config: Config) -> Run:
+    """Opens the data and builds the model; nothing is written."""
+    local = tuple(jax.local_devices())
+    devices.check_batch_size(config.data.batch_size, len(local))
+    source = open_source(config.data.train)
+    examples = validation_set(open_source(config.data.validation), config.data, config.pida, config.seed)
+    model = PIM(config.model, bn_axis=AXIS if config.train.sync_batch_norm else None)
+    print(f"{len(source)} training images, {len(examples['id'])} validation examples, {len(local)} × {local[0].device_kind}")
+    return Run(config, model, make_optimizer(config.optimizer), local, source, examples)
+
+
+def train(setup: Run, state: TrainState, checkpoints: Any) -> None:
+    """The loop proper, from `state` to the last step. SIGINT (Ctrl-C) saves a checkpoint first."""
+    config, start = setup.config, int(state.step)
+    batches = train_batches(setup.source, config.data, config.pida, config.seed, start, config.train.steps)
+    broken = BrokenImages(len(setup.source), config.data.max_broken)
+    key = devices.replicate(jax.random.key(config.seed), setup.devices)
+    step_fn = predict = None
+    log = MetricLog(setup.workdir, start)
+    throughput = Throughput(config.data.batch_size)
+    pending: tuple[int, dict[str, jax.Array]] | None = None
+    with tqdm(total=config.train.steps, initial=start, unit="step", dynamic_ncols=True) as bar, Interrupt() as interrupt:
+        for step in range(start + 1, config.train.steps + 1):
+            host_batch = next(batches)
+            broken.note(host_batch["skipped"].tolist())
+            batch = devices.split_batch({name: host_batch[name] for name in ARRAYS}, config.train.mapping, setup.devices)
+            if step_fn is None:
+                step_fn, predict = compile_steps(setup, state, batch, key), compile_predict(setup)
+                throughput.restart()
+            state, metrics = step_fn(state, batch, key)
+            throughput.count()
+            # Read one step late: the device already works on this step while the host waits for the previous one.
+            report(log, bar, pending, throughput, config.train.log_every)
+            pending = (step, metrics)
+
+            last = step == config.train.steps or interrupt.received
+            scores = None
+            if step % config.train.validate_every == 0 or step == config.train.steps:
+                scores = validate(setup, predict, state)
+                log.write(step, {f"validation/{name}": value for name, value in scores.items()})
+                bar.write(f"step {step}: validation F1 {scores['f1']:.3f}, IoU {scores['iou']:.3f}")
+                throughput.restart()
+            if scores or last or step % config.train.checkpoint_every == 0:
+                checkpoint.save(checkpoints, state, config, scores)
+            if last:
+                break
+        report(log, bar, pending, throughput, log_every=1)
+    checkpoints.wait_until_finished()
+    log.close()
+    if broken.messages:
+        print(f"{len(broken.messages)} unreadable training images were skipped, {sum(broken.messages.values())} times")
+    if interrupt.received and pending[0] < config.train.steps:
+        raise SystemExit(f"interrupted at step {pending[0]}, checkpoint saved; the same command resumes")
+
+
+def compile_steps(setup: Run, state: TrainState, batch: dict[str, jax.Array], key: jax.Array) -> Callable[..., Any]:
+    """The mapped training step, compiled ahead so that compilation is neither a step nor a surprise."""
+    step = functools.partial(train_step, setup.model, setup.optimizer, setup.config.loss)
+    began = time.perf_counter()
+    compiled = devices.map_step(step, setup.config.train.mapping, setup.devices).lower(state, batch, key).compile()
+    tqdm.write(f"training step compiled in {time.perf_counter() - began:.0f} s")
+    return compiled
+
+
+def compile_predict(setup: Run) -> Callable[[dict[str, Any], np.ndarray], Predictions]:
+    """Host images uint8 [B, S, S, 3] and variables → probabilities on the host."""
+
+    @jax.jit
+    def forward(variables: dict[str, Any], images: jax.Array) -> Predictions:
+        return Predictions(*predictions_of(eval_step(setup.model, variables, images)))
+
+    return forward
+
+
+def validate(setup: Run, predict: Callable[..., Predictions], state: TrainState) -> dict[str, float]:
+    """Mean scores over the validation set, convention "pim", threshold 0.5."""
+    predictions = predict_set(setup, predict, {"params": state.params, "batch_stats": state.batch_stats})
+    return score(predictions.mask, setup.examples["mask"])
+
+
+def predict_set(setup: Run, predict: Callable[..., Predictions], variables: dict[str, Any]) -> Predictions:
+    """Predictions for the whole validation set, on the host."""
+    batch_size = min(setup.config.data.batch_size, len(setup.examples["id"]))
+    return predict_all(functools.partial(predict, variables), setup.examples["image"], batch_size)
+
+
+def summarise(setup: Run) -> list[dict[str, Any]]:
+    """Scores the best checkpoint, prints the table, writes `summary.json` and `contact_sheet.png`."""
+    variables, _ = checkpoint.load_variables(setup.workdir)
+    predictions = predict_set(setup, compile_predict(setup), variables)
+    rows = summarize(predictions.mask, setup.examples["mask"])
+    print(f"\nbest checkpoint (by F1) on the {len(setup.examples['id'])} fixed validation examples:\n\n{score_table(rows)}\n")
+    (setup.workdir / "summary.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    captions = [caption_of(recipe) for recipe in setup.examples["recipe"].tolist()]
+    sheet = setup.workdir / "contact_sheet.png"
+    write_png(sheet, validation_sheet(setup.examples, predictions, captions))
+    print(f"pictures: {sheet}")
+    return rows
+
+
+def caption_of(recipe: str) -> str:
+    """A recipe of `pimjax.data.pida` in a few words."""
+    if not recipe:
+        return ""
+    parts = json.loads(recipe)
+    numbers = [f"{name} {value:.3g}" for name, value in parts.items() if isinstance(value, float) and value]
+    return f"{parts['kind']} ({', '.join(numbers)})" if numbers else parts["kind"]
+
+
+def report(
+    log: MetricLog,
+    bar: tqdm,
+    pending: tuple[int, dict[str, jax.Array]] | None,
+    throughput: "Throughput",
+    log_every: int,
+) -> None:
+    """Shows a finished step on the bar, and logs it if its number is a multiple of `log_every`."""
+    if pending is None:
+        return
+    step, metrics = pending
+    bar.update()
+    if step % log_every == 0:
+        scalars = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        rate = throughput.rate()
+        log.write(step, scalars | {"images_per_second": rate})
+        bar.set_postfix_str(f"loss {scalars['loss/total']:.4f}, {rate:.1f} images/s")
+
+
+class Throughput:
+    """Images per second since the last `restart`, which leaves compilation and validation out."""
+
+    def __init__(self, batch_size: int):
+        self._batch_size = batch_size
+        self.restart()
+
+    def restart(self) -> None:
+        """Starts counting anew."""
+        self._began, self._steps = time.perf_counter(), 0
+
+    def count(self) -> None:
+        """One more step was handed to the devices."""
+        self._steps += 1
+
+    def rate(self) -> float:
+        """Images per second."""
+        return self._steps * self._batch_size / max(time.perf_counter() - self._began, 1e-9)
+
+
+class Interrupt:
+    """Turns the first Ctrl-C inside the block into the flag `received`; a second one ends the run at once."""
+
+    received = False
+
+    def __enter__(self) -> "Interrupt":
+        def note(signum: int, frame: Any) -> None:
+            self.received = True
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+        self._previous = signal.signal(signal.SIGINT, note)
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        signal.signal(signal.SIGINT, self._previous)
