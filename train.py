@@ -2,10 +2,10 @@
 
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
-from pimjax.config import explain_unknown_key
+from pimjax.config import explain_flag_error
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "a file with get_config(), such as configs/demo.py")
 flags.mark_flag_as_required("config")
@@ -13,8 +13,9 @@ flags.mark_flag_as_required("config")
 
 def main(argv: list[str]) -> None:
     """Runs the configuration; what the user can mend is said in one line."""
-    from pimjax.training import run  # after the flags: a misspelt one need not wait for jax
+    from pimjax.training.loop import run  # after the flags: a misspelt one need not wait for jax
 
+    logging.set_verbosity(logging.WARNING)  # orbax and jax tell their every move
     try:
         run(CONFIG.value)
     except (ValueError, OSError) as error:
@@ -22,11 +23,11 @@ def main(argv: list[str]) -> None:
 
 
 def parse(argv: list[str]) -> list[str]:
-    """absl's flags, but a --config key that does not exist is one line, with its nearest neighbours."""
+    """absl's parser; a wrong key or value under --config is one line, not a traceback."""
     try:
-        return flags.FLAGS(argv, known_only=False)
-    except (KeyError, AttributeError):
-        sys.exit(explain_unknown_key(argv))
+        return flags.FLAGS(argv)
+    except (flags.Error, KeyError, TypeError, AttributeError, OSError) as error:
+        sys.exit(explain_flag_error(argv, error))
 
 
 if __name__ == "__main__":

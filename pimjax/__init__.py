@@ -1,1 +1,23 @@
-"""Pixel-Inconsistency Modeling (PIM) for image manipulation localization, in JAX and Flax."""
+"""Pixel-Inconsistency Modeling (PIM) for image manipulation localization, in JAX and Flax.
+
+from pimjax import PIM, Localizer, ModelConfig, from_torch, to_torch
+"""
+
+import importlib
+from typing import Any
+
+_PUBLIC = {
+    "PIM": "pimjax.models.pim",
+    "Localizer": "pimjax.inference.localizer",
+    "ModelConfig": "pimjax.config",
+    "from_torch": "pimjax.weights.convert",
+    "to_torch": "pimjax.weights.convert",
+}
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use: reading a configuration or a flag should not wait for jax.
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'pimjax' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)

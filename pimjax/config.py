@@ -200,12 +200,19 @@ def from_dict(cls: type, values: dict[str, Any]) -> Any:
     return cls(**built)
 
 
-def explain_unknown_key(config: Any, key: str) -> str:
-    """One line for a `--config.KEY` that does not exist, with the nearest keys that do."""
-    known = list(flatten(config))
-    # A key may be right but in the wrong section, so the last part alone is compared too.
-    near = difflib.get_close_matches(key, known, n=3) or [
-        name for name in known if difflib.get_close_matches(key.rsplit(".")[-1], [name.rsplit(".")[-1]])
-    ]
-    hint = f"did you mean {' or '.join('--config.' + name for name in near)}?" if near else "see pimjax/config.py"
-    return f"--config.{key}: no such key; {hint}"
+def explain_flag_error(argv: list[str], error: Exception) -> str:
+    """One line for a command line that absl's flags refused: for a misspelt `--config.KEY`, the nearest keys."""
+    known = flatten(Config())
+    sections = {key.rsplit(".", 1)[0] for key in known if "." in key}
+    for argument in argv:
+        key = argument.partition("=")[0].lstrip("-")
+        if not key.startswith("config.") or (key := key.removeprefix("config.")) in known.keys() | sections:
+            continue
+        # The key may be right but in the wrong section, so its last part is compared alone, too.
+        last = key.rsplit(".")[-1]
+        near = difflib.get_close_matches(key, known) or [
+            name for name in known if difflib.get_close_matches(last, [name.rsplit(".")[-1]])
+        ]
+        hint = "did you mean --config." + " or --config.".join(near[:3]) if near else "all keys: pimjax/config.py"
+        return f"error: --config.{key}: no such key; {hint}"
+    return f"error: {error}"

@@ -1,1 +1,1 @@
-
+"""Photographs, masks, PIDA and the input pipeline."""

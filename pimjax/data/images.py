@@ -65,7 +65,8 @@ def _decode(path: str | os.PathLike, flags: int) -> np.ndarray:
             raise ImageError(f"{path}: cannot be decoded ({error.err}); save it anew or remove it") from None
     if image is None:
         raise ImageError(
-            f"{path}: not an image that OpenCV decodes (JPEG, PNG, TIFF, BMP, WebP), or damaged; save it anew or remove it"
+            f"{path}: damaged, or not an image that OpenCV decodes (JPEG, PNG, TIFF, BMP, WebP); "
+            "save it anew or remove it"
         )
     return image
 

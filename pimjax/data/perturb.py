@@ -13,7 +13,11 @@ Perturbed = tuple[np.ndarray, dict[str, float]]
 def jpeg(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
     """JPEG compression: quality 30..90, the 8×8 grid shifted by 0..7 pixels per axis, chroma 4:4:4, 4:2:2 or 4:2:0."""
     quality, (dy, dx) = int(rng.integers(30, 91)), rng.integers(0, 8, 2).tolist()
-    chroma = ("IMWRITE_JPEG_SAMPLING_FACTOR_444", "IMWRITE_JPEG_SAMPLING_FACTOR_422", "IMWRITE_JPEG_SAMPLING_FACTOR_420")
+    chroma = (
+        "IMWRITE_JPEG_SAMPLING_FACTOR_444",
+        "IMWRITE_JPEG_SAMPLING_FACTOR_422",
+        "IMWRITE_JPEG_SAMPLING_FACTOR_420",
+    )
     sampling = int(rng.integers(3))
     return compress(image, quality, getattr(cv2, chroma[sampling]), dy, dx), {
         "quality": quality,

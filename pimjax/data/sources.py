@@ -109,7 +109,9 @@ def csv_source(manifest: str | os.PathLike) -> FileSource:
     for line, row in rows:
         image = row[image_column].strip() if image_column < len(row) else ""
         if not image:
-            raise ValueError(f"{manifest}, line {line}: no image in column {image_column + 1}; complete or delete the row")
+            raise ValueError(
+                f"{manifest}, line {line}: no image in column {image_column + 1}; complete or delete the row"
+            )
         mask = row[mask_column].strip() if mask_column < len(row) else ""
         records.append(Record(manifest.parent / image, manifest.parent / mask if mask not in ("", "None") else None))
     return FileSource(records, str(manifest))

@@ -24,7 +24,7 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """
     H, W = image.shape[:2]
     image = image.astype(np.float32)
-    if (H, W) == (height, width):
+    if (height, width) == (H, W):
         return image
     sigma = [max(0.0, (size / new - 1) / 2) for size, new in ((H, height), (W, width))]
     if any(sigma):
@@ -57,11 +57,10 @@ def _taps(n: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndar
 
 def _gaussian(image: np.ndarray, sigma_y: float, sigma_x: float) -> np.ndarray:
     kernels = []
-    for sigma, size in ((sigma_y, image.shape[0]), (sigma_x, image.shape[1])):
+    for sigma in (sigma_y, sigma_x):
         radius = int(4 * sigma + 0.5)
         t = np.arange(-radius, radius + 1)
         weights = np.exp(-0.5 * (t / sigma) ** 2) if sigma else np.ones(1)
-        # A kernel wider than the image would be mirrored several times over; OpenCV does that too.
         kernels.append((weights / weights.sum()).astype(np.float32))
     return cv2.sepFilter2D(image, cv2.CV_32F, kernels[1], kernels[0], borderType=cv2.BORDER_REFLECT_101)
 

@@ -1,1 +1,1 @@
-
+"""Scores and pictures of predictions."""

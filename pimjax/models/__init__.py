@@ -1,1 +1,1 @@
-
+"""The PIM network in Flax Linen."""

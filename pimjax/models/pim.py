@@ -24,7 +24,7 @@ class Features(NamedTuple):
 
 
 class PIMOutput(NamedTuple):
-    """h = ⌈H/4⌉, w = ⌈W/4⌉; class 1 is "manipulated" or "boundary". None where the configuration has no such decoder."""
+    """h = ⌈H/4⌉, w = ⌈W/4⌉; class 1 is "manipulated" or "boundary". None where the model has no such decoder."""
 
     mask_logits: jax.Array  # [B, h, w, 2]
     boundary_logits: jax.Array | None  # [B, h, w, 2]

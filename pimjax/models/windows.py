@@ -26,7 +26,7 @@ def merge_windows(x: jax.Array, window: int, height: int, width: int) -> jax.Arr
 
 
 def relative_position_index(window: int) -> np.ndarray:
-    """For query i and key j of a window: (dy + window − 1)·(2·window − 1) + dx + window − 1, int64 [window², window²]."""
+    """(dy + window − 1)·(2·window − 1) + dx + window − 1 of query i and key j: int64 [window², window²]."""
     y, x = np.divmod(np.arange(window * window), window)
     dy, dx = y[:, None] - y[None], x[:, None] - x[None]
     return (dy + window - 1) * (2 * window - 1) + dx + window - 1

@@ -83,13 +83,17 @@ def load_variables(directory: str | Path) -> tuple[dict[str, Any], Config]:
     """
     workdir = Path(directory).parent if Path(directory).name == FOLDER else Path(directory)
     if not (workdir / FOLDER).is_dir():
-        raise FileNotFoundError(f"{directory}: no checkpoint there; give a run's directory, as in --checkpoint runs/demo")
+        raise FileNotFoundError(
+            f"{directory}: no checkpoint there; give a run's directory, as in --checkpoint runs/demo"
+        )
     with open_checkpoints(workdir, read_only=True) as checkpoints:
         step = checkpoints.best_step()
         if step is None and (step := checkpoints.latest_step()) is None:
             raise FileNotFoundError(f"{directory}: its run has not written a complete checkpoint yet")
         config = _stored_config(checkpoints, step)
-        variables = checkpoints.restore(step, args=ocp.args.Composite(variables=ocp.args.StandardRestore()))["variables"]
+        variables = checkpoints.restore(step, args=ocp.args.Composite(variables=ocp.args.StandardRestore()))[
+            "variables"
+        ]
     return jax.tree.map(np.asarray, variables), config
 
 

@@ -20,9 +20,7 @@ def map_step(step: Step, mapping: str, devices: Sequence[jax.Device]) -> Step:
     "shard_map"; both give the same numbers. The returned function can be lowered and compiled ahead.
     """
     if mapping == "pmap":
-        return jax.pmap(
-            step, AXIS, in_axes=(None, 0, None), out_axes=None, devices=tuple(devices), donate_argnums=(0,)
-        )
+        return jax.pmap(step, AXIS, in_axes=(None, 0, None), out_axes=None, devices=tuple(devices), donate_argnums=(0,))
     replicated, split = PartitionSpec(), PartitionSpec(AXIS)
     # Without check_vma, autodiff inserts no collectives of its own: the step's pmean is the only one, as under pmap.
     mapped = jax.shard_map(

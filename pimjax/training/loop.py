@@ -77,7 +77,8 @@ def prepare(config: Config) -> Run:
     source = open_source(config.data.train)
     examples = validation_set(open_source(config.data.validation), config.data, config.pida, config.seed)
     model = PIM(config.model, bn_axis=AXIS if config.train.sync_batch_norm else None)
-    print(f"{len(source)} training images, {len(examples['id'])} validation examples, {len(local)} × {local[0].device_kind}")
+    validation = len(examples["id"])
+    print(f"{len(source)} training images, {validation} validation examples, {len(local)} × {local[0].device_kind}")
     return Run(config, model, make_optimizer(config.optimizer), local, source, examples)
 
 
@@ -91,11 +92,16 @@ def train(setup: Run, state: TrainState, checkpoints: Any) -> None:
     log = MetricLog(setup.workdir, start)
     throughput = Throughput(config.data.batch_size)
     pending: tuple[int, dict[str, jax.Array]] | None = None
-    with tqdm(total=config.train.steps, initial=start, unit="step", dynamic_ncols=True) as bar, Interrupt() as interrupt:
+    with (
+        tqdm(total=config.train.steps, initial=start, unit="step", dynamic_ncols=True) as bar,
+        Interrupt() as interrupt,
+    ):
         for step in range(start + 1, config.train.steps + 1):
             host_batch = next(batches)
             broken.note(host_batch["skipped"].tolist())
-            batch = devices.split_batch({name: host_batch[name] for name in ARRAYS}, config.train.mapping, setup.devices)
+            batch = devices.split_batch(
+                {name: host_batch[name] for name in ARRAYS}, config.train.mapping, setup.devices
+            )
             if step_fn is None:
                 step_fn, predict = compile_steps(setup, state, batch, key), compile_predict(setup)
                 throughput.restart()
@@ -161,7 +167,7 @@ def summarise(setup: Run) -> list[dict[str, Any]]:
     variables, _ = checkpoint.load_variables(setup.workdir)
     predictions = predict_set(setup, compile_predict(setup), variables)
     rows = summarize(predictions.mask, setup.examples["mask"])
-    print(f"\nbest checkpoint (by F1) on the {len(setup.examples['id'])} fixed validation examples:\n\n{score_table(rows)}\n")
+    print(f"\nbest checkpoint (by F1) on {len(predictions.mask)} validation examples:\n\n{score_table(rows)}\n")
     (setup.workdir / "summary.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     captions = [caption_of(recipe) for recipe in setup.examples["recipe"].tolist()]
     sheet = setup.workdir / "contact_sheet.png"

@@ -76,7 +76,7 @@ def variable_shapes(config: ModelConfig) -> dict[str, Any]:
 
 
 def _derived(shapes: dict[tuple[str, ...], Any], config: ModelConfig) -> tuple[dict[str, tuple], dict[str, np.ndarray]]:
-    """The released names that hold no weights: BatchNorm counters (name → Flax path) and index tables (name → value)."""
+    """The released names that hold no weights: BatchNorm counters (→ Flax path) and index tables (→ value)."""
     counters = {
         torch_name(path[1:]).replace("running_mean", "num_batches_tracked"): (*path[1:-1], "count")
         for path in shapes
@@ -111,8 +111,7 @@ def from_torch(mapping: Mapping[str, Any], config: ModelConfig | None = None) ->
     given = {name.removeprefix("module."): name for name in mapping}
     problems = []
     if len(given) < len(mapping):
-        twice = sorted(name for name in mapping if name.startswith("module.") and given[name[7:]] != name or
-                       f"module.{name}" in mapping)
+        twice = sorted(name for name in mapping if f"module.{name}" in mapping)
         problems.append(_listing("given with and without 'module.'", twice))
 
     shapes = flatten_dict(variable_shapes(config))
@@ -157,7 +156,10 @@ def to_torch(variables: Mapping[str, Any], config: ModelConfig | None = None) ->
     counters, tables = _derived(shapes, config)
     flat = flatten_dict({key: variables[key] for key in ("params", "batch_stats") if key in variables})
     if odd := shapes.keys() ^ flat.keys():
-        raise ValueError("not the variables of this model configuration: " + _listing("differing", ["/".join(p) for p in sorted(odd)]))
+        raise ValueError(
+            "not the variables of this model configuration: "
+            + _listing("differing", ["/".join(p) for p in sorted(odd)])
+        )
     counts = flatten_dict(variables.get("num_batches_tracked", {}))
     arrays = {torch_name(path[1:]): _to_torch_layout(path, np.asarray(array)) for path, array in flat.items()}
     arrays |= {name: np.asarray(counts.get(path, 0), np.int64) for name, path in counters.items()}

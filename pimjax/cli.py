@@ -1,0 +1,65 @@
+"""The `pimjax` command."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from absl import logging
+from tqdm import tqdm
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one subcommand; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="pimjax", description="Image manipulation localization with PIM.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    predict = commands.add_parser("predict", help="mark the manipulated pixels of photos")
+    predict.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
+    predict.add_argument("--checkpoint", required=True, type=Path, metavar="DIR", help="a run's directory")
+    predict.add_argument("--output", default=Path("predictions"), type=Path, metavar="DIR", help="default: predictions")
+    predict.set_defaults(command=_predict)
+
+    arguments = parser.parse_args(argv)
+    logging.set_verbosity(logging.WARNING)  # orbax and jax tell their every move
+    try:
+        return arguments.command(arguments)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    """Writes NAME_probability.png and NAME_overlay.png per photo; a broken photo does not stop the others."""
+    from pimjax.data.images import ImageError, write_png
+    from pimjax.evaluation.pictures import overlay
+    from pimjax.inference.localizer import Localizer
+
+    localizer = Localizer.load(arguments.checkpoint)
+    print("score\tphoto\tprobability map\toverlay")
+    failed = 0
+    for photo, name in zip(tqdm(arguments.photos, unit="photo", disable=None), _names(arguments.photos), strict=True):
+        try:
+            result = localizer(photo)
+        except ImageError as error:
+            failed += 1
+            tqdm.write(f"error: {error}", file=sys.stderr)
+            continue
+        maps = (arguments.output / f"{name}_probability.png", arguments.output / f"{name}_overlay.png")
+        write_png(maps[0], np.rint(result.probability * 255).astype(np.uint8))
+        write_png(maps[1], overlay(result.photo, result.probability))
+        tqdm.write(f"{result.score:.4f}\t{photo}\t{maps[0]}\t{maps[1]}")
+    return 1 if failed else 0
+
+
+def _names(photos: Sequence[Path]) -> list[str]:
+    """A name per photo, its stem; photos of one stem in different folders or formats are numbered apart."""
+    names: list[str] = []
+    for photo in photos:
+        name, number = photo.stem, 1
+        while name in names:
+            number += 1
+            name = f"{photo.stem}-{number}"
+        names.append(name)
+    return names
