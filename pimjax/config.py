@@ -133,9 +133,9 @@ class Config:
 
 
 def tiny_model(**changes: Any) -> ModelConfig:
-    """A PIM of 16 channels with every path of the published one, for tests and examples."""
+    """A PIM of 8 to 64 channels with every path of the published one, for tests and examples."""
     tiny = ModelConfig(
-        embed_dim=8, depths=(2, 2, 2, 2), num_heads=(1, 2, 4, 8), mlp_ratio=2, drop_path=0.1, decoder_channels=8
+        embed_dim=8, depths=(2, 1, 1, 1), num_heads=(1, 2, 4, 8), mlp_ratio=2, drop_path=0.1, decoder_channels=8
     )
     return dataclasses.replace(tiny, **changes)
 

@@ -52,10 +52,10 @@ def superpixel_union(image: np.ndarray, rng: np.random.Generator, area: float) -
     cell = int(np.clip(np.sqrt(area * H * W) / 2, 6, 48))
     labels = superpixels(image, rng, cell)
     sizes = np.bincount(labels.ravel())
-    pairs = np.concatenate(
-        [np.stack([a.ravel(), b.ravel()], 1) for a, b in ((labels[1:], labels[:-1]), (labels[:, 1:], labels[:, :-1]))]
-    )
-    pairs = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
+    # Which superpixels touch, each pair once, coded as one number: sorting rows of pairs is ten times slower.
+    sides = ((labels[1:], labels[:-1]), (labels[:, 1:], labels[:, :-1]))
+    codes = np.concatenate([(np.minimum(a, b) * len(sizes) + np.maximum(a, b))[a != b] for a, b in sides])
+    pairs = np.stack(np.divmod(np.unique(codes), len(sizes)), axis=1)
     chosen = np.zeros(len(sizes), bool)
     chosen[labels[rng.integers(H), rng.integers(W)]] = True
     while sizes[chosen].sum() < area * H * W:

@@ -19,8 +19,8 @@ from pimjax.models.windows import (
 class WindowAttention(nn.Module):
     """Multi-head self-attention inside each window, with a learned relative-position bias.
 
-    With `masked`, token i sees only tokens before it in raster order, and token 0 sees nothing: its output is the
-    projection's bias.
+    With `masked`, the keys and values of token i are the tokens before it in raster order, and token 0 has none: its
+    output is the projection's bias. The query is the token's own.
     """
 
     num_heads: int

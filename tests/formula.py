@@ -1,8 +1,17 @@
-"""The deterministic weights and inputs under which the released PyTorch model's outputs were recorded."""
+"""The weights and inputs under which the released PyTorch model's outputs in tests/reference were recorded.
 
+No checkpoint is needed: every array is drawn from a generator seeded by its own name.
+"""
+
+import json
 import zlib
+from pathlib import Path
 
 import numpy as np
+
+from pimjax.models.windows import relative_position_index
+
+REFERENCE = Path(__file__).parent / "reference"
 
 
 def generator(seed: int, name: str) -> np.random.Generator:
@@ -22,12 +31,11 @@ def weight(seed: int, name: str, shape: tuple[int, ...]) -> np.ndarray:
     return z / np.sqrt(np.prod(shape[1:]), dtype=np.float32)
 
 
-def state_dict(seed: int, keys: dict, index_table: np.ndarray) -> dict[str, np.ndarray]:
-    """`keys`: name → (shape, dtype), as in state_dict_keys.json."""
+def state_dict(seed: int) -> dict[str, np.ndarray]:
     arrays = {}
-    for name, (shape, _) in keys.items():
+    for name, (shape, _) in json.loads((REFERENCE / "state_dict_keys.json").read_text()).items():
         if name.endswith("relative_position_index"):
-            arrays[name] = index_table
+            arrays[name] = relative_position_index(7)
         elif name.endswith("num_batches_tracked"):
             arrays[name] = np.zeros((), np.int64)
         else:
