@@ -1,14 +1,44 @@
-from pimjax.config import Config, DataConfig, MaskConfig, ModelConfig, OptimizerConfig, PidaConfig, TrainConfig
+"""The demo: a small PIM learns noise and blur forgeries in the photographs that Python packages install.
+
+Command:   python train.py --config configs/demo.py
+Then:      pimjax predict PHOTO --checkpoint runs/demo
+"""
+
+from pimjax.config import (
+    Config,
+    DataConfig,
+    MaskConfig,
+    ModelConfig,
+    OptimizerConfig,
+    PerturbationConfig,
+    PidaConfig,
+    TrainConfig,
+)
 
 
 def get_config() -> Config:
+    """Every path of the published model at a size that two CPU cores train in minutes, without a checkpoint."""
     return Config(
         workdir="runs/demo",
         model=ModelConfig(
-            embed_dim=16, depths=(2, 2, 2, 2), num_heads=(1, 2, 4, 8), mlp_ratio=2, drop_path=0.0, decoder_channels=24
+            embed_dim=16,
+            depths=(2, 2, 2, 2),
+            num_heads=(1, 2, 4, 8),
+            window=4,  # divides the 16×16 tokens of a crop
+            mlp_ratio=2,
+            drop_path=0.0,
+            decoder_channels=16,
+            decoder_dropout=0.0,
+            high_pass_init=True,
         ),
-        optimizer=OptimizerConfig(learning_rate=1e-3),
-        pida=PidaConfig(probability=0.9, masks=MaskConfig(min_area=0.03)),
-        data=DataConfig(image_size=128, fit="crop", batch_size=8, validation_images=48, workers=0),
-        train=TrainConfig(steps=1000, validate_every=200, checkpoint_every=200),
+        optimizer=OptimizerConfig(learning_rate=3e-3),
+        pida=PidaConfig(
+            probability=1.0,
+            after_jpeg=0.0,
+            masks=MaskConfig(min_area=0.05, max_area=0.25),
+            # The subtler members of the family take hours of training to be seen.
+            perturbations=PerturbationConfig(jpeg=0, noise=1, blur=1, resample=0, gamma=0, remosaic=0),
+        ),
+        data=DataConfig(image_size=64, fit="crop", batch_size=16, validation_images=96, workers=0),
+        train=TrainConfig(steps=1000, validate_every=250, checkpoint_every=250),
     )

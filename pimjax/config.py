@@ -32,6 +32,7 @@ class ModelConfig:
     global_stream: bool = True  # False: no masked encoder and no image decoder; the local maps are decoded unfused
     local_stream: str = "both"  # which difference convolutions: "both", "central", "radial"; "none": plain encoder only
     fusion: str = "lwm"  # how two maps are weighed: "lwm" (learned gates), "concatenation" (no gates), "addition"
+    high_pass_init: bool = False  # True: the plain encoder starts from high-pass filters, to train without a checkpoint
     boundary_decoder: bool = True  # False: no boundary map, hence no boundary and no compactness loss
     image_decoder: bool = True  # False: no reconstruction, hence no reconstruction loss
 

@@ -122,9 +122,7 @@ def test_radial_difference_weighs_outer_minus_inner_ring():
     x = np.random.default_rng(0).standard_normal((1, 5, 5, 2)).astype(np.float32)
     kernel = np.random.default_rng(1).standard_normal((3, 3, 2, 3)).astype(np.float32)
     taps = kernel.reshape(9, 2, 3)[1:]
-    expected = sum(
-        (x[0, *outer] - x[0, *inner]) @ w for outer, inner, w in zip(OUTER, INNER, taps, strict=True)
-    )
+    expected = sum((x[0, *outer] - x[0, *inner]) @ w for outer, inner, w in zip(OUTER, INNER, taps, strict=True))
     np.testing.assert_allclose(radial_difference(x, jnp.asarray(kernel))[0, 2, 2], expected, atol=1e-5)
 
 
@@ -248,9 +246,7 @@ def test_batch_norm_averages_with_weight_one_tenth():
     x = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
     variables = model.init(jax.random.key(1), x)
     _, updated = model.apply(variables, x, train=True, rngs={"dropout": jax.random.key(2)}, mutable=["batch_stats"])
-    out, _ = model.apply(
-        variables, x, train=True, rngs={"dropout": jax.random.key(2)}, mutable=["batch_stats"]
-    )
+    out, _ = model.apply(variables, x, train=True, rngs={"dropout": jax.random.key(2)}, mutable=["batch_stats"])
     # fusion0's first BatchNorm sees the gated maps; its input's mean follows from the features and the gate.
     gate = variables["params"]["fusion0"]["gate"]
     a, b = Gate().apply({"params": gate}, out.features.local[0], out.features.global_[0])

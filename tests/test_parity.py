@@ -39,7 +39,7 @@ def test_inference_equals_the_released_model(file, seed, shape):
 
 @pytest.fixture(scope="module")
 def training():
-    """Three optimiser steps from the formula's weights: losses per step, first gradients, first BatchNorm statistics."""
+    """Three steps from the formula's weights: losses per step, first gradients and BatchNorm statistics."""
     targets = formula.generator(3, "target")
     mask = targets.standard_normal((2, 32, 32)) > 0.5
     boundary = targets.standard_normal((2, 32, 32)) > 1.2
@@ -52,9 +52,7 @@ def training():
 
     @jax.jit
     def step(state):
-        gradients, terms, stats = loss_and_gradients(
-            model, LossConfig(), state, images, target, jax.random.key(0)
-        )
+        gradients, terms, stats = loss_and_gradients(model, LossConfig(), state, images, target, jax.random.key(0))
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         state = TrainState(state.step + 1, optax.apply_updates(state.params, updates), stats, opt_state)
         return state, terms, gradients

@@ -39,15 +39,15 @@ def compress(
 
 
 def noise(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
-    """Additive Gaussian noise of standard deviation 2..12 grey levels, independent per pixel and channel."""
-    deviation = float(rng.uniform(2, 12))
+    """Additive Gaussian noise of standard deviation 3..25 grey levels, independent per pixel and channel."""
+    deviation = float(rng.uniform(3, 25))
     noisy = image + deviation * rng.standard_normal(image.shape, np.float32)
     return np.clip(np.rint(noisy), 0, 255).astype(np.uint8), {"deviation": deviation}
 
 
 def blur(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
-    """Gaussian blur of standard deviation 0.6..2 pixels."""
-    sigma = float(rng.uniform(0.6, 2.0))
+    """Gaussian blur of standard deviation 0.7..3 pixels."""
+    sigma = float(rng.uniform(0.7, 3.0))
     return cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101), {"sigma": sigma}
 
 

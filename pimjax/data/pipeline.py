@@ -11,7 +11,7 @@ from pimjax.config import DataConfig, PidaConfig
 from pimjax.data.masks import boundary_band
 from pimjax.data.pida import forge, pida
 from pimjax.data.sources import Example, FileSource, SkipBroken
-from pimjax.data.transforms import STRIDE, fit_square, resize, target_mask
+from pimjax.data.transforms import STRIDE, fit_square, resize, target_mask, to_uint8
 from pimjax.normalization import normalize
 
 Batch = dict[str, np.ndarray]
@@ -30,7 +30,7 @@ def prepare(example: Example, data: DataConfig) -> Example:
     square = (resize(mask, size, size) > 127.5).astype(np.uint8)
     band = boundary_band(square, data.boundary_width)
     return {
-        "image": np.clip(np.rint(resize(image, size, size)), 0, 255).astype(np.uint8),
+        "image": image if image.shape[:2] == (size, size) else to_uint8(resize(image, size, size)),
         "mask": target_mask(mask, s, s),
         "boundary": target_mask(band.astype(np.uint8) * 255, s, s),
         "target": normalize(resize(image, s, s)),
@@ -73,6 +73,8 @@ def train_batches(
     Every batch is a function of its number alone, so a resumed run continues with exactly the batches it had not
     seen. `data.batch_size` counts the images of all processes; each gets its share.
     """
+    # OpenCV's own threads help no image of this size, and fight the training step for the cores.
+    cv2.setNumThreads(1)
     dataset = (
         grain.MapDataset.source(SkipBroken(source))
         .seed(seed)
@@ -94,7 +96,7 @@ def train_batches(
 
 
 def _one_thread_per_worker(index: int, count: int) -> None:
-    cv2.setNumThreads(1)  # the workers already use all cores
+    cv2.setNumThreads(1)
 
 
 def validation_set(source: FileSource, data: DataConfig, pida_config: PidaConfig, seed: int) -> Batch:

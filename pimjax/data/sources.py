@@ -36,17 +36,25 @@ class Record(NamedTuple):
 
 
 class FileSource:
-    """Examples from image files and their masks, decoded when asked for."""
+    """Examples from image files and their masks, decoded when asked for; or kept, where they are few."""
 
-    def __init__(self, records: Sequence[Record], name: str):
+    def __init__(self, records: Sequence[Record], name: str, keep_decoded: bool = False):
         self.records = list(records)
         self.name = name
+        self._decoded: dict[int, Example] | None = {} if keep_decoded else None
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, index: int) -> Example:
-        record = self.records[index]
+        if self._decoded is None:
+            return self._read(self.records[index])
+        if index not in self._decoded:
+            self._decoded[index] = self._read(self.records[index])
+        return self._decoded[index]
+
+    @staticmethod
+    def _read(record: Record) -> Example:
         image = read_image(record.image)
         if record.mask is None:
             mask = np.zeros(image.shape[:2], np.uint8)
@@ -153,7 +161,7 @@ def installed_source(split: str) -> FileSource:
                 "pip install -e '.[demo]'"
             )
         records.append(Record(path))
-    return FileSource(records, f"installed:{split}")
+    return FileSource(records, f"installed:{split}", keep_decoded=True)
 
 
 def open_source(name: str) -> FileSource:

@@ -65,6 +65,11 @@ def _gaussian(image: np.ndarray, sigma_y: float, sigma_x: float) -> np.ndarray:
     return cv2.sepFilter2D(image, cv2.CV_32F, kernels[1], kernels[0], borderType=cv2.BORDER_REFLECT_101)
 
 
+def to_uint8(image: np.ndarray) -> np.ndarray:
+    """Rounds and clips to 0..255."""
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+
+
 def fit_square(image: np.ndarray, mask: np.ndarray, size: int, origin: tuple[float, float]) -> tuple[np.ndarray, ...]:
     """Cuts a size×size square of native pixels out of a photo and its mask.
 

@@ -47,7 +47,7 @@ class PIM(nn.Module):
     def __call__(self, images: jax.Array, train: bool = False) -> PIMOutput:
         c = self.config
 
-        swin = SwinEncoder(c, name="encoder")(images, train)
+        swin = SwinEncoder(c, high_pass_init=c.high_pass_init, name="encoder")(images, train)
         local = swin
         if c.local_stream != "none":
             local = tuple(

@@ -3,6 +3,7 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from pimjax.config import ModelConfig
 from pimjax.models.layers import layer_norm
@@ -14,6 +15,22 @@ from pimjax.models.windows import (
     roll_mask,
     split_windows,
 )
+
+PATCH = 4
+
+
+def high_pass_init(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> jax.Array:
+    """Random patch filters [4, 4, 3, C] without their constant and linear parts: they see residuals, not content.
+
+    pimjax's own, for training from scratch, in the spirit of the constrained convolutions of Bayar and Stamm (IH&MMSec
+    2016): behind ordinary random filters, the brightness of a patch drowns its noise, and learning starts late.
+    """
+    y, x = np.mgrid[:PATCH, :PATCH].reshape(2, -1) - (PATCH - 1) / 2
+    plane, _ = np.linalg.qr(np.stack([np.ones_like(x), y, x], axis=1))
+    residual = np.eye(PATCH * PATCH) - plane @ plane.T
+    filters = nn.initializers.lecun_normal()(key, shape, dtype).reshape(PATCH * PATCH, -1)
+    # Residuals of a photo are some thirty times weaker than its normalised content.
+    return 30 * (jnp.asarray(residual, dtype) @ filters).reshape(shape)
 
 
 class WindowAttention(nn.Module):
@@ -102,11 +119,19 @@ class SwinEncoder(nn.Module):
 
     config: ModelConfig
     masked: bool = False
+    high_pass_init: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> tuple[jax.Array, ...]:
         c = self.config
-        x = nn.Conv(c.embed_dim, (4, 4), strides=4, padding="VALID", name="patch_embed")(pad_to_multiple(images, 4))
+        x = nn.Conv(
+            c.embed_dim,
+            (PATCH, PATCH),
+            strides=PATCH,
+            padding="VALID",
+            kernel_init=high_pass_init if self.high_pass_init else nn.initializers.lecun_normal(),
+            name="patch_embed",
+        )(pad_to_multiple(images, PATCH))
         x = layer_norm("patch_norm")(x)
         total, index, maps = sum(c.depths), 0, []
         for stage, (depth, heads) in enumerate(zip(c.depths, c.num_heads, strict=True)):

@@ -1,0 +1,128 @@
+"""Every kind of file that users have: converted by a documented rule, or refused in one line."""
+
+import struct
+
+import cv2
+import numpy as np
+import pytest
+
+from pimjax.data.images import ImageError, read_image, read_mask, write_png
+
+RNG = np.random.default_rng(0)
+PHOTO = cv2.GaussianBlur(RNG.integers(0, 256, (20, 30, 3), np.uint8), (0, 0), 2)
+
+
+def save(path, array, *settings):
+    assert cv2.imwrite(str(path), array, list(settings))
+    return path
+
+
+def with_orientation(jpeg: bytes, orientation: int) -> bytes:
+    """The JPEG with an EXIF block that holds only the orientation."""
+    tiff = b"MM\x00\x2a\x00\x00\x00\x08\x00\x01" + struct.pack(">HHIHH", 0x0112, 3, 1, orientation, 0) + b"\x00" * 4
+    block = b"Exif\x00\x00" + tiff
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + jpeg[2:]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp", ".webp"])
+def test_lossless_formats_are_read_as_rgb(tmp_path, suffix):
+    settings = (cv2.IMWRITE_WEBP_QUALITY, 101) if suffix == ".webp" else ()
+    path = save(tmp_path / f"a{suffix}", PHOTO[..., ::-1], *settings)
+    np.testing.assert_array_equal(read_image(path), PHOTO)
+
+
+def test_grey_becomes_three_equal_channels(tmp_path):
+    image = read_image(save(tmp_path / "grey.png", PHOTO[..., 0]))
+    np.testing.assert_array_equal(image, np.repeat(PHOTO[..., :1], 3, axis=2))
+
+
+def test_transparency_is_dropped(tmp_path):
+    alpha = np.dstack([PHOTO[..., ::-1], np.zeros(PHOTO.shape[:2], np.uint8)])
+    np.testing.assert_array_equal(read_image(save(tmp_path / "alpha.png", alpha)), PHOTO)
+
+
+def test_sixteen_bits_lose_their_low_byte(tmp_path):
+    deep = PHOTO[..., ::-1].astype(np.uint16) * 256 + 77
+    np.testing.assert_array_equal(read_image(save(tmp_path / "deep.png", deep)), PHOTO)
+
+
+def test_cmyk_becomes_rgb(tmp_path):
+    pillow = pytest.importorskip("PIL.Image")
+    pillow.fromarray(PHOTO).convert("CMYK").save(tmp_path / "print.jpg", quality=100, subsampling=0)
+    difference = np.abs(read_image(tmp_path / "print.jpg").astype(int) - PHOTO)
+    assert difference.mean() < 3
+
+
+def test_palette_becomes_rgb(tmp_path):
+    pillow = pytest.importorskip("PIL.Image")
+    few = (PHOTO // 64) * 64
+    pillow.fromarray(few).quantize(256).save(tmp_path / "palette.png")
+    assert np.abs(read_image(tmp_path / "palette.png").astype(int) - few).max() <= 8
+
+
+def test_orientation_is_applied_only_when_asked(tmp_path):
+    ok, jpeg = cv2.imencode(".jpg", PHOTO[..., ::-1])
+    path = tmp_path / "rotated.jpg"
+    path.write_bytes(with_orientation(jpeg.tobytes(), 6))
+    assert read_image(path).shape == (20, 30, 3)
+    upright = read_image(path, upright=True)
+    np.testing.assert_array_equal(upright, np.rot90(read_image(path), -1))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("missing.jpg", None, "cannot be read"),
+        ("empty.jpg", b"", "damaged, or not an image"),
+        ("text.png", b"hello", "damaged, or not an image"),
+    ],
+)
+def test_what_is_no_image_is_refused_by_name(tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    for read in (read_image, read_mask):
+        with pytest.raises(ImageError, match=rf"{name}: .*{message}"):
+            read(tmp_path / name)
+
+
+def test_a_truncated_png_is_refused(tmp_path):
+    path = save(tmp_path / "half.png", PHOTO)
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(ImageError, match=r"half\.png"):
+        read_image(path)
+
+
+def test_an_image_smaller_than_a_patch_is_refused(tmp_path):
+    path = save(tmp_path / "dot.png", PHOTO[:3])
+    with pytest.raises(ImageError, match=r"dot\.png: 30×3 pixels, smaller than the model's 4×4 patch"):
+        read_image(path)
+
+
+MASK = np.zeros((6, 8), np.uint8)
+MASK[2:4, 3:6] = 255
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        MASK,
+        MASK // 255,
+        MASK.astype(np.uint16) * 257,
+        np.repeat(MASK[..., None], 3, axis=2),
+        np.dstack([MASK] * 3 + [np.full_like(MASK, 255)]),
+    ],
+    ids=["0/255", "0/1", "16-bit", "rgb", "rgba"],
+)
+def test_masks_of_every_kind_are_0_and_255(tmp_path, stored):
+    np.testing.assert_array_equal(read_mask(save(tmp_path / "mask.png", stored)), MASK)
+
+
+def test_mask_channels_are_averaged(tmp_path):
+    stored = np.zeros((4, 4, 3), np.uint8)
+    stored[0] = (0, 255, 0)
+    assert read_mask(save(tmp_path / "mask.png", stored))[0].tolist() == [85] * 4
+
+
+def test_pictures_are_written_as_they_are(tmp_path):
+    write_png(tmp_path / "new" / "a.png", PHOTO)
+    np.testing.assert_array_equal(read_image(tmp_path / "new" / "a.png"), PHOTO)

@@ -1,0 +1,60 @@
+"""Imports run one way: each package may import the ones before it, and itself."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ALLOWED = {
+    "config": set(),
+    "normalization": set(),
+    "data": {"config", "normalization"},
+    "models": {"config"},
+    "weights": {"config", "models"},
+    "evaluation": {"normalization"},
+    "training": {"config", "normalization", "data", "models", "evaluation"},
+    "inference": {"config", "normalization", "data", "models", "training"},
+    "cli": {"data", "evaluation", "inference"},
+}
+# Files that know less than their package.
+STRICTER = {"training/step.py": {"config", "normalization", "models"}}
+ONLY_HERE = {"grain": "pimjax/data/pipeline.py", "orbax": "pimjax/training/checkpoint.py"}
+
+
+def imported(path: Path) -> set[str]:
+    """Dotted names of all modules that a file imports."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+FILES = sorted((ROOT / "pimjax").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p.parent.name != "pimjax" or p.name != "__init__.py"], ids=str)
+def test_imports_run_one_way(path):
+    relative = path.relative_to(ROOT / "pimjax")
+    package = relative.parts[0].removesuffix(".py")
+    rooms = {name.split(".")[1] for name in imported(path) if name.startswith("pimjax.")} - {package}
+    assert rooms <= STRICTER.get(relative.as_posix(), ALLOWED[package]), f"{relative} imports {rooms}"
+
+
+def test_grain_and_orbax_are_known_to_one_file_each():
+    for library, home in ONLY_HERE.items():
+        users = {p.relative_to(ROOT).as_posix() for p in FILES for n in imported(p) if n.split(".")[0] == library}
+        assert users == {home}
+
+
+def test_configuration_and_data_need_no_jax():
+    for path in FILES:
+        if path.relative_to(ROOT / "pimjax").parts[0] in ("config.py", "data", "normalization.py"):
+            assert not {name for name in imported(path) if name.split(".")[0] in ("jax", "flax", "optax")}, path
+
+
+def test_the_entry_point_is_short():
+    assert len((ROOT / "train.py").read_text(encoding="utf-8").splitlines()) < 40

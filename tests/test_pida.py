@@ -1,0 +1,170 @@
+"""Masks, perturbations and forgeries: pure functions that do what they say."""
+
+import dataclasses
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from pimjax.config import MaskConfig, PerturbationConfig, PidaConfig
+from pimjax.data import perturb
+from pimjax.data.masks import boundary_band, random_mask, smooth_shape, superpixel_union, superpixels
+from pimjax.data.pida import blend, forge, perturb_image, pida
+from pimjax.data.sources import open_source
+
+FAMILY = [field.name for field in dataclasses.fields(PerturbationConfig)]
+CAT = open_source("installed:validation")[0]["image"][60:220, 120:300]
+BLANK = np.zeros(CAT.shape[:2], np.uint8)
+
+
+def example(mask=BLANK):
+    return {"image": CAT, "mask": mask, "id": "cat", "skipped": ""}
+
+
+@pytest.mark.parametrize("area", [0.01, 0.1, 0.4])
+def test_smooth_shapes_have_the_area_asked_for(area):
+    for seed in range(5):
+        mask = smooth_shape(np.random.default_rng(seed), 90, 120, area)
+        assert mask.mean() == pytest.approx(area, abs=1e-3)
+        pieces = cv2.connectedComponents(mask.astype(np.uint8))[0] - 1
+        assert pieces <= 12  # a blob or a few, not noise
+
+
+@pytest.mark.parametrize("area", [0.02, 0.1, 0.4])
+def test_superpixel_unions_are_connected_and_near_the_area(area):
+    for seed in range(5):
+        mask = superpixel_union(CAT, np.random.default_rng(seed), area)
+        assert area <= mask.mean() < 2.5 * area + 0.02
+        assert cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)[0] == 2
+
+
+def test_superpixels_follow_edges():
+    image = np.zeros((80, 80, 3), np.uint8)
+    image[:, 43:] = 255
+    labels = superpixels(image, np.random.default_rng(0), cell=16)
+    assert labels.min() == 0
+    both = np.intersect1d(labels[:, :41], labels[:, 46:])
+    assert len(both) == 0
+    assert len(np.unique(labels)) == 25
+
+
+def test_mask_kinds_and_areas_come_from_the_configuration():
+    config = MaskConfig(smooth=0, superpixels=1, min_area=0.2, max_area=0.2)
+    assert random_mask(CAT, np.random.default_rng(0), config)[1] == "superpixels"
+    areas = [
+        random_mask(CAT, np.random.default_rng(i), MaskConfig(superpixels=0, min_area=0.05, max_area=0.1))[0].mean()
+        for i in range(20)
+    ]
+    assert 0.045 < min(areas) < 0.065
+    assert 0.085 < max(areas) < 0.105
+
+
+@pytest.mark.parametrize("width", [2, 8, 12])
+def test_boundary_is_a_thin_band_on_the_edge(width):
+    mask = np.zeros((60, 60), bool)
+    mask[:, 30:] = True
+    columns = np.flatnonzero(boundary_band(mask, width)[30])
+    assert columns.tolist() == list(range(30 - width // 2, 30 + width // 2))
+
+
+def test_boundary_of_nothing_and_of_everything_is_empty():
+    for mask in (np.zeros((9, 9), bool), np.ones((9, 9), bool)):
+        assert not boundary_band(mask, 4).any()
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_each_perturbation_keeps_the_content_and_changes_the_pixels(name):
+    for seed in range(8):
+        out, parameters = getattr(perturb, name)(CAT, np.random.default_rng(seed))
+        assert out.dtype == np.uint8
+        assert out.shape == CAT.shape
+        assert (out != CAT).mean() > 0.2
+        assert np.corrcoef(out.ravel(), CAT.ravel())[0, 1] > 0.9
+        assert parameters
+        again, _ = getattr(perturb, name)(CAT, np.random.default_rng(seed))
+        np.testing.assert_array_equal(out, again)
+
+
+@pytest.mark.parametrize("name", FAMILY)
+@pytest.mark.parametrize("shape", [(4, 4), (5, 31)])
+def test_perturbations_take_any_size(name, shape):
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    out, _ = getattr(perturb, name)(image, np.random.default_rng(1))
+    assert out.shape == image.shape
+
+
+def test_jpeg_shift_moves_the_block_grid():
+    """The strongest steps between columns lie where the shifted 8×8 grid says."""
+    smooth = cv2.GaussianBlur(CAT, (0, 0), 3)
+    for dx in (0, 3):
+        out = perturb.compress(smooth, quality=10, dx=dx).astype(float)
+        steps = np.abs(np.diff(out, axis=1)).mean((0, 2))
+        by_phase = [steps[phase::8].mean() for phase in range(8)]
+        assert np.argmax(by_phase) == (7 - dx) % 8
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_remosaicing_keeps_every_sampled_value(seed):
+    """Bilinear demosaicing leaves the one colour that each Bayer pixel recorded as it was."""
+    out, parameters = perturb.remosaic(CAT, np.random.default_rng(seed))
+    y, x = parameters["phase_y"], parameters["phase_x"]
+    inner = (slice(4, -4), slice(4, -4))
+    red = np.zeros(CAT.shape[:2], bool)
+    red[y::2, x::2] = True
+    np.testing.assert_array_equal(out[inner][red[inner]][:, 0], CAT[inner][red[inner]][:, 0])
+    blue = np.roll(red, (1, 1), (0, 1))
+    np.testing.assert_array_equal(out[inner][blue[inner]][:, 2], CAT[inner][blue[inner]][:, 2])
+
+
+def test_noise_has_its_deviation():
+    grey = np.full((200, 200, 3), 128, np.uint8)
+    out, parameters = perturb.noise(grey, np.random.default_rng(3))
+    assert out.astype(float).std() == pytest.approx(parameters["deviation"], rel=0.05)
+
+
+def test_blend_is_the_formula():
+    mask = np.zeros(CAT.shape[:2], bool)
+    mask[40:80, 40:90] = True
+    other = 255 - CAT
+    hard = blend(CAT, other, mask)
+    np.testing.assert_array_equal(hard[mask], other[mask])
+    np.testing.assert_array_equal(hard[~mask], CAT[~mask])
+    soft = blend(CAT, other, mask, softness=2.0).astype(float)
+    alpha = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 2.0)[..., None]
+    np.testing.assert_allclose(soft, alpha * other + (1 - alpha) * CAT, atol=0.51)
+
+
+def test_a_forgery_differs_only_under_its_mask():
+    config = PidaConfig(after_jpeg=0.0, masks=MaskConfig(soft_edge=0.0))
+    for seed in range(10):
+        forged = forge(example(), np.random.default_rng(seed), config)
+        inside = forged["mask"] == 255
+        np.testing.assert_array_equal(forged["image"][~inside], CAT[~inside])
+        assert (forged["image"][inside] != CAT[inside]).any()
+        assert json.loads(forged["recipe"])["kind"] in FAMILY
+        assert set(np.unique(forged["mask"])) == {0, 255}
+
+
+def test_pida_forges_the_configured_share_and_leaves_forgeries_alone():
+    config = PidaConfig(probability=0.3)
+    kinds = [bool(pida(example(), np.random.default_rng(i), config)["mask"].any()) for i in range(300)]
+    assert 0.2 < np.mean(kinds) < 0.4
+    marked = BLANK.copy()
+    marked[5:9, 5:9] = 255
+    out = pida(example(marked), np.random.default_rng(0), PidaConfig(probability=1.0))
+    assert out["image"] is CAT
+    assert out["mask"] is marked
+    assert not pida(example(), np.random.default_rng(0), PidaConfig(probability=0.0))["mask"].any()
+
+
+def test_members_of_the_family_can_be_switched_off():
+    only = PerturbationConfig(**{name: 0.0 for name in FAMILY} | {"gamma": 2.0})
+    assert {perturb_image(CAT, np.random.default_rng(i), only)[1] for i in range(10)} == {"gamma"}
+
+
+def test_forging_is_a_function_of_example_and_generator():
+    a, b = (forge(example(), np.random.default_rng(7), PidaConfig()) for _ in range(2))
+    np.testing.assert_array_equal(a["image"], b["image"])
+    assert a["recipe"] == b["recipe"]
+    np.testing.assert_array_equal(CAT, open_source("installed:validation")[0]["image"][60:220, 120:300])

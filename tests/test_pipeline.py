@@ -1,0 +1,139 @@
+"""Batches: the right arrays, the same for a seed whatever the workers, and continued exactly."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from absl import flags
+
+from pimjax.config import DataConfig, PidaConfig
+from pimjax.data.pipeline import prepare, train_batches, validation_set
+from pimjax.data.sources import folder_source, open_source
+from pimjax.data.transforms import fit_square, resize, target_mask
+from pimjax.normalization import denormalize, normalize
+
+DATA = DataConfig(image_size=64, fit="crop", batch_size=4, workers=0, boundary_width=8)
+
+
+def batches(count, data=DATA, start=0, **processes):
+    source = open_source("installed:train")
+    return list(train_batches(source, data, PidaConfig(), seed=5, start_step=start, steps=count, **processes))
+
+
+def assert_same(a, b):
+    assert len(a) == len(b)
+    for x, y in zip(a, b, strict=True):
+        assert x.keys() == y.keys()
+        for key in x:
+            np.testing.assert_array_equal(x[key], y[key], err_msg=key)
+
+
+def test_a_batch_holds_input_and_targets():
+    batch = batches(1)[0]
+    kinds = {key: (batch[key].dtype, batch[key].shape) for key in ("image", "mask", "boundary", "target")}
+    assert kinds == {
+        "image": (np.uint8, (4, 64, 64, 3)),
+        "mask": (np.uint8, (4, 16, 16)),
+        "boundary": (np.uint8, (4, 16, 16)),
+        "target": (np.float32, (4, 16, 16, 3)),
+    }
+    forged = np.array([bool(recipe) for recipe in batch["recipe"]])
+    assert (batch["mask"].any((1, 2)) <= forged).all()
+
+
+def test_batches_do_not_depend_on_the_number_of_workers():
+    flags.FLAGS(["pytest"], known_only=True)  # grain's workers read absl flags
+    one = batches(5)
+    assert_same(one, batches(5))
+    assert_same(one, batches(5, dataclasses.replace(DATA, workers=2)))
+    assert len({batch["image"].tobytes() for batch in one}) == 5
+
+
+def test_a_resumed_run_continues_with_the_next_batch():
+    assert_same(batches(5)[3:], batches(5, start=3))
+
+
+def test_processes_share_a_batch_without_overlap():
+    whole = batches(3)
+    parts = [batches(3, process_index=i, process_count=2) for i in range(2)]
+    for step, batch in enumerate(whole):
+        images = np.empty_like(batch["image"])
+        for i in range(2):
+            assert len(parts[i][step]["image"]) == 2
+            images[i::2] = parts[i][step]["image"]
+        np.testing.assert_array_equal(images, batch["image"])
+
+
+def test_the_validation_set_is_fixed_and_forged():
+    data = dataclasses.replace(DATA, validation_images=7)
+    a, b = (validation_set(open_source("installed:validation"), data, PidaConfig(), seed=1) for _ in range(2))
+    assert_same([a], [b])
+    assert a["image"].shape == (7, 64, 64, 3)
+    assert all(a["recipe"])
+    other = validation_set(open_source("installed:validation"), data, PidaConfig(), seed=2)
+    assert (a["image"] != other["image"]).any()
+
+
+def test_manipulated_validation_examples_are_taken_once_and_as_they_are(tmp_path):
+    import cv2
+
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    mask = np.zeros((64, 64), np.uint8)
+    mask[16:32, 16:48] = 255
+    cv2.imwrite(str(tmp_path / "a.png"), image[..., ::-1])
+    cv2.imwrite(str(tmp_path / "m.png"), mask)
+    (tmp_path / "list.csv").write_text("image,mask\na.png,m.png\n")
+    examples = validation_set(open_source(f"csv:{tmp_path / 'list.csv'}"), DATA, PidaConfig(), seed=0)
+    np.testing.assert_array_equal(examples["image"], image[None])
+    expected = np.zeros((16, 16))
+    expected[4:8, 4:12] = 1
+    np.testing.assert_array_equal(examples["mask"][0], expected)
+    # A band of 8 pixels is 2 pixels of the target, one on either side of the mask's edge.
+    assert examples["boundary"][0][3:9, 3:13].sum() == examples["boundary"].sum()
+    assert not examples["boundary"][0][5:7, 5:11].any()
+    assert examples["boundary"][0][6, [3, 4, 11, 12]].all()
+
+
+def test_targets_are_a_quarter_rounded_up():
+    example = {"image": np.zeros((30, 30, 3), np.uint8), "mask": np.zeros((30, 30), np.uint8)}
+    strings = {"id": "a", "recipe": "", "skipped": ""}
+    out = prepare(example | strings, dataclasses.replace(DATA, image_size=30))
+    assert out["mask"].shape == (8, 8)
+    assert out["target"].shape == (8, 8, 3)
+
+
+def test_crops_are_native_pixels_and_small_photos_are_mirrored():
+    image = np.random.default_rng(0).integers(0, 256, (20, 33, 3), np.uint8)
+    mask = image[..., 0]
+    crop, cut = fit_square(image, mask, 16, (1.0, 0.0))
+    np.testing.assert_array_equal(crop, image[4:, :16])
+    np.testing.assert_array_equal(cut, mask[4:, :16])
+    crop, cut = fit_square(image, mask, 24, (0.5, 1.0))
+    np.testing.assert_array_equal(crop[:20], image[:, 9:])
+    np.testing.assert_array_equal(crop[20:], image[:-5:-1, 9:])
+    assert cut.shape == (24, 24)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (5, 40), (64, 7)])
+def test_resizing_keeps_constants_and_means(size):
+    image = np.full((31, 23, 3), 90, np.uint8)
+    np.testing.assert_allclose(resize(image, *size), 90, atol=1e-3)
+    assert target_mask(np.full((31, 23), 255, np.uint8), *size).all()
+
+
+def test_normalisation_and_back():
+    image = np.random.default_rng(0).integers(0, 256, (5, 5, 3), np.uint8)
+    assert normalize(np.uint8([[[255, 0, 128]]]))[0, 0, 0] == pytest.approx((1 - 0.485) / 0.229)
+    np.testing.assert_array_equal(denormalize(normalize(image)), image)
+
+
+def test_broken_files_do_not_stop_the_batches(tmp_path):
+    import cv2
+
+    for i in range(3):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((64, 64, 3), 80 * i, np.uint8))
+    (tmp_path / "1.png").write_bytes(b"broken")
+    batch = next(train_batches(folder_source(tmp_path), DATA, PidaConfig(), 0, 0, 2))
+    named = [line for line in batch["skipped"].tolist() if line]
+    assert named
+    assert all("1.png: damaged" in line for line in named)

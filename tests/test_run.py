@@ -1,0 +1,228 @@
+"""Whole runs of a tiny model: repeated, interrupted, resumed, on broken data; and a run's checkpoint in use."""
+
+import dataclasses
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import jax
+import numpy as np
+import pytest
+
+from pimjax import Localizer
+from pimjax.cli import main
+from pimjax.config import Config, DataConfig, OptimizerConfig, PidaConfig, TrainConfig, tiny_model
+from pimjax.data.images import read_image
+from pimjax.data.sources import INSTALLED, open_source
+from pimjax.training.checkpoint import load_variables
+from pimjax.training.logs import BrokenImages, MetricLog
+from pimjax.training.loop import run
+
+ROOT = Path(__file__).parent.parent
+CAT = open_source("installed:validation").records[0].image
+
+
+def config(workdir, steps=6, **data):
+    return Config(
+        workdir=str(workdir),
+        model=tiny_model(boundary_decoder=True),
+        optimizer=OptimizerConfig(learning_rate=1e-3),
+        pida=PidaConfig(probability=0.8),
+        data=dataclasses.replace(
+            DataConfig(image_size=32, fit="crop", batch_size=4, validation_images=6, workers=0), **data
+        ),
+        train=TrainConfig(steps=steps, validate_every=3, log_every=1, checkpoint_every=2),
+    )
+
+
+def logged(workdir, key="loss/total"):
+    lines = map(json.loads, (Path(workdir) / "metrics.jsonl").read_text().splitlines())
+    return {line["step"]: line[key] for line in lines if key in line}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The directory of an uninterrupted run of six steps, and what it returned."""
+    workdir = tmp_path_factory.mktemp("run")
+    return workdir, run(config(workdir))
+
+
+def test_a_run_logs_validates_and_summarises(finished):
+    workdir, rows = finished
+    assert sorted(logged(workdir)) == [1, 2, 3, 4, 5, 6]
+    assert sorted(logged(workdir, "validation/f1")) == [3, 6]
+    assert [row["metric"] for row in rows] == ["f1", "iou", "mcc", "auc"]
+    assert json.loads((workdir / "summary.json").read_text()) == rows
+    assert rows[0]["mean"] == pytest.approx(max(logged(workdir, "validation/f1").values()), abs=1e-6)
+    assert list((workdir / "tensorboard").glob("events*"))
+    sheet = read_image(workdir / "contact_sheet.png")
+    assert sheet.shape[1] > 5 * 160
+
+
+def test_the_same_seed_gives_identical_losses(finished, tmp_path):
+    run(config(tmp_path))
+    assert logged(tmp_path) == logged(finished[0])
+    assert logged(tmp_path, "validation/f1") == logged(finished[0], "validation/f1")
+
+
+def test_resuming_gives_the_losses_of_not_interrupting(finished, tmp_path, capsys):
+    run(config(tmp_path, steps=4))
+    # Lines after the checkpoint, and the half line of a killed run, are forgotten.
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 5, "loss/total": 7.0}\n{"step": 6, "loss/to')
+    run(config(tmp_path, steps=6))
+    assert "from step 4" in capsys.readouterr().out
+    assert logged(tmp_path) == logged(finished[0])
+    ours, theirs = (load_newest(path) for path in (tmp_path, finished[0]))
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def load_newest(workdir):
+    """The parameters of step 6, whichever step was best."""
+    import orbax.checkpoint as ocp
+
+    return ocp.StandardCheckpointer().restore(Path(workdir).resolve() / "checkpoints" / "step_6" / "variables")
+
+
+def test_a_finished_run_is_summarised_again_and_not_trained(finished):
+    before = (finished[0] / "metrics.jsonl").read_text()
+    assert run(config(finished[0])) == finished[1]
+    assert (finished[0] / "metrics.jsonl").read_text() == before
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(finished):
+    other = config(finished[0], steps=9)
+    other.model.local_stream = "none"
+    with pytest.raises(ValueError, match=r"another configuration: model\.local_stream \(there 'both', now 'none'\)"):
+        run(other)
+
+
+def test_ctrl_c_saves_and_the_same_command_resumes(finished, tmp_path):
+    """A real process, stopped by SIGINT at an arbitrary step and started again."""
+    (tmp_path / "config.py").write_text(
+        f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r})\n"
+        f"from test_run import config\n\n\ndef get_config():\n    return config({str(tmp_path / 'run')!r}, steps=60)\n"
+    )
+    command = [sys.executable, str(ROOT / "train.py"), "--config", str(tmp_path / "config.py")]
+    cache = jax.config.jax_compilation_cache_dir
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "4", "JAX_COMPILATION_CACHE_DIR": cache}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    deadline = time.monotonic() + 240
+    while not (metrics.exists() and metrics.read_text().count("\n") >= 5):
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    text, _ = process.communicate(timeout=120)
+    stopped = int(re.search(r"interrupted at step (\d+), checkpoint saved", text).group(1))
+    assert 5 <= stopped < 60
+    again = subprocess.run(
+        [*command, f"--config.train.steps={stopped + 1}"], env=environment, capture_output=True, text=True
+    )
+    assert f"from step {stopped}" in again.stdout, again.stdout + again.stderr
+    losses = logged(tmp_path / "run")
+    assert sorted(losses) == list(range(1, stopped + 2))
+    assert {step: losses[step] for step in range(1, 7)} == logged(finished[0])
+
+
+def test_a_run_survives_broken_images_and_reports_them(tmp_path, capsys):
+    for i in range(3):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), np.random.default_rng(i).integers(0, 256, (40, 40, 3), np.uint8))
+    (tmp_path / "1.png").write_bytes(b"broken")
+    data = dict(train=f"folder:{tmp_path}", validation=f"folder:{tmp_path}")
+    run(config(tmp_path / "run", steps=3, max_broken=0.5, **data))
+    printed = capsys.readouterr().out
+    assert printed.count("skipped:") == 1
+    assert re.search(r"1 unreadable training images were skipped, \d+ times", printed)
+    with pytest.raises(ValueError, match=r"1 of 3 training images cannot be read, .*max_broken.*1\.png: damaged"):
+        run(config(tmp_path / "strict", steps=3, max_broken=0.1, **data))
+
+
+def test_broken_images_are_named_once_and_counted(capsys):
+    broken = BrokenImages(images=10, max_share=0.2)
+    broken.note(["", "a", "a\nb"])
+    assert broken.messages == {"a": 2, "b": 1}
+    assert capsys.readouterr().out.count("skipped: a") == 1
+    with pytest.raises(ValueError, match="3 of 10"):
+        broken.note(["c"])
+
+
+def test_the_log_of_a_fresh_run_replaces_an_old_one(tmp_path):
+    for value in (1.0, 2.0):
+        log = MetricLog(tmp_path, start_step=0)
+        log.write(1, {"loss/total": value})
+        log.close()
+    assert logged(tmp_path) == {1: 2.0}
+
+
+def test_predict_writes_maps_of_the_photo_s_size(finished, tmp_path, capsys):
+    (tmp_path / "broken.jpg").write_bytes(b"broken")
+    twin = tmp_path / "other" / CAT.name
+    twin.parent.mkdir()
+    twin.write_bytes(CAT.read_bytes())
+    photos = [str(CAT), str(tmp_path / "broken.jpg"), str(twin)]
+    status = main(["predict", *photos, "--checkpoint", str(finished[0]), "--output", str(tmp_path / "out")])
+    printed = capsys.readouterr()
+    assert status == 1
+    assert "broken.jpg: damaged" in printed.err
+    H, W, _ = read_image(CAT).shape
+    for name in ("chelsea", "chelsea-2"):
+        assert cv2.imread(str(tmp_path / "out" / f"{name}_probability.png"), cv2.IMREAD_UNCHANGED).shape == (H, W)
+        assert read_image(tmp_path / "out" / f"{name}_overlay.png").shape == (H, W, 3)
+    row = next(line for line in printed.out.splitlines() if str(twin) in line).split("\t")
+    assert 0 <= float(row[0]) <= 1
+    assert row[2].endswith("chelsea-2_probability.png")
+
+
+def test_localizer_gives_probability_and_score(finished):
+    localizer = Localizer.load(finished[0])
+    photo = read_image(CAT)[:50, :70]
+    result = localizer(photo)
+    assert result.probability.shape == (50, 70)
+    assert result.probability.dtype == np.float32
+    assert 0 <= result.probability.min() <= result.probability.max() <= result.score <= 1
+    # The map comes from the model itself: column 2 of the fourth map pixel's block, between two map pixels.
+    with pytest.raises(ValueError, match="uint8"):
+        localizer(photo.astype(np.float32))
+
+
+def test_a_resizing_model_localizes_at_the_photo_s_size_too(finished):
+    variables, stored = load_variables(finished[0])
+    stored.data.fit = "resize"
+    assert Localizer(variables, stored)(read_image(CAT)[:50, :70]).probability.shape == (50, 70)
+
+
+def test_missing_checkpoints_are_refused(tmp_path, capsys):
+    assert main(["predict", str(CAT), "--checkpoint", str(tmp_path / "none")]) == 1
+    assert "no checkpoint there" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--config.model.dephts=1", r"--config\.model\.dephts: no such key; did you mean --config\.model\.depths"),
+        ("--config.learning_rate=1", r"did you mean --config\.optimizer\.learning_rate"),
+        ("--config.train.steps=x", r"config\.train\.steps.*x"),
+        ("--config.data.fit=squeeze", r"config\.data\.fit is 'squeeze'; it must be one of 'resize', 'crop'"),
+        ("--config.data.train=folder:/nowhere", r"/nowhere: no such folder"),
+    ],
+)
+def test_a_wrong_flag_is_one_clear_line(argument, message, tmp_path):
+    command = [sys.executable, "train.py", "--config", "configs/demo.py", f"--config.workdir={tmp_path}", argument]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode != 0
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1
+    assert re.search(message, lines[0])
+
+
+def test_validation_photographs_are_never_trained_on():
+    assert CAT.name == Path(INSTALLED["validation"][0][1]).name
+    assert not set(INSTALLED["train"]) & set(INSTALLED["validation"])
