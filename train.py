@@ -15,7 +15,7 @@ def main(argv: list[str]) -> None:
     """Runs the configuration; what the user can mend is said in one line."""
     from pimjax.training.loop import run  # after the flags: a misspelt one need not wait for jax
 
-    logging.set_verbosity(logging.WARNING)  # orbax and jax tell their every move
+    logging.set_verbosity(logging.ERROR)  # orbax and jax tell their every move
     try:
         run(CONFIG.value)
     except (ValueError, OSError) as error:

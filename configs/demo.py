@@ -22,7 +22,7 @@ def get_config() -> Config:
         workdir="runs/demo",
         model=ModelConfig(
             embed_dim=16,
-            depths=(2, 2, 2, 2),
+            depths=(2, 1, 1, 1),  # two where a shifted window follows a plain one
             num_heads=(1, 2, 4, 8),
             window=4,  # divides the 16×16 tokens of a crop
             mlp_ratio=2,
@@ -40,5 +40,5 @@ def get_config() -> Config:
             perturbations=PerturbationConfig(jpeg=0, noise=1, blur=1, resample=0, gamma=0, remosaic=0),
         ),
         data=DataConfig(image_size=64, fit="crop", batch_size=16, validation_images=96, workers=0),
-        train=TrainConfig(steps=1000, validate_every=250, checkpoint_every=250),
+        train=TrainConfig(steps=800, validate_every=200, checkpoint_every=200),
     )

@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     predict.set_defaults(command=_predict)
 
     arguments = parser.parse_args(argv)
-    logging.set_verbosity(logging.WARNING)  # orbax and jax tell their every move
+    logging.set_verbosity(logging.ERROR)  # orbax and jax tell their every move
     try:
         return arguments.command(arguments)
     except (ValueError, OSError) as error:

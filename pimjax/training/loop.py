@@ -27,6 +27,7 @@ from pimjax.training.logs import BrokenImages, MetricLog
 from pimjax.training.optimizer import make_optimizer
 from pimjax.training.step import AXIS, TrainState, eval_step, init_state, predictions_of, train_step
 
+Predict = Callable[[dict[str, Any], np.ndarray], Predictions]
 ARRAYS = ("image", "mask", "boundary", "target")  # what of a batch goes to the devices
 
 
@@ -65,9 +66,10 @@ def run(config: Config) -> list[dict[str, Any]]:
         start = int(state.step)
         if start:
             print(f"resuming {setup.workdir} from step {start}")
+        predict = make_predict(setup.model)
         if start < config.train.steps:
-            train(setup, state, checkpoints)
-    return summarise(setup)
+            train(setup, state, checkpoints, predict)
+    return summarise(setup, predict)
 
 
 def prepare(config: Config) -> Run:
@@ -82,13 +84,13 @@ def prepare(config: Config) -> Run:
     return Run(config, model, make_optimizer(config.optimizer), local, source, examples)
 
 
-def train(setup: Run, state: TrainState, checkpoints: Any) -> None:
+def train(setup: Run, state: TrainState, checkpoints: Any, predict: Predict) -> None:
     """The loop proper, from `state` to the last step. SIGINT (Ctrl-C) saves a checkpoint first."""
     config, start = setup.config, int(state.step)
     batches = train_batches(setup.source, config.data, config.pida, config.seed, start, config.train.steps)
     broken = BrokenImages(len(setup.source), config.data.max_broken)
     key = devices.replicate(jax.random.key(config.seed), setup.devices)
-    step_fn = predict = None
+    step_fn = None
     log = MetricLog(setup.workdir, start)
     throughput = Throughput(config.data.batch_size)
     pending: tuple[int, dict[str, jax.Array]] | None = None
@@ -103,7 +105,7 @@ def train(setup: Run, state: TrainState, checkpoints: Any) -> None:
                 {name: host_batch[name] for name in ARRAYS}, config.train.mapping, setup.devices
             )
             if step_fn is None:
-                step_fn, predict = compile_steps(setup, state, batch, key), compile_predict(setup)
+                step_fn = compile_step(setup, state, batch, key)
                 throughput.restart()
             state, metrics = step_fn(state, batch, key)
             throughput.count()
@@ -131,7 +133,7 @@ def train(setup: Run, state: TrainState, checkpoints: Any) -> None:
         raise SystemExit(f"interrupted at step {pending[0]}, checkpoint saved; the same command resumes")
 
 
-def compile_steps(setup: Run, state: TrainState, batch: dict[str, jax.Array], key: jax.Array) -> Callable[..., Any]:
+def compile_step(setup: Run, state: TrainState, batch: dict[str, jax.Array], key: jax.Array) -> Callable[..., Any]:
     """The mapped training step, compiled ahead so that compilation is neither a step nor a surprise."""
     step = functools.partial(train_step, setup.model, setup.optimizer, setup.config.loss)
     began = time.perf_counter()
@@ -140,32 +142,33 @@ def compile_steps(setup: Run, state: TrainState, batch: dict[str, jax.Array], ke
     return compiled
 
 
-def compile_predict(setup: Run) -> Callable[[dict[str, Any], np.ndarray], Predictions]:
-    """Host images uint8 [B, S, S, 3] and variables → probabilities on the host."""
+def make_predict(model: PIM) -> Predict:
+    """(variables, uint8 images [B, S, S, 3]) → predictions, compiled when first called."""
 
     @jax.jit
     def forward(variables: dict[str, Any], images: jax.Array) -> Predictions:
-        return Predictions(*predictions_of(eval_step(setup.model, variables, images)))
+        return Predictions(*predictions_of(eval_step(model, variables, images)))
 
     return forward
 
 
-def validate(setup: Run, predict: Callable[..., Predictions], state: TrainState) -> dict[str, float]:
+def validate(setup: Run, predict: Predict, state: TrainState) -> dict[str, float]:
     """Mean scores over the validation set, convention "pim", threshold 0.5."""
     predictions = predict_set(setup, predict, {"params": state.params, "batch_stats": state.batch_stats})
     return score(predictions.mask, setup.examples["mask"])
 
 
-def predict_set(setup: Run, predict: Callable[..., Predictions], variables: dict[str, Any]) -> Predictions:
+def predict_set(setup: Run, predict: Predict, variables: dict[str, Any]) -> Predictions:
     """Predictions for the whole validation set, on the host."""
     batch_size = min(setup.config.data.batch_size, len(setup.examples["id"]))
     return predict_all(functools.partial(predict, variables), setup.examples["image"], batch_size)
 
 
-def summarise(setup: Run) -> list[dict[str, Any]]:
+def summarise(setup: Run, predict: Predict) -> list[dict[str, Any]]:
     """Scores the best checkpoint, prints the table, writes `summary.json` and `contact_sheet.png`."""
     variables, _ = checkpoint.load_variables(setup.workdir)
-    predictions = predict_set(setup, compile_predict(setup), variables)
+    # Placed as in training, so that what was compiled there serves here.
+    predictions = predict_set(setup, predict, devices.replicate(variables, setup.devices))
     rows = summarize(predictions.mask, setup.examples["mask"])
     print(f"\nbest checkpoint (by F1) on {len(predictions.mask)} validation examples:\n\n{score_table(rows)}\n")
     (setup.workdir / "summary.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
