@@ -16,6 +16,8 @@ def main(argv: list[str]) -> None:
     from pimjax.training.loop import run  # after the flags: a misspelt one need not wait for jax
 
     logging.set_verbosity(logging.ERROR)  # orbax and jax tell their every move
+    if argv[1:]:
+        sys.exit(f"error: {argv[1]}: not a flag; did you forget the dashes of --{argv[1]}")
     try:
         run(CONFIG.value)
     except (ValueError, OSError) as error:

@@ -1,7 +1,6 @@
 """Every key a run reads, declared once with its unit and default. Imports nothing but the standard library.
 
 The defaults are the published model and recipe; a file under `configs/` changes what it needs.
-Section numbers are those of the README's "The model".
 """
 
 import dataclasses
@@ -102,7 +101,7 @@ class DataConfig:
     flip: bool = True  # random horizontal flips in training
     boundary_width: int = 8  # width of the boundary band, in pixels of the network input, half on either side
     batch_size: int = 28  # images per step, over all devices
-    validation_images: int = 64  # forgeries in the fixed validation set made from authentic photos
+    validation_images: int = 64  # forgeries made for validation where its source holds authentic photos only
     workers: int = 2  # worker processes; 0 decodes in the training process. Any number gives the same batches
     max_broken: float = 0.05  # share of training images that may be unreadable before the run stops
 
@@ -165,6 +164,25 @@ def check(config: Config) -> None:
     for key, value in positive.items():
         if value < 1:
             raise ValueError(f"config.{key} is {value}; it must be at least 1")
+    model = config.model
+    if len(model.depths) != len(model.num_heads) or min(*model.depths, *model.num_heads, model.window) < 1:
+        raise ValueError(
+            f"config.model.depths {model.depths} and num_heads {model.num_heads} must be as long as each other, "
+            f"and they and window {model.window} at least 1"
+        )
+    for stage, heads in enumerate(model.num_heads):
+        if model.embed_dim * 2**stage % heads:
+            raise ValueError(
+                f"config.model.embed_dim gives stage {stage + 1} {model.embed_dim * 2**stage} channels, "
+                f"which {heads} heads cannot share evenly; change embed_dim or num_heads"
+            )
+    for key, weights in (
+        ("pida.masks", (config.pida.masks.smooth, config.pida.masks.superpixels)),
+        ("pida.perturbations", dataclasses.astuple(config.pida.perturbations)),
+        ("loss", dataclasses.astuple(config.loss)),
+    ):
+        if min(weights) < 0 or not any(weights):
+            raise ValueError(f"config.{key}: weights must not be negative, and one must be positive")
     if not 0 < config.pida.masks.min_area <= config.pida.masks.max_area < 1:
         raise ValueError(
             f"config.pida.masks: areas must satisfy 0 < min_area <= max_area < 1, "

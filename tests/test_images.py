@@ -108,10 +108,11 @@ MASK[2:4, 3:6] = 255
         MASK,
         MASK // 255,
         MASK.astype(np.uint16) * 257,
+        MASK.astype(np.uint16),
         np.repeat(MASK[..., None], 3, axis=2),
         np.dstack([MASK] * 3 + [np.full_like(MASK, 255)]),
     ],
-    ids=["0/255", "0/1", "16-bit", "rgb", "rgba"],
+    ids=["0/255", "0/1", "16-bit", "8 bits in 16", "rgb", "rgba"],
 )
 def test_masks_of_every_kind_are_0_and_255(tmp_path, stored):
     np.testing.assert_array_equal(read_mask(save(tmp_path / "mask.png", stored)), MASK)
@@ -119,8 +120,15 @@ def test_masks_of_every_kind_are_0_and_255(tmp_path, stored):
 
 def test_mask_channels_are_averaged(tmp_path):
     stored = np.zeros((4, 4, 3), np.uint8)
-    stored[0] = (0, 255, 0)
-    assert read_mask(save(tmp_path / "mask.png", stored))[0].tolist() == [85] * 4
+    stored[0] = (0, 255, 255)
+    assert read_mask(save(tmp_path / "mask.png", stored))[0].tolist() == [170] * 4
+
+
+def test_a_colour_coded_mask_is_refused(tmp_path):
+    stored = np.zeros((4, 4, 3), np.uint8)
+    stored[0] = (0, 0, 128)
+    with pytest.raises(ImageError, match=r"mask\.png: its largest value is 43, so nothing counts as manipulated"):
+        read_mask(save(tmp_path / "mask.png", stored))
 
 
 def test_pictures_are_written_as_they_are(tmp_path):

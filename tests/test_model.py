@@ -1,5 +1,7 @@
 """What the architecture promises, whatever its weights."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,13 +12,20 @@ from pimjax.config import tiny_model
 from pimjax.models.layers import adaptive_average_pool
 from pimjax.models.local_stream import INNER, OUTER, central_difference, radial_difference
 from pimjax.models.lwm import Gate
-from pimjax.models.swin import SwinBlock, WindowAttention
+from pimjax.models.swin import SwinBlock, WindowAttention, high_pass_init
 from pimjax.models.windows import merge_windows, roll_mask, split_windows
 from pimjax.weights.convert import variable_shapes
 
 
 def count(tree) -> int:
     return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(tree))
+
+
+@functools.cache
+def tiny():
+    """The tiny model and its variables."""
+    model = PIM(tiny_model())
+    return model, jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
 
 
 def attention(masked: bool, window: int = 3, blind_query: bool = False):
@@ -193,9 +202,8 @@ def test_each_ablation_is_one_field(name):
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 3), (1, 5, 9, 3), (3, 33, 70, 3)])
 def test_any_image_and_batch_size(shape):
-    model = PIM(tiny_model())
-    variables = model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
-    out = model.apply(variables, jnp.ones(shape), train=False)
+    model, variables = tiny()
+    out = jax.jit(model.apply)(variables, jnp.ones(shape))
     B, H, W, C = shape
     h, w = -(-H // 4), -(-W // 4)
     assert out.mask_logits.shape == out.boundary_logits.shape == (B, h, w, 2)
@@ -206,12 +214,13 @@ def test_any_image_and_batch_size(shape):
 
 def test_streams_that_are_off_leave_no_trace():
     config = tiny_model(local_stream="none", global_stream=False, boundary_decoder=False)
-    variables = PIM(config).init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
-    out = PIM(config).apply(variables, jnp.zeros((1, 32, 32, 3)))
+    out, _ = jax.jit(PIM(config).init_with_output)(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
     assert out.boundary_logits is None
     assert out.reconstruction is None
     assert out.features.global_ == ()
-    assert out.features.fused == out.features.local == out.features.swin
+    for fused, local, swin in zip(out.features.fused, out.features.local, out.features.swin, strict=True):
+        np.testing.assert_array_equal(fused, swin)
+        np.testing.assert_array_equal(local, swin)
 
 
 def test_stochastic_depth_drops_branches_of_whole_samples():
@@ -242,13 +251,24 @@ def test_stochastic_depth_rises_linearly():
 
 
 def test_batch_norm_averages_with_weight_one_tenth():
-    model = PIM(tiny_model())
+    model, variables = tiny()
     x = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
-    variables = model.init(jax.random.key(1), x)
-    _, updated = model.apply(variables, x, train=True, rngs={"dropout": jax.random.key(2)}, mutable=["batch_stats"])
-    out, _ = model.apply(variables, x, train=True, rngs={"dropout": jax.random.key(2)}, mutable=["batch_stats"])
+    train = jax.jit(
+        lambda variables, x: model.apply(
+            variables, x, train=True, rngs={"dropout": jax.random.key(2)}, mutable=["batch_stats"]
+        )
+    )
+    out, updated = train(variables, x)
     # fusion0's first BatchNorm sees the gated maps; its input's mean follows from the features and the gate.
     gate = variables["params"]["fusion0"]["gate"]
     a, b = Gate().apply({"params": gate}, out.features.local[0], out.features.global_[0])
     mean = jnp.concatenate([a, b], axis=-1).mean((0, 1, 2))
     np.testing.assert_allclose(updated["batch_stats"]["fusion0"]["norm_in"]["mean"], 0.1 * mean, atol=1e-5)
+
+
+def test_high_pass_filters_are_blind_to_constants_and_slopes():
+    filters = high_pass_init(jax.random.key(0), (4, 4, 3, 8))
+    y, x = np.mgrid[:4, :4]
+    for content in (np.ones((4, 4)), y, x):
+        np.testing.assert_allclose(np.einsum("yx,yxio->io", content, filters), 0, atol=1e-3)
+    assert jnp.abs(filters).max() > 1

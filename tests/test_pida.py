@@ -35,7 +35,7 @@ def test_smooth_shapes_have_the_area_asked_for(area):
 def test_superpixel_unions_are_connected_and_near_the_area(area):
     for seed in range(5):
         mask = superpixel_union(CAT, np.random.default_rng(seed), area)
-        assert area <= mask.mean() < 2.5 * area + 0.02
+        assert 0.4 * area < mask.mean() <= area + 0.006  # a single superpixel may be larger than a small area
         assert cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)[0] == 2
 
 
@@ -80,7 +80,8 @@ def test_each_perturbation_keeps_the_content_and_changes_the_pixels(name):
         assert out.dtype == np.uint8
         assert out.shape == CAT.shape
         assert (out != CAT).mean() > 0.2
-        assert np.corrcoef(out.ravel(), CAT.ravel())[0, 1] > 0.9
+        # Noise of 25 levels in a photo of deviation 50 leaves a correlation of 0.89.
+        assert np.corrcoef(out.ravel(), CAT.ravel())[0, 1] > 0.85
         assert parameters
         again, _ = getattr(perturb, name)(CAT, np.random.default_rng(seed))
         np.testing.assert_array_equal(out, again)

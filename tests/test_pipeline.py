@@ -105,10 +105,10 @@ def test_targets_are_a_quarter_rounded_up():
 def test_crops_are_native_pixels_and_small_photos_are_mirrored():
     image = np.random.default_rng(0).integers(0, 256, (20, 33, 3), np.uint8)
     mask = image[..., 0]
-    crop, cut = fit_square(image, mask, 16, (1.0, 0.0))
+    crop, cut = fit_square(image, mask, 16, (20, 0))
     np.testing.assert_array_equal(crop, image[4:, :16])
     np.testing.assert_array_equal(cut, mask[4:, :16])
-    crop, cut = fit_square(image, mask, 24, (0.5, 1.0))
+    crop, cut = fit_square(image, mask, 24, (5, 40))
     np.testing.assert_array_equal(crop[:20], image[:, 9:])
     np.testing.assert_array_equal(crop[20:], image[:-5:-1, 9:])
     assert cut.shape == (24, 24)

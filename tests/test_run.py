@@ -19,7 +19,7 @@ from pimjax import Localizer
 from pimjax.cli import main
 from pimjax.config import Config, DataConfig, OptimizerConfig, PidaConfig, TrainConfig, tiny_model
 from pimjax.data.images import read_image
-from pimjax.data.sources import INSTALLED, open_source
+from pimjax.data.sources import open_source
 from pimjax.training.checkpoint import load_variables
 from pimjax.training.logs import BrokenImages, MetricLog
 from pimjax.training.loop import run
@@ -31,7 +31,7 @@ CAT = open_source("installed:validation").records[0].image
 def config(workdir, steps=6, **data):
     return Config(
         workdir=str(workdir),
-        model=tiny_model(boundary_decoder=True),
+        model=tiny_model(depths=(1, 1, 1, 1), pool_bins=(1, 2)),
         optimizer=OptimizerConfig(learning_rate=1e-3),
         pida=PidaConfig(probability=0.8),
         data=dataclasses.replace(
@@ -107,25 +107,27 @@ def test_ctrl_c_saves_and_the_same_command_resumes(finished, tmp_path):
     """A real process, stopped by SIGINT at an arbitrary step and started again."""
     (tmp_path / "config.py").write_text(
         f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r})\n"
-        f"from test_run import config\n\n\ndef get_config():\n    return config({str(tmp_path / 'run')!r}, steps=60)\n"
+        f"from test_run import config\n\n\n"
+        f"def get_config():\n    return config({str(tmp_path / 'run')!r}, steps=60, workers=1)\n"
     )
     command = [sys.executable, str(ROOT / "train.py"), "--config", str(tmp_path / "config.py")]
     cache = jax.config.jax_compilation_cache_dir
     environment = os.environ | {"JAX_NUM_CPU_DEVICES": "4", "JAX_COMPILATION_CACHE_DIR": cache}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
     metrics = tmp_path / "run" / "metrics.jsonl"
     deadline = time.monotonic() + 240
     while not (metrics.exists() and metrics.read_text().count("\n") >= 5):
         assert process.poll() is None, process.stdout.read()
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the workers too
     text, _ = process.communicate(timeout=120)
     stopped = int(re.search(r"interrupted at step (\d+), checkpoint saved", text).group(1))
     assert 5 <= stopped < 60
-    again = subprocess.run(
-        [*command, f"--config.train.steps={stopped + 1}"], env=environment, capture_output=True, text=True
-    )
+    command.append(f"--config.train.steps={stopped + 1}")
+    again = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert f"from step {stopped}" in again.stdout, again.stdout + again.stderr
     losses = logged(tmp_path / "run")
     assert sorted(losses) == list(range(1, stopped + 2))
@@ -136,7 +138,7 @@ def test_a_run_survives_broken_images_and_reports_them(tmp_path, capsys):
     for i in range(3):
         cv2.imwrite(str(tmp_path / f"{i}.png"), np.random.default_rng(i).integers(0, 256, (40, 40, 3), np.uint8))
     (tmp_path / "1.png").write_bytes(b"broken")
-    data = dict(train=f"folder:{tmp_path}", validation=f"folder:{tmp_path}")
+    data = dict(train=f"folder:{tmp_path}")
     run(config(tmp_path / "run", steps=3, max_broken=0.5, **data))
     printed = capsys.readouterr().out
     assert printed.count("skipped:") == 1
@@ -188,7 +190,6 @@ def test_localizer_gives_probability_and_score(finished):
     assert result.probability.shape == (50, 70)
     assert result.probability.dtype == np.float32
     assert 0 <= result.probability.min() <= result.probability.max() <= result.score <= 1
-    # The map comes from the model itself: column 2 of the fourth map pixel's block, between two map pixels.
     with pytest.raises(ValueError, match="uint8"):
         localizer(photo.astype(np.float32))
 
@@ -210,6 +211,8 @@ def test_missing_checkpoints_are_refused(tmp_path, capsys):
         ("--config.model.dephts=1", r"--config\.model\.dephts: no such key; did you mean --config\.model\.depths"),
         ("--config.learning_rate=1", r"did you mean --config\.optimizer\.learning_rate"),
         ("--config.train.steps=x", r"config\.train\.steps.*x"),
+        ("config.seed=1", r"config\.seed=1: not a flag; did you forget the dashes"),
+        ("--config.model.num_heads=(3,2,4,8)", r"16 channels, which 3 heads cannot share evenly"),
         ("--config.data.fit=squeeze", r"config\.data\.fit is 'squeeze'; it must be one of 'resize', 'crop'"),
         ("--config.data.train=folder:/nowhere", r"/nowhere: no such folder"),
     ],
@@ -223,6 +226,24 @@ def test_a_wrong_flag_is_one_clear_line(argument, message, tmp_path):
     assert re.search(message, lines[0])
 
 
-def test_validation_photographs_are_never_trained_on():
-    assert CAT.name == Path(INSTALLED["validation"][0][1]).name
-    assert not set(INSTALLED["train"]) & set(INSTALLED["validation"])
+def test_validation_photographs_are_never_trained_on(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"2 images are in both .*validation must hold photographs that training never"
+    ):
+        run(config(tmp_path, train="installed:validation"))
+
+
+def test_a_loss_that_is_no_number_stops_the_run_before_it_is_saved(tmp_path):
+    diverging = config(tmp_path)
+    diverging.optimizer.learning_rate = float("inf")
+    with pytest.raises(ValueError, match="the loss is nan at step 2"):
+        run(diverging)
+    assert not (tmp_path / "checkpoints" / "step_2").exists()
+
+
+def test_a_checkpoint_can_be_used_on_other_devices(finished):
+    """Written from four devices, read where there is one."""
+    code = f"from pimjax import Localizer; print(Localizer.load({str(finished[0])!r})(r'{CAT}').score)"
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert 0 <= float(done.stdout) <= 1, done.stderr

@@ -39,17 +39,23 @@ def read_mask(path: str | os.PathLike) -> np.ndarray:
     ignored. A mask whose largest value is 1 is read as 0/1 and scaled to 0/255.
 
     Raises:
-        ImageError: the file is missing or not a decodable image.
+        ImageError: the file is missing, not a decodable image, or has values but none above 127 (such as a
+            colour-coded mask).
     """
     mask = _decode(path, cv2.IMREAD_UNCHANGED)
-    if mask.dtype == np.uint16 and mask.max() > 1:
+    if mask.dtype == np.uint16 and mask.max() > 255:
         mask = (mask >> 8).astype(np.uint8)
     elif mask.dtype not in (np.uint8, np.uint16, bool):
         raise ImageError(f"{path}: a mask of {mask.dtype} values; save it as 8-bit, 0 and 255")
     if mask.ndim == 3:
         # Two or four channels: the last one is transparency.
         mask = mask[..., : mask.shape[2] - (mask.shape[2] in (2, 4))].mean(-1)
-    return np.rint(mask * 255.0 if mask.max() == 1 else mask).astype(np.uint8)
+    mask = np.rint(mask * 255.0 if mask.max() == 1 else mask).astype(np.uint8)
+    if 0 < mask.max() <= 127:
+        raise ImageError(
+            f"{path}: its largest value is {mask.max()}, so nothing counts as manipulated; save it as 8-bit, 0 and 255"
+        )
+    return mask
 
 
 def _decode(path: str | os.PathLike, flags: int) -> np.ndarray:

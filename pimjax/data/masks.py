@@ -45,11 +45,12 @@ def superpixels(image: np.ndarray, rng: np.random.Generator, cell: int) -> np.nd
 def superpixel_union(image: np.ndarray, rng: np.random.Generator, area: float) -> np.ndarray:
     """A connected union of superpixels of `image` (uint8 [H, W, 3]) that covers about `area` (a share in 0..1).
 
-    Grows from a random superpixel by its neighbours until the area is reached, at most one superpixel too large.
-    bool [H, W].
+    Grows from a random superpixel by its neighbours, passing over those that would take it beyond the area; one
+    superpixel at least. bool [H, W].
     """
     H, W, _ = image.shape
-    cell = int(np.clip(np.sqrt(area * H * W) / 2, 6, 48))
+    cell = int(np.clip(np.sqrt(area * H * W) / 3, 4, 48))
+    cell = min(cell, H, W)  # at least one seed
     labels = superpixels(image, rng, cell)
     sizes = np.bincount(labels.ravel())
     # Which superpixels touch, each pair once, coded as one number: sorting rows of pairs is ten times slower.
@@ -58,12 +59,12 @@ def superpixel_union(image: np.ndarray, rng: np.random.Generator, area: float) -
     pairs = np.stack(np.divmod(np.unique(codes), len(sizes)), axis=1)
     chosen = np.zeros(len(sizes), bool)
     chosen[labels[rng.integers(H), rng.integers(W)]] = True
-    while sizes[chosen].sum() < area * H * W:
-        touching = pairs[chosen[pairs].sum(1) == 1]
+    while True:
+        fits = sizes <= area * H * W - sizes[chosen].sum()
+        touching = pairs[(chosen[pairs].sum(1) == 1) & (chosen | fits)[pairs].all(1)]
         if not len(touching):
             break
-        edge = touching[rng.integers(len(touching))]
-        chosen[edge] = True
+        chosen[touching[rng.integers(len(touching))]] = True
     return chosen[labels]
 
 
@@ -76,6 +77,11 @@ def random_mask(image: np.ndarray, rng: np.random.Generator, config: MaskConfig)
     if kind == "smooth":
         return smooth_shape(rng, *image.shape[:2], area), kind
     return superpixel_union(image, rng, area), kind
+
+
+def is_manipulated(mask: np.ndarray) -> bool:
+    """Whether a uint8 mask marks any pixel: above 127, half way between 0 and 255."""
+    return bool((mask > 127).any())
 
 
 def boundary_band(mask: np.ndarray, width: int) -> np.ndarray:

@@ -52,12 +52,12 @@ def blur(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
 
 
 def resample(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
-    """Resizing by a factor 0.5..0.9 or 1.1..1.8 and back, with a linear, cubic or Lanczos kernel."""
+    """Shrinking by a factor 0.4..0.9 and enlarging back, each with a linear, cubic or Lanczos kernel."""
     H, W, _ = image.shape
-    factor = float(rng.uniform(0.5, 0.9) if rng.random() < 0.5 else rng.uniform(1.1, 1.8))
-    kernel = int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4]))
-    there = cv2.resize(image, (max(1, round(W * factor)), max(1, round(H * factor))), interpolation=kernel)
-    return cv2.resize(there, (W, H), interpolation=kernel), {"factor": factor, "kernel": kernel}
+    factor = float(rng.uniform(0.4, 0.9))
+    down, up = rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4], 2).tolist()
+    small = cv2.resize(image, (max(1, round(W * factor)), max(1, round(H * factor))), interpolation=down)
+    return cv2.resize(small, (W, H), interpolation=up), {"factor": factor, "down": down, "up": up}
 
 
 def gamma(image: np.ndarray, rng: np.random.Generator) -> Perturbed:

@@ -8,7 +8,7 @@ import numpy as np
 
 from pimjax.config import PerturbationConfig, PidaConfig
 from pimjax.data import perturb
-from pimjax.data.masks import random_mask
+from pimjax.data.masks import is_manipulated, random_mask
 from pimjax.data.sources import Example
 
 
@@ -56,6 +56,6 @@ def pida(example: Example, rng: np.random.Generator, config: PidaConfig) -> Exam
 
     Examples that are already manipulated (a mask with marked pixels) pass unchanged.
     """
-    if example["mask"].any() or rng.random() >= config.probability:
+    if is_manipulated(example["mask"]) or rng.random() >= config.probability:
         return example | {"recipe": ""}
     return forge(example, rng, config)

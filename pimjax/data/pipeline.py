@@ -1,6 +1,7 @@
 """From a source to batches: the only place that knows grain."""
 
 import dataclasses
+import signal
 from collections.abc import Iterator
 
 import cv2
@@ -8,7 +9,7 @@ import grain
 import numpy as np
 
 from pimjax.config import DataConfig, PidaConfig
-from pimjax.data.masks import boundary_band
+from pimjax.data.masks import boundary_band, is_manipulated
 from pimjax.data.pida import forge, pida
 from pimjax.data.sources import Example, FileSource, SkipBroken
 from pimjax.data.transforms import STRIDE, fit_square, resize, target_mask, to_uint8
@@ -21,7 +22,9 @@ def prepare(example: Example, data: DataConfig) -> Example:
     """Network input and targets of an example whose image already is square of `data.image_size`, or is made so here.
 
     Returns "image" uint8 [S, S, 3], "mask" and "boundary" uint8 0/1 [s, s], "target" float32 [s, s, 3] (the
-    normalised image that the image decoder should reconstruct), s = S/4, and the strings "id", "recipe", "skipped".
+    normalised image that the image decoder should reconstruct), s = S/4, and the strings "id", "recipe" and (from a
+    `SkipBroken`) "skipped". The image is rounded to uint8 to travel to the device: up to 0.009 of the normalised
+    input's unit away from the released preprocessing, which does not round.
     """
     image, mask, size = example["image"], example["mask"], data.image_size
     s = -(-size // STRIDE)
@@ -36,7 +39,7 @@ def prepare(example: Example, data: DataConfig) -> Example:
         "target": normalize(resize(image, s, s)),
         "id": example["id"],
         "recipe": example["recipe"],
-        "skipped": example["skipped"],
+        "skipped": example.get("skipped", ""),
     }
 
 
@@ -49,13 +52,14 @@ class TrainTransform(grain.transforms.RandomMap):
 
     def random_map(self, example: Example, rng: np.random.Generator) -> Example:
         """One training sample; see `prepare` for its arrays."""
-        image, mask = example["image"], example["mask"]
-        if self.data.fit == "crop":
-            image, mask = fit_square(image, mask, self.data.image_size, tuple(rng.random(2)))
+        manipulated = is_manipulated(example["mask"])
+        example = _square(example, self.data, tuple(rng.random(2) * example["mask"].shape))
         if self.data.flip and rng.random() < 0.5:
-            image, mask = image[:, ::-1], mask[:, ::-1]
-        example = example | {"image": np.ascontiguousarray(image), "mask": np.ascontiguousarray(mask)}
-        return prepare(pida(example, rng, self.pida), self.data)
+            flipped = {key: np.ascontiguousarray(example[key][:, ::-1]) for key in ("image", "mask")}
+            example = example | flipped
+        # A crop that misses the mask of a manipulated photo is a sample without manipulation, not one to forge again.
+        example = example | {"recipe": ""} if manipulated else pida(example, rng, self.pida)
+        return prepare(example, self.data)
 
 
 def train_batches(
@@ -90,33 +94,44 @@ def train_batches(
     if data.workers:
         iterable = iterable.mp_prefetch(
             grain.MultiprocessingOptions(num_workers=data.workers, per_worker_buffer_size=2),
-            worker_init_fn=_one_thread_per_worker,
+            worker_init_fn=_start_worker,
         )
     return iter(iterable)
 
 
-def _one_thread_per_worker(index: int, count: int) -> None:
+def _start_worker(index: int, count: int) -> None:
     cv2.setNumThreads(1)
+    # A terminal sends Ctrl-C to every process; only the training process answers, and then ends its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def validation_set(source: FileSource, data: DataConfig, pida_config: PidaConfig, seed: int) -> Batch:
     """The fixed validation set, stacked into one batch of host arrays [N, …].
 
-    Manipulated examples are taken as they are, once each. Authentic ones become forgeries: the photographs in turn,
-    until there are `data.validation_images` examples. The same for a seed, whatever the training does.
+    Every manipulated example of the source is taken, once and as it is (cut around its mask where the model trains on
+    crops). If there is none, `data.validation_images` forgeries are made from the authentic ones, each photograph in
+    turn. The same for a seed, whatever the training does.
+
+    Raises:
+        ImageError: a file of the validation source cannot be used; none is passed over.
     """
-    source = SkipBroken(source)
     examples = []
-    for index in range(data.validation_images):
+    for index in range(len(source)):
+        example = source[index]
+        if is_manipulated(example["mask"]):
+            y, x = (np.mean(positions) for positions in np.nonzero(example["mask"] > 127))
+            examples.append(prepare(_square(example, data, (y, x)) | {"recipe": ""}, data))
+    for index in range(0 if examples else data.validation_images):
         rng = np.random.default_rng((seed, index))
         example = source[index % len(source)]
-        if index >= len(source) and example["mask"].any():
-            continue
-        image, mask = example["image"], example["mask"]
-        if data.fit == "crop":
-            image, mask = fit_square(image, mask, data.image_size, tuple(rng.random(2)))
-        example = example | {"image": np.ascontiguousarray(image), "mask": np.ascontiguousarray(mask), "recipe": ""}
-        if not example["mask"].any():
-            example = forge(example, rng, pida_config)
-        examples.append(prepare(example, data))
+        centre = rng.random(2) * example["mask"].shape
+        examples.append(prepare(forge(_square(example, data, tuple(centre)), rng, pida_config), data))
     return {key: np.stack([example[key] for example in examples]) for key in examples[0]}
+
+
+def _square(example: Example, data: DataConfig, centre: tuple[float, float]) -> Example:
+    """The example cut to a square of native pixels around `centre` (y, x), or whole where the model resizes."""
+    if data.fit != "crop":
+        return example
+    image, mask = fit_square(example["image"], example["mask"], data.image_size, centre)
+    return example | {"image": np.ascontiguousarray(image), "mask": np.ascontiguousarray(mask)}

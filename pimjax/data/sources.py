@@ -68,6 +68,10 @@ class FileSource:
                 )
         return {"image": image, "mask": mask, "id": str(record.image)}
 
+    def paths(self) -> set[str]:
+        """The image files, resolved, to compare sources by."""
+        return {str(record.image.resolve()) for record in self.records}
+
     def __repr__(self) -> str:  # grain prints it in its error messages
         return f"FileSource({self.name}, {len(self)} images)"
 

@@ -70,18 +70,16 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
-def fit_square(image: np.ndarray, mask: np.ndarray, size: int, origin: tuple[float, float]) -> tuple[np.ndarray, ...]:
-    """Cuts a size×size square of native pixels out of a photo and its mask.
+def fit_square(image: np.ndarray, mask: np.ndarray, size: int, centre: tuple[float, float]) -> tuple[np.ndarray, ...]:
+    """Cuts a size×size square of native pixels out of a photo and its mask, as near to `centre` (y, x) as fits.
 
-    `origin`, two numbers in 0..1, says where between the top-left (0, 0) and the bottom-right (1, 1) position. A
-    photo smaller than the square is first continued by mirroring (its pixels stay as they are, unlike in scaling).
+    A photo smaller than the square is first continued by mirroring (its pixels stay as they are, unlike in scaling).
     """
     H, W = mask.shape
     if min(H, W) < size:
         pad = (0, max(0, size - H), 0, max(0, size - W))
         image, mask = (cv2.copyMakeBorder(x, *pad, cv2.BORDER_REFLECT) for x in (image, mask))
-        H, W = mask.shape
-    y, x = round(origin[0] * (H - size)), round(origin[1] * (W - size))
+    y, x = (int(np.clip(round(c - size / 2), 0, n - size)) for c, n in zip(centre, mask.shape, strict=True))
     return image[y : y + size, x : x + size], mask[y : y + size, x : x + size]
 
 

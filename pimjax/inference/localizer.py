@@ -10,7 +10,7 @@ import numpy as np
 
 from pimjax.config import Config
 from pimjax.data.images import read_image
-from pimjax.data.transforms import STRIDE, resize
+from pimjax.data.transforms import STRIDE, network_input
 from pimjax.models.pim import PIM
 from pimjax.normalization import normalize
 from pimjax.training.checkpoint import load_variables
@@ -68,7 +68,7 @@ class Localizer:
         H, W, _ = photo.shape
         native = self.config.data.fit == "crop"
         size = self.config.data.image_size
-        image = normalize(photo if native else resize(photo, size, size))
+        image = normalize(photo) if native else network_input(photo, size)
         map_ = np.asarray(self._probability(self._variables, image))
         # At native resolution a map pixel stands for exactly 4×4 photo pixels, the last ones reaching past the edge.
         target = (map_.shape[1] * STRIDE, map_.shape[0] * STRIDE) if native else (W, H)

@@ -36,7 +36,7 @@ class PIM(nn.Module):
     """Pixel-Inconsistency Modeling (Kong et al., TPAMI 2025, doi 10.1109/TPAMI.2025.3541028).
 
     `PIM(ModelConfig()).apply(variables, images, train=False)` with float32 images [B, H, W, 3], RGB in 0..1
-    normalised with `pimjax.data.transforms.normalize`; any H and W. In training pass `rngs={"dropout": key}` and
+    normalised with `pimjax.normalization.normalize`; any H and W. In training pass `rngs={"dropout": key}` and
     `mutable=["batch_stats"]`. `bn_axis` names a mapped axis over which BatchNorm statistics are synchronised.
     """
 

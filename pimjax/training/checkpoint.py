@@ -91,10 +91,11 @@ def load_variables(directory: str | Path) -> tuple[dict[str, Any], Config]:
         if step is None and (step := checkpoints.latest_step()) is None:
             raise FileNotFoundError(f"{directory}: its run has not written a complete checkpoint yet")
         config = _stored_config(checkpoints, step)
-        variables = checkpoints.restore(step, args=ocp.args.Composite(variables=ocp.args.StandardRestore()))[
-            "variables"
-        ]
-    return jax.tree.map(np.asarray, variables), config
+        # As numpy arrays: the devices they were saved from need not exist here.
+        shapes = checkpoints.item_metadata(step)["variables"]
+        like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), shapes)
+        items = checkpoints.restore(step, args=ocp.args.Composite(variables=ocp.args.StandardRestore(like)))
+    return items["variables"], config
 
 
 def _stored_config(checkpoints: ocp.CheckpointManager, step: int) -> Config:
@@ -107,9 +108,10 @@ def _stored_config(checkpoints: ocp.CheckpointManager, step: int) -> Config:
 
 def _check_same_run(stored: Config, wanted: Config, directory: Any) -> None:
     # How long a run lasts and how often it looks up may change on resuming; what it computes may not.
-    free = ("workdir", "train.", "data.workers", "data.max_broken")
+    free = {"workdir", "data.workers", "data.max_broken", "train.mapping", "train.steps"}
+    free |= {f"train.{name}_every" for name in ("validate", "log", "checkpoint")}
     old, new = configs.flatten(stored), configs.flatten(wanted)
-    changed = [key for key in old if old[key] != new[key] and not key.startswith(free)]
+    changed = [key for key in old if old[key] != new[key] and key not in free]
     if changed:
         listing = ", ".join(f"{key} (there {old[key]!r}, now {new[key]!r})" for key in changed)
         raise ValueError(

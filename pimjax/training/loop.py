@@ -76,8 +76,13 @@ def prepare(config: Config) -> Run:
     """Opens the data and builds the model; nothing is written."""
     local = tuple(jax.local_devices())
     devices.check_batch_size(config.data.batch_size, len(local))
-    source = open_source(config.data.train)
-    examples = validation_set(open_source(config.data.validation), config.data, config.pida, config.seed)
+    source, held_out = open_source(config.data.train), open_source(config.data.validation)
+    if shared := source.paths() & held_out.paths():
+        raise ValueError(
+            f"{len(shared)} images are in both config.data.train and config.data.validation, such as {min(shared)}; "
+            "validation must hold photographs that training never sees"
+        )
+    examples = validation_set(held_out, config.data, config.pida, config.seed)
     model = PIM(config.model, bn_axis=AXIS if config.train.sync_batch_norm else None)
     validation = len(examples["id"])
     print(f"{len(source)} training images, {validation} validation examples, {len(local)} × {local[0].device_kind}")
@@ -91,7 +96,7 @@ def train(setup: Run, state: TrainState, checkpoints: Any, predict: Predict) -> 
     broken = BrokenImages(len(setup.source), config.data.max_broken)
     key = devices.replicate(jax.random.key(config.seed), setup.devices)
     step_fn = None
-    log = MetricLog(setup.workdir, start)
+    log = MetricLog(setup.workdir, start + 1)
     throughput = Throughput(config.data.batch_size)
     pending: tuple[int, dict[str, jax.Array]] | None = None
     with (
@@ -114,23 +119,28 @@ def train(setup: Run, state: TrainState, checkpoints: Any, predict: Predict) -> 
             pending = (step, metrics)
 
             last = step == config.train.steps or interrupt.received
+            validates = step % config.train.validate_every == 0 or step == config.train.steps
             scores = None
-            if step % config.train.validate_every == 0 or step == config.train.steps:
+            if validates or last or step % config.train.checkpoint_every == 0:
+                # What a checkpoint covers must be logged before it: a resumed run does not come back to it.
+                report(log, bar, pending, throughput, config.train.log_every)
+                pending = None
+                check_finite(step, metrics)
+            if validates:
                 scores = validate(setup, predict, state)
                 log.write(step, {f"validation/{name}": value for name, value in scores.items()})
                 bar.write(f"step {step}: validation F1 {scores['f1']:.3f}, IoU {scores['iou']:.3f}")
                 throughput.restart()
-            if scores or last or step % config.train.checkpoint_every == 0:
+            if pending is None:
                 checkpoint.save(checkpoints, state, config, scores)
             if last:
                 break
-        report(log, bar, pending, throughput, log_every=1)
     checkpoints.wait_until_finished()
     log.close()
     if broken.messages:
         print(f"{len(broken.messages)} unreadable training images were skipped, {sum(broken.messages.values())} times")
-    if interrupt.received and pending[0] < config.train.steps:
-        raise SystemExit(f"interrupted at step {pending[0]}, checkpoint saved; the same command resumes")
+    if interrupt.received and step < config.train.steps:
+        raise SystemExit(f"interrupted at step {step}, checkpoint saved; the same command resumes")
 
 
 def compile_step(setup: Run, state: TrainState, batch: dict[str, jax.Array], key: jax.Array) -> Callable[..., Any]:
@@ -188,6 +198,15 @@ def caption_of(recipe: str) -> str:
     return f"{parts['kind']} ({', '.join(numbers)})" if numbers else parts["kind"]
 
 
+def check_finite(step: int, metrics: dict[str, jax.Array]) -> None:
+    """Raises ValueError where the loss is not a number, before such a state is saved or scored."""
+    if not np.isfinite(loss := float(metrics["loss/total"])):
+        raise ValueError(
+            f"the loss is {loss} at step {step}; the newest checkpoint is sound: "
+            "resume from it in a new workdir with a smaller --config.optimizer.learning_rate"
+        )
+
+
 def report(
     log: MetricLog,
     bar: tqdm,
@@ -201,6 +220,7 @@ def report(
     step, metrics = pending
     bar.update()
     if step % log_every == 0:
+        check_finite(step, metrics)
         scalars = {name: float(value) for name, value in jax.device_get(metrics).items()}
         rate = throughput.rate()
         log.write(step, scalars | {"images_per_second": rate})
@@ -211,20 +231,21 @@ class Throughput:
     """Images per second since the last `restart`, which leaves compilation and validation out."""
 
     def __init__(self, batch_size: int):
-        self._batch_size = batch_size
+        self._batch_size, self._rate = batch_size, 0.0
         self.restart()
 
     def restart(self) -> None:
-        """Starts counting anew."""
+        """Starts counting anew; until the next step, the rate stays as it was."""
         self._began, self._steps = time.perf_counter(), 0
 
     def count(self) -> None:
         """One more step was handed to the devices."""
         self._steps += 1
+        self._rate = self._steps * self._batch_size / (time.perf_counter() - self._began)
 
     def rate(self) -> float:
         """Images per second."""
-        return self._steps * self._batch_size / max(time.perf_counter() - self._began, 1e-9)
+        return self._rate
 
 
 class Interrupt:
