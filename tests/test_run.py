@@ -20,9 +20,9 @@ from pimjax.cli import main
 from pimjax.config import Config, DataConfig, OptimizerConfig, PidaConfig, TrainConfig, tiny_model
 from pimjax.data.images import read_image
 from pimjax.data.sources import open_source
-from pimjax.training.checkpoint import load_variables
+from pimjax.training.checkpoint import _check_same_run, load_variables
 from pimjax.training.logs import BrokenImages, MetricLog
-from pimjax.training.loop import run
+from pimjax.training.loop import check_finite, run
 
 ROOT = Path(__file__).parent.parent
 CAT = open_source("installed:validation").records[0].image
@@ -65,13 +65,7 @@ def test_a_run_logs_validates_and_summarises(finished):
     assert sheet.shape[1] > 5 * 160
 
 
-def test_the_same_seed_gives_identical_losses(finished, tmp_path):
-    run(config(tmp_path))
-    assert logged(tmp_path) == logged(finished[0])
-    assert logged(tmp_path, "validation/f1") == logged(finished[0], "validation/f1")
-
-
-def test_resuming_gives_the_losses_of_not_interrupting(finished, tmp_path, capsys):
+def test_a_second_run_stopped_and_resumed_gives_identical_losses(finished, tmp_path, capsys):
     run(config(tmp_path, steps=4))
     # Lines after the checkpoint, and the half line of a killed run, are forgotten.
     with (tmp_path / "metrics.jsonl").open("a") as file:
@@ -90,19 +84,22 @@ def load_newest(workdir):
     return ocp.StandardCheckpointer().restore(Path(workdir).resolve() / "checkpoints" / "step_6" / "variables")
 
 
-def test_a_finished_run_is_summarised_again_and_not_trained(finished):
-    before = (finished[0] / "metrics.jsonl").read_text()
-    assert run(config(finished[0])) == finished[1]
-    assert (finished[0] / "metrics.jsonl").read_text() == before
-
-
 def test_a_checkpoint_of_another_configuration_is_refused(finished):
-    other = config(finished[0], steps=9)
+    _, stored = load_variables(finished[0])
+    _check_same_run(stored, config("elsewhere", steps=9), finished[0])
+    other = config(finished[0])
     other.model.local_stream = "none"
     with pytest.raises(ValueError, match=r"another configuration: model\.local_stream \(there 'both', now 'none'\)"):
-        run(other)
+        _check_same_run(stored, other, finished[0])
 
 
+def test_a_loss_that_is_no_number_stops_the_run():
+    check_finite(3, {"loss/total": 1.0})
+    with pytest.raises(ValueError, match="the loss is nan at step 3"):
+        check_finite(3, {"loss/total": float("nan")})
+
+
+@pytest.mark.slow
 def test_ctrl_c_saves_and_the_same_command_resumes(finished, tmp_path):
     """A real process, stopped by SIGINT at an arbitrary step and started again."""
     (tmp_path / "config.py").write_text(
@@ -138,13 +135,10 @@ def test_a_run_survives_broken_images_and_reports_them(tmp_path, capsys):
     for i in range(3):
         cv2.imwrite(str(tmp_path / f"{i}.png"), np.random.default_rng(i).integers(0, 256, (40, 40, 3), np.uint8))
     (tmp_path / "1.png").write_bytes(b"broken")
-    data = dict(train=f"folder:{tmp_path}")
-    run(config(tmp_path / "run", steps=3, max_broken=0.5, **data))
+    run(config(tmp_path / "run", steps=2, max_broken=0.5, train=f"folder:{tmp_path}"))
     printed = capsys.readouterr().out
     assert printed.count("skipped:") == 1
     assert re.search(r"1 unreadable training images were skipped, \d+ times", printed)
-    with pytest.raises(ValueError, match=r"1 of 3 training images cannot be read, .*max_broken.*1\.png: damaged"):
-        run(config(tmp_path / "strict", steps=3, max_broken=0.1, **data))
 
 
 def test_broken_images_are_named_once_and_counted(capsys):
@@ -231,14 +225,6 @@ def test_validation_photographs_are_never_trained_on(tmp_path):
         ValueError, match=r"2 images are in both .*validation must hold photographs that training never"
     ):
         run(config(tmp_path, train="installed:validation"))
-
-
-def test_a_loss_that_is_no_number_stops_the_run_before_it_is_saved(tmp_path):
-    diverging = config(tmp_path)
-    diverging.optimizer.learning_rate = float("inf")
-    with pytest.raises(ValueError, match="the loss is nan at step 2"):
-        run(diverging)
-    assert not (tmp_path / "checkpoints" / "step_2").exists()
 
 
 def test_a_checkpoint_can_be_used_on_other_devices(finished):
