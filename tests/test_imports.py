@@ -13,7 +13,7 @@ ALLOWED = {
     "models": {"config"},
     "weights": {"config", "models"},
     "evaluation": {"normalization"},
-    "training": {"config", "normalization", "data", "models", "evaluation"},
+    "training": {"config", "normalization", "data", "models", "weights", "evaluation"},
     "inference": {"config", "normalization", "data", "models", "training"},
     "cli": {"data", "evaluation", "inference"},
 }

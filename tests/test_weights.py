@@ -76,5 +76,5 @@ def test_a_name_with_and_without_module_is_refused(state):
 
 def test_variables_of_another_model_are_refused(state):
     variables = from_torch(state, CONFIG)
-    with pytest.raises(ValueError, match="params/boundary_decoder"):
+    with pytest.raises(ValueError, match="batch_stats/boundary_decoder"):
         to_torch(variables, tiny_model(boundary_decoder=False))

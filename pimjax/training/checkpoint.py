@@ -16,6 +16,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from pimjax import config as configs
 from pimjax.config import Config
 from pimjax.training.step import TrainState
+from pimjax.weights.convert import variable_shapes
 
 FOLDER = "checkpoints"
 
@@ -91,11 +92,13 @@ def load_variables(directory: str | Path) -> tuple[dict[str, Any], Config]:
         if step is None and (step := checkpoints.latest_step()) is None:
             raise FileNotFoundError(f"{directory}: its run has not written a complete checkpoint yet")
         config = _stored_config(checkpoints, step)
-        # As numpy arrays: the devices they were saved from need not exist here.
-        shapes = checkpoints.item_metadata(step)["variables"]
-        like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), shapes)
+        # Onto one device of this machine: those they were saved from need not exist here.
+        here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        like = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), variable_shapes(config.model)
+        )
         items = checkpoints.restore(step, args=ocp.args.Composite(variables=ocp.args.StandardRestore(like)))
-    return items["variables"], config
+    return jax.tree.map(np.asarray, items["variables"]), config
 
 
 def _stored_config(checkpoints: ocp.CheckpointManager, step: int) -> Config:
