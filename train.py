@@ -22,6 +22,8 @@ def main(argv: list[str]) -> None:
         run(CONFIG.value)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; the same command resumes from the newest checkpoint")
 
 
 def parse(argv: list[str]) -> list[str]:

@@ -37,22 +37,17 @@ def test_inference_equals_the_released_model(file, seed, shape):
             assert np.abs(ours[name] - reference[name]).max() < 1e-4, name
 
 
-@pytest.fixture(scope="module")
-def training():
-    """Three steps from the formula's weights: losses per step, first gradients and BatchNorm statistics."""
-    targets = formula.generator(3, "target")
-    mask = targets.standard_normal((2, 32, 32)) > 0.5
-    boundary = targets.standard_normal((2, 32, 32)) > 1.2
-    target = Targets(mask, boundary, targets.standard_normal((2, 32, 32, 3), dtype=np.float32))
-    images = formula.image(3, (2, 128, 128, 3))
+def three_steps(dtype):
+    """Losses per step [3, 5] from the formula's weights; first gradients and BatchNorm statistics by released name."""
+    images, targets = training_batch(dtype)
     model, optimizer = PIM(ModelConfig(drop_path=0.0, decoder_dropout=0.0)), make_optimizer(OptimizerConfig())
-    variables = from_torch(formula.state_dict(3))
+    variables = jax.tree.map(lambda x: x.astype(dtype), from_torch(formula.state_dict(3)))
     params = variables["params"]
     state = TrainState(np.int32(0), params, variables["batch_stats"], optimizer.init(params))
 
     @jax.jit
     def step(state):
-        gradients, terms, stats = loss_and_gradients(model, LossConfig(), state, images, target, jax.random.key(0))
+        gradients, terms, stats = loss_and_gradients(model, LossConfig(), state, images, targets, jax.random.key(0))
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         state = TrainState(state.step + 1, optax.apply_updates(state.params, updates), stats, opt_state)
         return state, terms, gradients
@@ -62,9 +57,22 @@ def training():
         state, terms, gradients = step(state)
         losses.append([float(terms[k]) for k in ("total", "mask", "boundary", "compactness", "reconstruction")])
         first = first or to_torch({"params": gradients, "batch_stats": state.batch_stats})
+    return np.array(losses), first
+
+
+def training_batch(dtype):
+    drawn = formula.generator(3, "target")
+    mask = drawn.standard_normal((2, 32, 32)) > 0.5
+    boundary = drawn.standard_normal((2, 32, 32)) > 1.2
+    image = drawn.standard_normal((2, 32, 32, 3), dtype=np.float32)
+    return formula.image(3, (2, 128, 128, 3)).astype(dtype), Targets(mask, boundary, image.astype(dtype))
+
+
+@pytest.fixture(scope="module")
+def training():
+    """Losses, first gradients and statistics, and the recording of the same."""
     with np.load(formula.REFERENCE / "train_128x128.npz") as file:
-        reference = dict(file)
-    return np.array(losses), first, reference
+        return *three_steps(np.float32), dict(file)
 
 
 def norm_errors(gradients, reference):
@@ -99,11 +107,8 @@ def test_gradient_before_any_relu(training):
     assert gradient_errors(gradients, reference)["decode_head.conv_seg.weight"] < 1e-4
 
 
-def test_gradients_to_the_precision_of_the_reference(training):
-    """The recorded gradients are float32: our model in float64 differs from them by up to 1.7e-3 of their largest
-    entry and by up to 2e-3 in norm, because rounding decides which units near zero a ReLU lets pass. This is the
-    bound that such a recording can hold an implementation to; the issue's tighter one is tested below.
-    """
+def test_gradients_to_the_precision_of_the_recording(training):
+    """What the recording can hold an implementation to. The issue's tighter bounds are below."""
     _, gradients, reference = training
     errors = norm_errors(gradients, reference)
     assert errors.max() < 5e-3
@@ -111,25 +116,57 @@ def test_gradients_to_the_precision_of_the_reference(training):
     assert max(gradient_errors(gradients, reference).values()) < 5e-3
 
 
-ROUNDING = "within the float32 rounding of the recording itself, which float64 does not meet either"
+# Rounding decides which units near zero a ReLU lets pass, and Adam turns the sign of the smallest gradient into a whole
+# step. PyTorch itself, composed anew (torch_pim.py), misses these three as well, in float32 and in float64.
+UNREACHED = "an independent composition in PyTorch differs from the recording as much"
 
 
-@pytest.mark.xfail(reason=ROUNDING)
+@pytest.mark.xfail(reason=UNREACHED)
 def test_all_gradient_norms_within_a_thousandth(training):
     _, gradients, reference = training
     assert norm_errors(gradients, reference).max() < 1e-3
 
 
-@pytest.mark.xfail(reason=ROUNDING)
+@pytest.mark.xfail(reason=UNREACHED)
 def test_full_gradients_within_1e_4_of_their_largest_entry(training):
     _, gradients, reference = training
     assert max(gradient_errors(gradients, reference).values()) < 1e-4
 
 
-@pytest.mark.xfail(reason=ROUNDING)
+@pytest.mark.xfail(reason=UNREACHED)
 def test_losses_of_the_third_training_step(training):
     losses, _, reference = training
     np.testing.assert_allclose(losses[2], reference["losses"][2], rtol=0.01)
+
+
+@pytest.mark.slow
+def test_training_equals_pytorch_in_float64():
+    """Without rounding's say, three steps of loss, gradient and optimiser agree with PyTorch's own. Needs torch."""
+    torch = pytest.importorskip("torch")
+    import torch_pim
+
+    with jax.enable_x64(True):
+        losses, gradients = three_steps(np.float64)
+    images, targets = training_batch(np.float64)
+    images, targets = torch.tensor(images), Targets(*map(torch.tensor, targets))
+    with np.load(formula.REFERENCE / "train_128x128.npz") as reference:
+        names, recorded = reference["param_names"].tolist(), reference["losses"]
+    arrays = formula.state_dict(3)
+    weights = {name: torch.tensor(arrays[name]).double().requires_grad_() for name in names}
+    optimizer = torch.optim.Adam(weights.values(), lr=6e-5, weight_decay=1e-5)
+    for step in range(3):
+        terms = torch_pim.losses(weights, images, targets)
+        np.testing.assert_allclose(losses[step], terms.detach(), rtol=1e-7)
+        print(
+            f"step {step + 1}, PyTorch in float64 over the recording − 1:", terms.detach().numpy() / recorded[step] - 1
+        )
+        optimizer.zero_grad()
+        terms[0].backward()
+        if step == 0:
+            for name, weight in weights.items():
+                theirs = weight.grad.numpy()
+                assert np.abs(gradients[name] - theirs).max() <= 1e-7 * np.abs(theirs).max() + 1e-14, name
+        optimizer.step()
 
 
 def test_batch_norm_statistics_after_one_step(training):

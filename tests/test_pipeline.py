@@ -7,7 +7,8 @@ import pytest
 from absl import flags
 
 from pimjax.config import DataConfig, PidaConfig
-from pimjax.data.pipeline import prepare, train_batches, validation_set
+from pimjax.data.images import ImageError
+from pimjax.data.pipeline import TrainTransform, prepare, train_batches, validation_set
 from pimjax.data.sources import folder_source, open_source
 from pimjax.data.transforms import fit_square, resize, target_mask
 from pimjax.normalization import denormalize, normalize
@@ -92,6 +93,24 @@ def test_manipulated_validation_examples_are_taken_once_and_as_they_are(tmp_path
     assert examples["boundary"][0][3:9, 3:13].sum() == examples["boundary"].sum()
     assert not examples["boundary"][0][5:7, 5:11].any()
     assert examples["boundary"][0][6, [3, 4, 11, 12]].all()
+
+
+def test_a_broken_validation_file_is_refused(tmp_path):
+    """A validation set that shrinks in silence gives scores that cannot be compared."""
+    (tmp_path / "broken.png").write_bytes(b"broken")
+    with pytest.raises(ImageError, match=r"broken\.png: damaged"):
+        validation_set(folder_source(tmp_path), DATA, PidaConfig(), seed=0)
+
+
+def test_a_crop_beside_the_mask_of_a_manipulated_photo_is_not_forged_again():
+    mask = np.zeros((400, 400), np.uint8)
+    mask[:8, :8] = 255
+    photo = {"image": np.full((400, 400, 3), 90, np.uint8), "mask": mask, "id": "a"}
+    transform = TrainTransform(DATA, PidaConfig(probability=1.0))
+    samples = [transform.random_map(photo, np.random.default_rng(seed)) for seed in range(30)]
+    missed = [sample for sample in samples if not sample["mask"].any()]
+    assert len(missed) > 15
+    assert all(sample["recipe"] == "" and (sample["image"] == 90).all() for sample in missed)
 
 
 def test_targets_are_a_quarter_rounded_up():

@@ -111,9 +111,8 @@ def train(setup: Run, state: TrainState, checkpoints: Any, predict: Predict) -> 
             )
             if step_fn is None:
                 step_fn = compile_step(setup, state, batch, key)
-                throughput.restart()
+                throughput.restart(start)
             state, metrics = step_fn(state, batch, key)
-            throughput.count()
             # Read one step late: the device already works on this step while the host waits for the previous one.
             report(log, bar, pending, throughput, config.train.log_every)
             pending = (step, metrics)
@@ -130,7 +129,7 @@ def train(setup: Run, state: TrainState, checkpoints: Any, predict: Predict) -> 
                 scores = validate(setup, predict, state)
                 log.write(step, {f"validation/{name}": value for name, value in scores.items()})
                 bar.write(f"step {step}: validation F1 {scores['f1']:.3f}, IoU {scores['iou']:.3f}")
-                throughput.restart()
+                throughput.restart(step)
             if pending is None:
                 checkpoint.save(checkpoints, state, config, scores)
             if last:
@@ -222,29 +221,27 @@ def report(
     if step % log_every == 0:
         check_finite(step, metrics)
         scalars = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        rate = throughput.rate()
+        rate = throughput.measure(step)
         log.write(step, scalars | {"images_per_second": rate})
         bar.set_postfix_str(f"loss {scalars['loss/total']:.4f}, {rate:.1f} images/s")
 
 
 class Throughput:
-    """Images per second since the last `restart`, which leaves compilation and validation out."""
+    """Images per second between two finished steps. `restart` leaves out what was no training (compiling, scoring)."""
 
     def __init__(self, batch_size: int):
         self._batch_size, self._rate = batch_size, 0.0
-        self.restart()
+        self.restart(0)
 
-    def restart(self) -> None:
-        """Starts counting anew; until the next step, the rate stays as it was."""
-        self._began, self._steps = time.perf_counter(), 0
+    def restart(self, step: int) -> None:
+        """Counts anew from `step`, just finished."""
+        self._step, self._began = step, time.perf_counter()
 
-    def count(self) -> None:
-        """One more step was handed to the devices."""
-        self._steps += 1
-        self._rate = self._steps * self._batch_size / (time.perf_counter() - self._began)
-
-    def rate(self) -> float:
-        """Images per second."""
+    def measure(self, step: int) -> float:
+        """Images per second up to `step`, just finished, since the last call of either method."""
+        if step > self._step:
+            self._rate = (step - self._step) * self._batch_size / (time.perf_counter() - self._began)
+            self.restart(step)
         return self._rate
 
 

@@ -89,7 +89,7 @@ def train_step(
     gradients, terms, batch_stats = jax.lax.pmean((gradients, terms, batch_stats), AXIS)
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     metrics = {f"loss/{name}": value for name, value in terms.items()}
-    metrics["gradient_norm"] = optax.global_norm(gradients)
+    metrics["gradient_norm"] = optax.tree.norm(gradients)
     params = optax.apply_updates(state.params, updates)
     return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
 
