@@ -41,5 +41,5 @@ def get_config() -> Config:
             perturbations=PerturbationConfig(jpeg=0, noise=1, blur=1, resample=0, gamma=0, remosaic=0),
         ),
         data=DataConfig(image_size=64, fit="crop", batch_size=16, validation_images=96, workers=0),
-        train=TrainConfig(steps=1000, validate_every=250, checkpoint_every=250),
+        train=TrainConfig(steps=800, validate_every=200, checkpoint_every=200),
     )

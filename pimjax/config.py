@@ -9,6 +9,7 @@ from typing import Any
 
 LOCAL_STREAMS = ("both", "central", "radial", "none")
 FUSIONS = ("lwm", "concatenation", "addition")
+SCHEDULES = ("constant", "cosine")
 
 
 @dataclasses.dataclass
@@ -48,9 +49,11 @@ class LossConfig:
 
 @dataclasses.dataclass
 class OptimizerConfig:
-    """Adam with coupled L2 weight decay at a constant rate, as published (not AdamW)."""
+    """Adam with coupled L2 weight decay (not AdamW), at a constant rate as published."""
 
     learning_rate: float = 6e-5
+    schedule: str = "constant"  # "cosine": the rate falls to 0 along half a cosine over train.steps
+    warmup: int = 0  # steps over which the rate first rises linearly from 0
     b1: float = 0.9
     b2: float = 0.999
     eps: float = 1e-8
@@ -146,6 +149,7 @@ def check(config: Config) -> None:
         ("model.local_stream", config.model.local_stream, LOCAL_STREAMS),
         ("model.fusion", config.model.fusion, FUSIONS),
         ("data.fit", config.data.fit, ("resize", "crop")),
+        ("optimizer.schedule", config.optimizer.schedule, SCHEDULES),
         ("train.mapping", config.train.mapping, ("pmap", "shard_map")),
     )
     for key, value, allowed in one_of:
@@ -164,6 +168,11 @@ def check(config: Config) -> None:
     for key, value in positive.items():
         if value < 1:
             raise ValueError(f"config.{key} is {value}; it must be at least 1")
+    if not 0 <= config.optimizer.warmup < config.train.steps:
+        raise ValueError(
+            f"config.optimizer.warmup is {config.optimizer.warmup}; it must be at least 0 and less than "
+            f"config.train.steps, {config.train.steps}"
+        )
     model = config.model
     if len(model.depths) != len(model.num_heads) or min(*model.depths, *model.num_heads, model.window) < 1:
         raise ValueError(

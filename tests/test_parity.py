@@ -40,7 +40,7 @@ def test_inference_equals_the_released_model(file, seed, shape):
 def three_steps(dtype):
     """Losses per step [3, 5] from the formula's weights; first gradients and BatchNorm statistics by released name."""
     images, targets = training_batch(dtype)
-    model, optimizer = PIM(ModelConfig(drop_path=0.0, decoder_dropout=0.0)), make_optimizer(OptimizerConfig())
+    model, optimizer = PIM(ModelConfig(drop_path=0.0, decoder_dropout=0.0)), make_optimizer(OptimizerConfig(), steps=3)
     variables = jax.tree.map(lambda x: x.astype(dtype), from_torch(formula.state_dict(3)))
     params = variables["params"]
     state = TrainState(np.int32(0), params, variables["batch_stats"], optimizer.init(params))

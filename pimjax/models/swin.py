@@ -130,6 +130,8 @@ class SwinEncoder(nn.Module):
             strides=PATCH,
             padding="VALID",
             kernel_init=high_pass_init if self.high_pass_init else nn.initializers.lecun_normal(),
+            # Beside a bias as large as they are, the LayerNorm that follows leaves the residuals their strength.
+            bias_init=nn.initializers.normal(1.0) if self.high_pass_init else nn.initializers.zeros,
             name="patch_embed",
         )(pad_to_multiple(images, PATCH))
         x = layer_norm("patch_norm")(x)
