@@ -1,6 +1,6 @@
 """Pixel-Inconsistency Modeling (PIM) for image manipulation localization, in JAX and Flax.
 
-from pimjax import PIM, Localizer, ModelConfig, from_torch, to_torch
+from pimjax import PIM, Localizer, ModelConfig, from_torch, init_from_upernet, to_torch
 """
 
 import importlib
@@ -10,7 +10,8 @@ _PUBLIC = {
     "PIM": "pimjax.models.pim",
     "Localizer": "pimjax.inference.localizer",
     "ModelConfig": "pimjax.config",
-    "from_torch": "pimjax.weights.convert",
+    "from_torch": "pimjax.weights.pretrained",
+    "init_from_upernet": "pimjax.weights.pretrained",
     "to_torch": "pimjax.weights.convert",
 }
 __all__ = list(_PUBLIC)

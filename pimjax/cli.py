@@ -1,6 +1,7 @@
 """The `pimjax` command."""
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,9 +18,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     predict = commands.add_parser("predict", help="mark the manipulated pixels of photos")
     predict.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
-    predict.add_argument("--checkpoint", required=True, type=Path, metavar="DIR", help="a run's directory")
+    predict.add_argument(
+        "--checkpoint", required=True, type=Path, metavar="PATH", help="a run's directory, or what convert wrote"
+    )
     predict.add_argument("--output", default=Path("predictions"), type=Path, metavar="DIR", help="default: predictions")
     predict.set_defaults(command=_predict)
+
+    convert = commands.add_parser("convert", help="weights from one format to another: .pth, .safetensors, native")
+    convert.add_argument("source", type=Path, help=".pth, .safetensors, .npz, a native directory or a run's directory")
+    convert.add_argument("target", type=Path, help=".pth, .safetensors, or a new directory for pimjax's own format")
+    convert.add_argument("--config", type=Path, metavar="FILE", help="of the model, if neither published nor told")
+    convert.set_defaults(command=_convert)
 
     arguments = parser.parse_args(argv)
     logging.set_verbosity(logging.ERROR)  # orbax and jax tell their every move
@@ -51,6 +60,19 @@ def _predict(arguments: argparse.Namespace) -> int:
         write_png(maps[1], overlay(result.photo, result.probability))
         tqdm.write(f"{result.score:.4f}\t{photo}\t{maps[0]}\t{maps[1]}")
     return 1 if failed else 0
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    """Converts, checks, and says what the model is."""
+    from pimjax.training.initial import read_model
+    from pimjax.weights.card import provenance
+    from pimjax.weights.conversion import convert
+
+    arrays, card = read_model(arguments.source, arguments.config)
+    card = dataclasses.replace(card, provenance=provenance(arguments.source) | {"before": card.provenance or None})
+    numbers = convert(arrays, card, arguments.target)
+    print(f"{arguments.target}: {numbers:,} numbers, reads back equal")
+    return 0
 
 
 def _names(photos: Sequence[Path]) -> list[str]:

@@ -113,6 +113,7 @@ class DataConfig:
 class TrainConfig:
     """How long a run lasts and when it looks up."""
 
+    init: str = ""  # weights to start from: released, UPerNet, Swin, a run or native; "": fresh. Not read on resuming
     steps: int = 9000
     validate_every: int = 500  # steps
     log_every: int = 10  # steps between lines of metrics.jsonl and TensorBoard

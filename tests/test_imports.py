@@ -11,15 +11,19 @@ ALLOWED = {
     "normalization": set(),
     "data": {"config", "normalization"},
     "models": {"config"},
-    "weights": {"config", "models"},
+    "weights": {"config", "normalization", "models"},
     "evaluation": {"normalization"},
     "training": {"config", "normalization", "data", "models", "weights", "evaluation"},
-    "inference": {"config", "normalization", "data", "models", "training"},
-    "cli": {"data", "evaluation", "inference"},
+    "inference": {"config", "normalization", "data", "models", "weights", "training"},
+    "cli": {"data", "weights", "evaluation", "training", "inference"},
 }
 # Files that know less than their package.
 STRICTER = {"training/step.py": {"config", "normalization", "models"}}
-ONLY_HERE = {"grain": "pimjax/data/pipeline.py", "orbax": "pimjax/training/checkpoint.py"}
+ONLY_HERE = {
+    "grain": {"pimjax/data/pipeline.py"},
+    "orbax": {"pimjax/training/checkpoint.py", "pimjax/weights/files.py"},
+    "safetensors": {"pimjax/weights/files.py"},
+}
 
 
 def imported(path: Path) -> set[str]:
@@ -44,10 +48,10 @@ def test_imports_run_one_way(path):
     assert rooms <= STRICTER.get(relative.as_posix(), ALLOWED[package]), f"{relative} imports {rooms}"
 
 
-def test_grain_and_orbax_are_known_to_one_file_each():
-    for library, home in ONLY_HERE.items():
+def test_formats_of_others_are_known_to_their_files_only():
+    for library, homes in ONLY_HERE.items():
         users = {p.relative_to(ROOT).as_posix() for p in FILES for n in imported(p) if n.split(".")[0] == library}
-        assert users == {home}
+        assert users == homes
 
 
 def test_configuration_and_data_need_no_jax():

@@ -23,6 +23,7 @@ from pimjax.data.sources import open_source
 from pimjax.training.checkpoint import _check_same_run, load_variables
 from pimjax.training.logs import BrokenImages, MetricLog
 from pimjax.training.loop import check_finite, run
+from pimjax.weights.card import card_of_run
 
 ROOT = Path(__file__).parent.parent
 CAT = open_source("installed:validation").records[0].image
@@ -191,7 +192,7 @@ def test_localizer_gives_probability_and_score(finished):
 def test_a_resizing_model_localizes_at_the_photo_s_size_too(finished):
     variables, stored = load_variables(finished[0])
     stored.data.fit = "resize"
-    assert Localizer(variables, stored)(read_image(CAT)[:50, :70]).probability.shape == (50, 70)
+    assert Localizer(variables, card_of_run(stored))(read_image(CAT)[:50, :70]).probability.shape == (50, 70)
 
 
 def test_missing_checkpoints_are_refused(tmp_path, capsys):

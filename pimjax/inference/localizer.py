@@ -8,12 +8,12 @@ import cv2
 import jax
 import numpy as np
 
-from pimjax.config import Config
 from pimjax.data.images import read_image
 from pimjax.data.transforms import STRIDE, network_input
 from pimjax.models.pim import PIM
 from pimjax.normalization import normalize
-from pimjax.training.checkpoint import load_variables
+from pimjax.training.initial import load_model
+from pimjax.weights.card import ModelCard
 
 
 class Localization(NamedTuple):
@@ -31,9 +31,9 @@ class Localizer:
     trained on crops. Each new input size is compiled once.
     """
 
-    def __init__(self, variables: dict[str, Any], config: Config):
-        self.config = config
-        model = PIM(config.model)
+    def __init__(self, variables: dict[str, Any], card: ModelCard):
+        self.card = card
+        model = PIM(card.model)
 
         @jax.jit
         def probability(variables: dict[str, Any], image: jax.Array) -> jax.Array:
@@ -44,14 +44,14 @@ class Localizer:
         self._probability = probability
 
     @classmethod
-    def load(cls, directory: str | os.PathLike) -> "Localizer":
-        """The best checkpoint of the run in `directory`.
+    def load(cls, path: str | os.PathLike) -> "Localizer":
+        """The model at `path`: a run's directory (its best checkpoint), a native directory, `.safetensors` or `.pth`.
 
         Raises:
             FileNotFoundError: no checkpoint is there.
-            ValueError: it was written by another version of pimjax.
+            ValueError: it cannot be used as a model, or was written by another version of pimjax.
         """
-        return cls(*load_variables(directory))
+        return cls(*load_model(path))
 
     def __call__(self, photo: str | os.PathLike | np.ndarray) -> Localization:
         """Localizes in a file (its EXIF orientation is applied) or in a uint8 RGB array [H, W, 3].
@@ -66,8 +66,8 @@ class Localizer:
         else:
             photo = read_image(Path(photo), upright=True)
         H, W, _ = photo.shape
-        native = self.config.data.fit == "crop"
-        size = self.config.data.image_size
+        native = self.card.preprocessing["fit"] == "crop"
+        size = self.card.preprocessing["image_size"]
         image = normalize(photo) if native else network_input(photo, size)
         map_ = np.asarray(self._probability(self._variables, image))
         # At native resolution a map pixel stands for exactly 4×4 photo pixels, the last ones reaching past the edge.

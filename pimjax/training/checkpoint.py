@@ -111,7 +111,7 @@ def _stored_config(checkpoints: ocp.CheckpointManager, step: int) -> Config:
 
 def _check_same_run(stored: Config, wanted: Config, directory: Any) -> None:
     # How long a run lasts and how often it looks up may change on resuming; what it computes may not.
-    free = {"workdir", "data.workers", "data.max_broken", "train.mapping", "train.steps"}
+    free = {"workdir", "data.workers", "data.max_broken", "train.init", "train.mapping", "train.steps"}
     free |= {f"train.{name}_every" for name in ("validate", "log", "checkpoint")}
     if wanted.optimizer.schedule != "constant":
         free.remove("train.steps")  # the rate of every step depends on it

@@ -23,6 +23,7 @@ from pimjax.evaluation.metrics import score, summarize
 from pimjax.evaluation.validate import Predictions, predict_all, score_table, validation_sheet
 from pimjax.models.pim import PIM
 from pimjax.training import checkpoint, devices
+from pimjax.training.initial import initial_variables
 from pimjax.training.logs import BrokenImages, MetricLog
 from pimjax.training.optimizer import make_optimizer
 from pimjax.training.step import AXIS, TrainState, eval_step, init_state, predictions_of, train_step
@@ -61,8 +62,8 @@ def run(config: Config) -> list[dict[str, Any]]:
     configs.check(config)
     setup = prepare(config)
     with checkpoint.open_checkpoints(setup.workdir) as checkpoints:
-        state = init_state(setup.model, setup.optimizer, jax.random.key(config.seed))
-        state = checkpoint.restore_newest(checkpoints, devices.replicate(state, setup.devices), config)
+        state = devices.replicate(first_state(setup, resumes=checkpoints.latest_step() is not None), setup.devices)
+        state = checkpoint.restore_newest(checkpoints, state, config)
         start = int(state.step)
         if start:
             print(f"resuming {setup.workdir} from step {start}")
@@ -70,6 +71,21 @@ def run(config: Config) -> list[dict[str, Any]]:
         if start < config.train.steps:
             train(setup, state, checkpoints, predict)
     return summarise(setup, predict)
+
+
+def first_state(setup: Run, resumes: bool) -> TrainState:
+    """The state before the first step."""
+    # Where a run's parameters come from:
+    # 1. the newest checkpoint in its workdir, which the caller restores; config.train.init is not read then
+    # 2. config.train.init, if it is not empty
+    # 3. fresh ones drawn from config.seed, also for whatever 2 does not fill
+    config = setup.config
+    state = init_state(setup.model, setup.optimizer, jax.random.key(config.seed))
+    if config.train.init and not resumes:
+        fresh = {"params": state.params, "batch_stats": state.batch_stats}
+        variables = initial_variables(config.train.init, fresh, config.model)
+        state = state.replace(**variables)
+    return state
 
 
 def prepare(config: Config) -> Run:

@@ -90,24 +90,18 @@ def _derived(shapes: dict[tuple[str, ...], Any], config: ModelConfig) -> tuple[d
     return counters, tables
 
 
-def from_torch(mapping: Mapping[str, Any], config: ModelConfig | None = None) -> dict[str, Any]:
-    """Flax variables from arrays named and laid out as the released PyTorch checkpoint.
+def match_torch(mapping: Mapping[str, Any], config: ModelConfig) -> dict[str, Any]:
+    """Flax variables, as numpy arrays, from arrays named and laid out as the released PyTorch checkpoint.
 
     The match is strict both ways: every name is used once and every parameter is set. A leading "module." (PyTorch's
-    DataParallel) is accepted. Floating-point arrays of any width become float32.
-
-    Args:
-        mapping: name → array-like, e.g. a PyTorch state dict of CPU tensors.
-        config: the model the weights belong to; the published one by default.
+    DataParallel) is accepted. Arrays are views of those given, or float32 copies of other floating-point widths.
 
     Returns:
-        {"params", "batch_stats", "num_batches_tracked"}, to be passed to `PIM(config).apply`. The last collection
-        only keeps PyTorch's BatchNorm counters for `to_torch`.
+        {"params", "batch_stats", "num_batches_tracked"}. The last collection only keeps PyTorch's BatchNorm counters.
 
     Raises:
         ValueError: a name is missing, left over or twice there, or an array has the wrong shape; all are listed.
     """
-    config = config or ModelConfig()
     given = {name.removeprefix("module."): name for name in mapping}
     problems = []
     if len(given) < len(mapping):
@@ -122,7 +116,7 @@ def from_torch(mapping: Mapping[str, Any], config: ModelConfig | None = None) ->
     problems.append(_listing("left over", sorted(given.keys() - expected)))
 
     variables, misfits = {}, []
-    for name in expected & given.keys():
+    for name in sorted(expected & given.keys()):
         array = np.asarray(mapping[given[name]])
         if name in counters:
             fits = array.shape == ()
@@ -133,10 +127,10 @@ def from_torch(mapping: Mapping[str, Any], config: ModelConfig | None = None) ->
             path = wanted[name]
             fits = _to_torch_layout(path, np.empty(shapes[path].shape, bool)).shape == array.shape
             if fits:
-                variables[path] = jnp.asarray(_to_flax_layout(path, array), jnp.float32)
+                variables[path] = np.asarray(_to_flax_layout(path, array), np.float32)
         if not fits:
             misfits.append(f"{name} {list(array.shape)}")
-    problems.append(_listing("wrong shape or content", sorted(misfits)))
+    problems.append(_listing("wrong shape or content", misfits))
 
     if problems := [problem for problem in problems if problem]:
         raise ValueError("these arrays are not the weights of this model configuration:\n  " + "\n  ".join(problems))
@@ -144,7 +138,7 @@ def from_torch(mapping: Mapping[str, Any], config: ModelConfig | None = None) ->
 
 
 def to_torch(variables: Mapping[str, Any], config: ModelConfig | None = None) -> dict[str, np.ndarray]:
-    """The inverse of `from_torch`: {released name: array in PyTorch's layout}, float32 and int64 numpy arrays.
+    """The inverse of `pimjax.from_torch`: {released name: array in PyTorch's layout}, float32 and int64 numpy arrays.
 
     BatchNorm counters are 0 where `variables` has no "num_batches_tracked".
 

@@ -1,0 +1,70 @@
+"""Where a model comes from: a run, a native directory, a file; and what a training run starts from."""
+
+import os
+import runpy
+from pathlib import Path
+from typing import Any
+
+from pimjax.config import ModelConfig
+from pimjax.training.checkpoint import load_variables
+from pimjax.weights.card import ModelCard, card_of_run
+from pimjax.weights.convert import match_torch, to_torch
+from pimjax.weights.files import Stored, is_native, read_stored
+from pimjax.weights.pretrained import init_from_upernet, initialization_table
+
+
+def read_model(path: str | os.PathLike, config_file: str | os.PathLike | None = None) -> Stored:
+    """Arrays by released PyTorch name, and the model's card.
+
+    Args:
+        path: a run's directory (its best checkpoint is taken), a native directory, `.safetensors`, `.pth` or `.npz`.
+        config_file: a file with `get_config()`, such as those under configs/, for weights that bring no card. Without
+            it they are taken for the published model.
+
+    Raises:
+        FileNotFoundError: no checkpoint is there.
+        ValueError: it cannot be used (`WeightsFileError`), or was written by another version of pimjax.
+    """
+    path = Path(path)
+    if path.is_dir() and not is_native(path):
+        variables, config = load_variables(path)
+        return Stored(to_torch(variables, config.model), card_of_run(config))
+    stored = read_stored(path)
+    if config_file is not None:
+        return Stored(stored.arrays, card_of_run(_config_in(config_file)))
+    return Stored(stored.arrays, stored.card or ModelCard())
+
+
+def load_model(path: str | os.PathLike) -> tuple[dict[str, Any], ModelCard]:
+    """As `read_model`, but the variables {"params", "batch_stats"} of `PIM(card.model)`, as numpy arrays."""
+    arrays, card = read_model(path)
+    variables = match_torch(arrays, card.model)
+    return {"params": variables["params"], "batch_stats": variables["batch_stats"]}, card
+
+
+def initial_variables(path: str | os.PathLike, fresh: dict[str, Any], config: ModelConfig) -> dict[str, Any]:
+    """What a run starts from: the weights at `path`, in the structure of `fresh`, the variables they replace.
+
+    A whole PIM (a run, a native directory, a converted or released checkpoint) must match `config` name by name. A
+    UPerNet or a Swin Transformer fills the parts it fits, and a table of what was taken is printed; see
+    `init_from_upernet`.
+
+    Raises:
+        FileNotFoundError: no checkpoint is there.
+        ValueError: it cannot be used, or is not the weights of this configuration.
+    """
+    arrays, _ = read_model(path)
+    if any(name.removeprefix("module.").startswith("backbone_swin.") for name in arrays):
+        variables = match_torch(arrays, config)
+        print(f"starting from the weights in {path}")
+    else:
+        variables, rows = init_from_upernet(fresh, arrays, config)
+        print(f"starting from {path}:\n\n{initialization_table(rows)}\n")
+    return {name: variables[name] for name in fresh}
+
+
+def _config_in(file: str | os.PathLike) -> Any:
+    try:
+        return runpy.run_path(str(file))["get_config"]()
+    except (OSError, KeyError, SyntaxError) as error:
+        raise ValueError(f"{file}: not a configuration ({error!r}); give a file with get_config()") from None

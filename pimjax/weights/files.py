@@ -1,0 +1,170 @@
+"""Weights on disk: arrays by name from any usual file, and whole models with their cards, in three formats.
+
+native          a directory: "weights" (an orbax checkpoint for each module) and the card, "model.json"
+.safetensors    one file: arrays under the released PyTorch names, the card as metadata "pimjax"
+.pth            one file for PyTorch: {"state_dict": …, "pimjax": the card}
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import ml_dtypes
+import numpy as np
+import orbax.checkpoint as ocp
+import safetensors
+import safetensors.numpy
+
+from pimjax.weights.card import ModelCard, card_from_json
+from pimjax.weights.convert import match_torch, to_torch
+from pimjax.weights.torch_file import card_in, read_torch, state_dict_of, write_torch
+from pimjax.weights.unpickle import WeightsFileError
+
+CARD, WEIGHTS = "model.json", "weights"
+
+
+class Stored(NamedTuple):
+    """A model as it lies on disk."""
+
+    arrays: dict[str, np.ndarray]  # by released PyTorch name and in its layout
+    card: ModelCard | None  # None for a file that pimjax did not write
+
+
+def is_native(path: str | os.PathLike) -> bool:
+    """Whether `path` is a directory that `write_model` wrote."""
+    return (Path(path) / CARD).is_file()
+
+
+def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """The named arrays of a file or native directory, in its order and under its names.
+
+    Read are PyTorch's zip container and its older one (whatever the file's name), `.safetensors`, `.npz` and pimjax's
+    own directories. If a .pth's tensors lie in a nested dictionary such as "state_dict" or "model", that one is taken;
+    its arrays are read-only views of the memory-mapped file, with the strides and the sharing they were saved with.
+    bfloat16, which numpy does not have, becomes float32, exactly.
+
+    Raises:
+        WeightsFileError: the file is missing, damaged, none of these, or holds no arrays; or a .pth names anything
+            that is no tensor, container or number. Nothing in a file is ever executed.
+    """
+    return read_stored(path).arrays
+
+
+def read_stored(path: str | os.PathLike) -> Stored:
+    """As `read_arrays`, with the model card where the file has one."""
+    path = Path(path)
+    if not path.exists():
+        raise WeightsFileError(f"{path}: no such file; correct the path")
+    try:
+        stored = _reader(path)(path)
+    except WeightsFileError:
+        raise
+    except Exception as error:  # whatever a damaged file makes of the parsers of zip, pickle, npz, safetensors, orbax
+        raise WeightsFileError(
+            f"{path}: damaged, or no weights file ({type(error).__name__}: {str(error)[:200]}); fetch or save it anew"
+        ) from error
+    if not stored.arrays:
+        raise WeightsFileError(f"{path}: holds no arrays; give a checkpoint")
+    wide = {name: a.astype(np.float32) if a.dtype == ml_dtypes.bfloat16 else a for name, a in stored.arrays.items()}
+    return Stored(wide, stored.card)
+
+
+def _reader(path: Path) -> Callable[[Path], Stored]:
+    if path.is_dir():
+        return _read_native
+    return {".safetensors": _read_safetensors, ".npz": _read_npz}.get(path.suffix, _read_pth)
+
+
+def _read_native(path: Path) -> Stored:
+    if not is_native(path):
+        raise WeightsFileError(f"{path}: a directory without {CARD}; give one that pimjax convert wrote, or a file")
+    card = card_from_json((path / CARD).read_text(encoding="utf-8"), str(path))
+    variables: dict[str, dict[str, Any]] = {}
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        for module in sorted(entry for entry in (path.resolve() / WEIGHTS).iterdir() if entry.is_dir()):
+            tree = checkpointer.metadata(module).item_metadata.tree
+            as_numpy = jax.tree.map(lambda leaf: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+            for collection, values in checkpointer.restore(module, restore_args=as_numpy).items():
+                variables.setdefault(collection, {})[module.name] = values
+    return Stored(to_torch(variables, card.model), card)
+
+
+def _read_safetensors(path: Path) -> Stored:
+    with safetensors.safe_open(path, framework="np") as file:
+        metadata = file.metadata() or {}
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+    return Stored(arrays, card_from_json(metadata["pimjax"], str(path)) if "pimjax" in metadata else None)
+
+
+def _read_npz(path: Path) -> Stored:
+    with np.load(path, allow_pickle=False) as file:
+        return Stored({name: file[name] for name in file.files}, None)
+
+
+def _read_pth(path: Path) -> Stored:
+    content = read_torch(path)
+    card = card_in(content)
+    return Stored(state_dict_of(content, path), card_from_json(card, str(path)) if card else None)
+
+
+def write_model(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], card: ModelCard) -> None:
+    """Writes a model; the format follows from the suffix: `.pth` or `.pt`, `.safetensors`, none for a native directory.
+
+    It appears under its name only when complete; a killed run leaves nothing but a hidden temporary beside it.
+
+    Args:
+        path: what to write. An existing file is replaced, an existing directory refused.
+        arrays: by released PyTorch name, as of `read_arrays` or `pimjax.to_torch`.
+        card: of the model.
+
+    Raises:
+        ValueError: the suffix is another one, the directory exists, or `arrays` are not those of `card.model`.
+    """
+    path = Path(path)
+    writers = {".pth": _write_pth, ".pt": _write_pth, ".safetensors": _write_safetensors, "": _write_native}
+    if path.suffix not in writers:
+        raise ValueError(f"{path}: give it the suffix .pth or .safetensors, or none for pimjax's own directory")
+    if path.is_dir():
+        raise ValueError(f"{path}: exists and is a directory; remove it, or choose another name")
+    variables = match_torch(arrays, card.model)
+    with _appearing(path) as temporary:
+        writers[path.suffix](temporary, arrays if path.suffix else variables, card)
+
+
+@contextlib.contextmanager
+def _appearing(path: Path) -> Iterator[Path]:
+    """A temporary name that becomes `path` when the block ends well, and is removed when not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        temporary.unlink(missing_ok=True)
+
+
+def _write_native(path: Path, variables: dict[str, Any], card: ModelCard) -> None:
+    path.mkdir()
+    modules = {module for collection in variables.values() for module in collection}
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        # One by one, because orbax copies whatever it is about to write.
+        for module in sorted(modules):
+            tree = {name: collection[module] for name, collection in variables.items() if module in collection}
+            checkpointer.save(path.resolve() / WEIGHTS / module, tree)
+    (path / CARD).write_text(card.to_json() + "\n", encoding="utf-8")
+
+
+def _write_safetensors(path: Path, arrays: Mapping[str, np.ndarray], card: ModelCard) -> None:
+    # The library reads memory as it lies: strided arrays must be laid out first.
+    dense = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    safetensors.numpy.save_file(dense, path, metadata={"format": "pt", "pimjax": card.to_json()})
+
+
+def _write_pth(path: Path, arrays: Mapping[str, np.ndarray], card: ModelCard) -> None:
+    write_torch(path, arrays, card.to_json())

@@ -1,0 +1,205 @@
+"""PyTorch's files: the right numbers out of good ones, a clear error and nothing else out of bad ones."""
+
+import json
+import os
+import pickle
+import struct
+import subprocess
+import sys
+import zipfile
+
+import ml_dtypes
+import numpy as np
+import pytest
+from formula import REFERENCE
+
+from pimjax.weights.files import read_arrays
+from pimjax.weights.torch_file import write_torch
+from pimjax.weights.unpickle import WeightsFileError
+
+GOOD = ("torch_zip.pth", "torch_legacy.pth")
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_arrays_equal_what_pytorch_wrote(name):
+    arrays = read_arrays(REFERENCE / name)
+    with np.load(REFERENCE / "torch_expected.npz") as expected:
+        assert set(arrays) == set(expected.files)
+        for key in expected.files:
+            assert arrays[key].dtype == expected[key].dtype, key
+            np.testing.assert_array_equal(arrays[key], expected[key], err_msg=key)
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_shared_storages_are_shared_and_mapped(name):
+    arrays = read_arrays(REFERENCE / name)
+    assert np.shares_memory(arrays["module.d.view_of_shared"], arrays["module.e.other_view"])
+    assert not arrays["module.a.weight"].flags.writeable
+    assert not arrays["module.a.weight"].flags.owndata
+
+
+def test_a_hostile_file_is_refused_by_name_and_does_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WeightsFileError, match=r"torch_hostile\.pth: refers to __builtin__\.exec, .*refused"):
+        read_arrays(REFERENCE / "torch_hostile.pth")
+    assert list(tmp_path.iterdir()) == []
+
+
+def as_pth(path, data):
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("archive/data.pkl", data)
+    return path
+
+
+def nested(depth):
+    """A pickle of tuples, each holding the one before twice: 2**depth leaves in a few bytes."""
+    return b"\x80\x02)q\x00" + b"".join(b"h\x00h\x00\x86q\x00" for _ in range(depth))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (pickle.dumps(os.system), r"refers to posix\.system"),
+        (b"cpimjax.cli\nmain\n)R.", r"refers to pimjax\.cli\.main"),
+        (b"\x80\x04\x8c\x02os\x8c\x06system\x93.", r"refers to os\.system"),
+        (b"(S'true'\nios\nsystem\n.", "uses the operation INST"),
+        (b"\x80\x02ccollections\nOrderedDict\n)\x81.", "uses the operation NEWOBJ"),
+        (nested(60) + b"}h\x00K\x01s.", "dictionary key of type tuple"),
+        (nested(60) + b".", "no dictionary"),
+        (b"\x80\x02(" + nested(60)[2:] + b"\x93.", "in the place of a str"),
+        (b"ctorch\nFloatStorage\n)R.", "damaged"),
+        (b"}" * 1_000_010 + b".", "over 1000000 operations"),
+        (b"}r\xff\xff\xff\xff.", "holds no|no tensors by name"),
+        (b"X\xff\xff\xff\xffabc", "damaged"),
+        (b"\x80\x02}q\x00X\x05\x00\x00\x00modelh\x00s.", "no tensors by name"),
+        (b"}0.", "uses the operation POP"),
+        (b"", "damaged"),
+    ],
+)
+def test_pickles_that_want_more_than_arrays_are_refused(data, message, tmp_path):
+    with pytest.raises(WeightsFileError, match=message):
+        read_arrays(as_pth(tmp_path / "x.pth", data))
+
+
+@pytest.mark.parametrize(
+    ("numel", "shape", "strides", "offset"),
+    [(3, (4,), (1,), 0), (3, (3,), (1,), 1), (3, (2,), (4,), 0), (3, (2**62, 2**62), (0, 0), 0), (3, (-1,), (1,), 0)],
+)
+def test_tensors_beyond_their_storage_are_refused(numel, shape, strides, offset, tmp_path):
+    numbers = [b"\x8a\x08" + struct.pack("<q", n) for n in (numel, offset, *shape, *strides)]
+    n, at, sizes, steps = numbers[0], numbers[1], numbers[2 : 2 + len(shape)], numbers[2 + len(shape) :]
+    data = b"\x80\x02}X\x01\x00\x00\x00actorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storage"
+    data += b"ctorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu" + n + b"tQ" + at
+    data += b"(" + b"".join(sizes) + b"t(" + b"".join(steps) + b"t\x89)tRs."
+    with zipfile.ZipFile(as_pth(tmp_path / "x.pth", data), "a") as file:
+        file.writestr("archive/data/0", bytes(12))
+    with pytest.raises(WeightsFileError, match="damaged"):
+        read_arrays(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("name", ["missing.pth", "empty.pth", "text.pth", "text.npz", "text.safetensors", "folder"])
+def test_what_is_no_weights_file_is_named(name, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "empty.pth").touch()
+    for suffix in ("pth", "npz", "safetensors"):
+        (tmp_path / f"text.{suffix}").write_text("no weights")
+    with pytest.raises(WeightsFileError, match=name):
+        read_arrays(tmp_path / name)
+
+
+def test_written_files_read_back_equal(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {
+        "matrix": rng.standard_normal((3, 4), np.float32),
+        "transposed": rng.standard_normal((3, 4)).T,
+        "half": rng.standard_normal(5).astype(np.float16),
+        "scalar": np.asarray(7),
+        "empty": np.zeros((0, 3), np.float32),
+        "flags": np.array([True, False]),
+    }
+    write_torch(tmp_path / "a.pth", arrays, "")
+    again = read_arrays(tmp_path / "a.pth")
+    assert list(again) == list(arrays)
+    for name, array in arrays.items():
+        assert again[name].dtype == array.dtype
+        np.testing.assert_array_equal(again[name], array)
+    with pytest.raises(ValueError, match="b: PyTorch has no storage of complex64"):
+        write_torch(tmp_path / "b.pth", {"b": np.zeros(1, np.complex64)}, "")
+
+
+def test_npz_and_bfloat16_safetensors(tmp_path):
+    import safetensors.numpy
+
+    x = np.arange(4, dtype=np.float32)
+    np.savez(tmp_path / "a.npz", x=x)
+    safetensors.numpy.save_file({"x": x.astype(ml_dtypes.bfloat16)}, tmp_path / "a.safetensors")
+    for name in ("a.npz", "a.safetensors"):
+        read = read_arrays(tmp_path / name)["x"]
+        assert read.dtype == np.float32
+        np.testing.assert_array_equal(read, x)
+
+
+def mutated(folder):
+    """240 damaged copies of good files: cut short, bits flipped, sizes overstated. Path → whether damage must show."""
+    import safetensors.numpy
+
+    rng = np.random.default_rng(0)
+    with np.load(REFERENCE / "torch_expected.npz") as expected:
+        safetensors.numpy.save_file(dict(expected), folder / "good.safetensors")
+    files = {}
+    for good in (*(REFERENCE / name for name in GOOD), folder / "good.safetensors"):
+        data = good.read_bytes()
+        for i in range(80):
+            bad = bytearray(data)
+            kind = ("cut", "flip", "claim", "flips")[i % 4]
+            if kind == "cut":
+                del bad[int(rng.integers(len(bad) - 30)) :]
+            elif kind == "claim":  # eight bytes become a huge number
+                at = int(rng.integers(len(bad) - 8))
+                bad[at : at + 8] = struct.pack("<q", int(rng.choice([2**31 - 1, 2**40, 2**62])))
+            else:
+                for at in rng.integers(len(bad), size=1 if kind == "flip" else 8):
+                    bad[at] ^= 1 << int(rng.integers(8))
+            path = folder / f"{good.stem}-{i}-{kind}{good.suffix}"
+            path.write_bytes(bad)
+            files[str(path)] = kind == "cut"
+    return files
+
+
+READ_ALL = """
+import json, resource, sys, time
+import numpy as np
+from pimjax.weights.files import read_arrays
+from pimjax.weights.unpickle import WeightsFileError
+expected = dict(np.load(sys.argv[2]))
+outcomes = {}
+for path in json.load(open(sys.argv[1])):
+    began = time.perf_counter()
+    try:
+        arrays = read_arrays(path)
+        same = arrays.keys() == expected.keys() and all(np.array_equal(arrays[k], expected[k]) for k in expected)
+        outcome = "equal" if same else "other"
+    except WeightsFileError:
+        outcome = "error"
+    outcomes[path] = outcome, time.perf_counter() - began
+print(json.dumps([outcomes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+"""
+
+
+def test_damaged_files_are_errors_at_once_and_in_little_memory(tmp_path):
+    """A process of its own, so that a crash would show, and so that its memory is its own."""
+    files = mutated(tmp_path)
+    (tmp_path / "files.json").write_text(json.dumps(list(files)))
+    arguments = [str(tmp_path / "files.json"), str(REFERENCE / "torch_expected.npz")]
+    done = subprocess.run([sys.executable, "-c", READ_ALL, *arguments], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    outcomes, megabytes = json.loads(done.stdout)
+    assert len(outcomes) == 240
+    assert megabytes < 1000
+    assert max(seconds for _, seconds in outcomes.values()) < 2
+    for path, must_show in files.items():
+        outcome, _ = outcomes[path]
+        # PyTorch's zip container has checksums: damage there is seen, or was where nothing is read from. The older
+        # container and safetensors have none, so a number may have changed unseen.
+        assert outcome == "error" or (not must_show and (outcome == "equal" or "torch_zip" not in path)), path
+    assert sum(outcome == "error" for outcome, _ in outcomes.values()) > 120
