@@ -22,7 +22,7 @@ from pimjax.data.images import read_image
 from pimjax.data.sources import open_source
 from pimjax.training.checkpoint import _check_same_run, load_variables
 from pimjax.training.logs import BrokenImages, MetricLog
-from pimjax.training.loop import check_finite, run
+from pimjax.training.loop import check_finite, first_state, prepare, run
 from pimjax.weights.card import card_of_run
 
 ROOT = Path(__file__).parent.parent
@@ -76,6 +76,18 @@ def test_a_second_run_stopped_and_resumed_gives_identical_losses(finished, tmp_p
     assert logged(tmp_path) == logged(finished[0])
     ours, theirs = (load_newest(path) for path in (tmp_path, finished[0]))
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def test_a_run_starts_from_another_s_weights_but_resumes_its_own(finished, tmp_path):
+    following = config(tmp_path)
+    following.train.init = str(finished[0])
+    state = first_state(prepare(following), resumes=False)
+    jax.tree.map(np.testing.assert_array_equal, state.params, load_variables(finished[0])[0]["params"])
+    assert int(state.step) == 0
+    following.train.init = "nowhere"  # not read on resuming
+    first_state(prepare(following), resumes=True)
+    with pytest.raises(FileNotFoundError, match="nowhere: no checkpoint there"):
+        first_state(prepare(following), resumes=False)
 
 
 def load_newest(workdir):

@@ -26,6 +26,8 @@ def read_model(path: str | os.PathLike, config_file: str | os.PathLike | None = 
         ValueError: it cannot be used (`WeightsFileError`), or was written by another version of pimjax.
     """
     path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no checkpoint there; give a run's directory, or what pimjax convert wrote")
     if path.is_dir() and not is_native(path):
         variables, config = load_variables(path)
         return Stored(to_torch(variables, config.model), card_of_run(config))

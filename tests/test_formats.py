@@ -1,0 +1,141 @@
+"""Models on disk: every format keeps every number and the card, and appears whole or not at all."""
+
+import dataclasses
+import itertools
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from pimjax import Localizer, from_torch, to_torch
+from pimjax.cli import main
+from pimjax.config import Config, DataConfig, tiny_model
+from pimjax.training.initial import read_model
+from pimjax.weights.card import card_of_run
+from pimjax.weights.conversion import convert
+from pimjax.weights.convert import variable_shapes
+from pimjax.weights.files import read_arrays, read_stored, write_model
+
+MODEL = tiny_model(fusion="addition")
+CARD = dataclasses.replace(
+    card_of_run(Config(model=MODEL, data=DataConfig(image_size=64, fit="crop"))), provenance={"source": "a test"}
+)
+TARGETS = ("native", "one.safetensors", "one.pth")
+
+
+@pytest.fixture(scope="module")
+def arrays():
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(lambda leaf: rng.random(leaf.shape, np.float32), variable_shapes(MODEL))
+    arrays = to_torch(variables, MODEL)
+    for i, name in enumerate(name for name in arrays if name.endswith("num_batches_tracked")):
+        arrays[name] = np.asarray(2**40 + i, np.int64)
+    return arrays
+
+
+def assert_equal(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        assert a[name].dtype == b[name].dtype, name
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_format_keeps_every_number_and_the_card(target, arrays, tmp_path):
+    write_model(tmp_path / target, arrays, CARD)
+    assert [path.name for path in tmp_path.iterdir()] == [target]
+    stored = read_stored(tmp_path / target)
+    assert_equal(stored.arrays, arrays)
+    assert stored.card == CARD
+    assert_equal(to_torch(from_torch(tmp_path / target), MODEL), arrays)
+
+
+def test_conversions_in_a_circle_lead_back(arrays, tmp_path, capsys):
+    write_model(tmp_path / "start.pth", {f"module.{name}": array for name, array in arrays.items()}, CARD)
+    route = ["start.pth", "native", "one.safetensors", "again", "end.pth"]
+    for source, target in itertools.pairwise(route):
+        assert main(["convert", str(tmp_path / source), str(tmp_path / target)]) == 0
+        numbers = sum(array.size for array in arrays.values() if array.dtype == np.float32)
+        assert f"{numbers:,} numbers, reads back equal" in capsys.readouterr().out
+    stored = read_stored(tmp_path / "end.pth")
+    assert_equal(stored.arrays, arrays)
+    assert stored.card.model == MODEL
+    assert stored.card.preprocessing == CARD.preprocessing
+    assert stored.card.provenance["source"] == "again"
+    assert len(stored.card.provenance["sha256"]) == 64
+    assert stored.card.provenance["before"]["source"] == "one.safetensors"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_model_is_used_without_any_configuration(target, arrays, tmp_path):
+    write_model(tmp_path / target, arrays, CARD)
+    localizer = Localizer.load(tmp_path / target)
+    assert localizer.card.preprocessing["fit"] == "crop"
+    assert localizer(np.full((32, 40, 3), 99, np.uint8)).probability.shape == (32, 40)
+
+
+def test_what_is_written_wrongly_is_noticed(arrays, tmp_path, monkeypatch):
+    import pimjax.weights.conversion as conversion
+
+    def forgetful(path, arrays, card):
+        write_model(path, arrays | {"decode_head.conv_seg.bias": np.zeros(2, np.float32)}, card)
+
+    monkeypatch.setattr(conversion, "write_model", forgetful)
+    with pytest.raises(OSError, match=r"1 arrays read back differently, such as decode_head\.conv_seg\.bias"):
+        convert(dict(arrays), CARD, tmp_path / "one.pth")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_nothing_is_left_of_a_model_that_could_not_be_written(target, arrays, tmp_path, monkeypatch):
+    import pimjax.weights.files as files
+
+    def full(*arguments, **keywords):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "write_torch", full)
+    monkeypatch.setattr(files.safetensors.numpy, "save_file", full)
+    monkeypatch.setattr(files.ocp.PyTreeCheckpointer, "save", full)
+    (tmp_path / "one.pth").write_text("an older one")
+    with pytest.raises(OSError, match="No space left"):
+        write_model(tmp_path / target, arrays, CARD)
+    assert [path.name for path in tmp_path.iterdir()] == ["one.pth"]
+    assert (tmp_path / "one.pth").read_text() == "an older one"
+
+
+def test_what_cannot_be_written_is_refused(arrays, tmp_path):
+    (tmp_path / "there").mkdir()
+    with pytest.raises(ValueError, match="there: exists and is a directory"):
+        write_model(tmp_path / "there", arrays, CARD)
+    with pytest.raises(ValueError, match=r"x\.onnx: give it the suffix \.pth or \.safetensors"):
+        write_model(tmp_path / "x.onnx", arrays, CARD)
+    with pytest.raises(ValueError, match="1 missing: decode_head"):
+        write_model(tmp_path / "x.pth", {k: v for k, v in arrays.items() if k != "decode_head.conv_seg.bias"}, CARD)
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+def test_a_card_that_cannot_be_read_is_refused(arrays, tmp_path):
+    write_model(tmp_path / "native", arrays, CARD)
+    card = tmp_path / "native" / "model.json"
+    values = json.loads(card.read_text())
+    card.write_text(json.dumps(values | {"pimjax_format": 99}))
+    with pytest.raises(ValueError, match="model card is of format 99"):
+        read_arrays(tmp_path / "native")
+    card.write_text(json.dumps(values | {"model": values["model"] | {"widht": 3}}))
+    with pytest.raises(ValueError, match=r"native: its model card cannot be read .*widht"):
+        read_arrays(tmp_path / "native")
+
+
+def test_weights_without_a_card_take_their_configuration_from_a_file(arrays, tmp_path, capsys):
+    np.savez(tmp_path / "bare.npz", **arrays)
+    assert main(["convert", str(tmp_path / "bare.npz"), str(tmp_path / "x.pth")]) == 1
+    assert "not the weights of this model configuration" in capsys.readouterr().err
+    (tmp_path / "small.py").write_text(
+        "from pimjax.config import Config, tiny_model\n\n\n"
+        "def get_config():\n    return Config(model=tiny_model(fusion='addition'))\n"
+    )
+    arguments = ["convert", str(tmp_path / "bare.npz"), str(tmp_path / "x.pth"), "--config", str(tmp_path / "small.py")]
+    assert main(arguments) == 0
+    assert read_model(tmp_path / "x.pth").card.model == MODEL
+    assert main([*arguments[:-1], str(tmp_path / "none.py")]) == 1
+    assert "none.py: not a configuration" in capsys.readouterr().err
