@@ -3,12 +3,15 @@
 import dataclasses
 import itertools
 import json
+import subprocess
+import sys
 
+import formula
 import jax
 import numpy as np
 import pytest
 
-from pimjax import Localizer, from_torch, to_torch
+from pimjax import PIM, Localizer, ModelConfig, from_torch, to_torch
 from pimjax.cli import main
 from pimjax.config import Config, DataConfig, tiny_model
 from pimjax.training.initial import read_model
@@ -16,6 +19,7 @@ from pimjax.weights.card import card_of_run
 from pimjax.weights.conversion import convert
 from pimjax.weights.convert import variable_shapes
 from pimjax.weights.files import read_arrays, read_stored, write_model
+from pimjax.weights.torch_file import write_torch
 
 MODEL = tiny_model(fusion="addition")
 CARD = dataclasses.replace(
@@ -139,3 +143,33 @@ def test_weights_without_a_card_take_their_configuration_from_a_file(arrays, tmp
     assert read_model(tmp_path / "x.pth").card.model == MODEL
     assert main([*arguments[:-1], str(tmp_path / "none.py")]) == 1
     assert "none.py: not a configuration" in capsys.readouterr().err
+
+
+CONVERT = """
+import re, sys, time
+from pimjax.cli import main
+began = time.perf_counter()
+assert main(["convert", *sys.argv[1:]]) == 0
+peak = int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read()).group(1)) / 1024
+print(f"{time.perf_counter() - began:.1f} s, {peak:.0f} MB")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["native", "one.safetensors"])
+def test_the_full_model_converts_in_little_memory_and_computes_the_same(target, tmp_path):
+    """As users hold it: named by DataParallel, in a .pth of 667 MB."""
+    given = formula.state_dict(2)
+    write_torch(tmp_path / "ckpt.pth", {f"module.{name}": array for name, array in given.items()}, "")
+    arguments = [sys.executable, "-c", CONVERT, str(tmp_path / "ckpt.pth"), str(tmp_path / target)]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    print(done.stdout)
+    assert float(done.stdout.split()[-2]) < 2.5 * (tmp_path / "ckpt.pth").stat().st_size / 2**20
+
+    variables = from_torch(tmp_path / target)
+    assert_equal(to_torch(variables), {name: np.asarray(array) for name, array in given.items()})
+    images = formula.image(2, (2, 200, 264, 3))
+    out = jax.jit(lambda variables, x: PIM(ModelConfig()).apply(variables, x, train=False))(variables, images)
+    with np.load(formula.REFERENCE / "eval_200x264.npz") as reference:
+        for name in reference.files:
+            assert np.abs(getattr(out, name) - reference[name]).max() < 1e-4, name

@@ -94,7 +94,8 @@ def _read_native(path: Path) -> Stored:
 
 
 def _read_safetensors(path: Path) -> Stored:
-    with safetensors.safe_open(path, framework="np") as file:
+    # Read, not mapped: the arrays are copies, and the mapped pages would lie in memory beside them.
+    with safetensors.safe_open(path, framework="np", backend="pread") as file:
         metadata = file.metadata() or {}
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
     return Stored(arrays, card_from_json(metadata["pimjax"], str(path)) if "pimjax" in metadata else None)
