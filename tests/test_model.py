@@ -9,7 +9,7 @@ import pytest
 
 from pimjax import PIM, ModelConfig
 from pimjax.config import tiny_model
-from pimjax.models.layers import adaptive_average_pool
+from pimjax.models.layers import adaptive_average_pool, convolve, convolve_resized, resize_bilinear
 from pimjax.models.local_stream import INNER, OUTER, central_difference, radial_difference
 from pimjax.models.lwm import Gate
 from pimjax.models.swin import SwinBlock, WindowAttention, high_pass_init
@@ -160,6 +160,14 @@ def test_adaptive_pooling_bins(n, bins):
         for j in range(bins):
             cell = x[0, i * n // bins : -(-(i + 1) * n // bins), j * n // bins : -(-(j + 1) * n // bins), 0]
             np.testing.assert_allclose(pooled[i, j], cell.mean(), atol=1e-6)
+
+
+@pytest.mark.parametrize(("size", "new"), [((4, 6), (8, 12)), ((5, 3), (18, 11)), ((1, 1), (7, 3)), ((4, 4), (4, 4))])
+def test_convolution_before_enlarging_equals_convolution_after(size, new):
+    x = jax.random.normal(jax.random.key(0), (2, *size, 3))
+    kernel = jax.random.normal(jax.random.key(1), (3, 3, 3, 5))
+    expected = convolve(resize_bilinear(x, *new), kernel)
+    np.testing.assert_allclose(convolve_resized(x, kernel, *new), expected, atol=1e-5)
 
 
 def test_parameter_counts_of_the_published_model():

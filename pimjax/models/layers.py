@@ -30,6 +30,11 @@ def layer_norm(name: str | None = None) -> nn.LayerNorm:
     return nn.LayerNorm(epsilon=1e-5, use_fast_variance=False, name=name)
 
 
+def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Convolution of [B, H, W, C] by [k, k, C, O], k odd, zero-padded to keep the size: [B, H, W, O]."""
+    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
 class ConvBNReLU(nn.Module):
     """k×k convolution without bias, BatchNorm, ReLU: [B, H, W, C] → [B, H, W, features]."""
 
@@ -65,3 +70,25 @@ def resize_bilinear(x: jax.Array, height: int, width: int) -> jax.Array:
     """Bilinear resize of [B, H, W, C], half-pixel centres, no antialiasing."""
     B, H, W, C = x.shape
     return jax.image.resize(x, (B, height, width, C), "bilinear", antialias=False)
+
+
+def convolve_resized(x: jax.Array, kernel: jax.Array, height: int, width: int) -> jax.Array:
+    """convolve(resize_bilinear(x, height, width), kernel) for a 3×3 kernel, with the channels mixed before enlarging.
+
+    Both are linear: each of the nine taps mixes channels at x's size; what is then enlarged, shifted by its tap and
+    summed are the results, by one small matrix per axis. [B, h, w, C] and [3, 3, C, O] → [B, height, width, O].
+    """
+    B, h, w, C = x.shape
+    mixed = jnp.einsum("bhwc,yxco->bhwyxo", x, kernel)
+    rows = jnp.einsum("bhwyxo,xWw->bhWyo", mixed, _shifted_resize_matrices(w, width))
+    return jnp.einsum("bhWyo,yHh->bHWo", rows, _shifted_resize_matrices(h, height))
+
+
+def _shifted_resize_matrices(n: int, new: int) -> np.ndarray:
+    """Bilinear resize of n pixels to `new`, seen from the previous, same and next pixel, 0 outside: [3, new, n]."""
+    x = np.clip((np.arange(new) + 0.5) * n / new - 0.5, 0, n - 1)
+    low = np.floor(x).astype(int)
+    resize = np.zeros((new + 2, n), np.float32)
+    np.add.at(resize, (np.arange(1, new + 1), low), 1 - (x - low))
+    np.add.at(resize, (np.arange(1, new + 1), np.minimum(low + 1, n - 1)), x - low)
+    return np.stack([resize[shift : shift + new] for shift in range(3)])

@@ -3,8 +3,8 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from pimjax.models.layers import convolve
 from pimjax.models.lwm import LearningToWeight
 
 # Where the taps 1..8 of the radial parameter sit on the 5×5 kernel: +w on the outer ring, −w on the inner one.
@@ -12,31 +12,27 @@ OUTER = ((0, 0), (0, 2), (0, 4), (2, 0), (2, 4), (4, 0), (4, 2), (4, 4))
 INNER = ((1, 1), (1, 2), (1, 3), (2, 1), (2, 3), (3, 1), (3, 2), (3, 3))
 
 
-def _convolve(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
-    return jax.lax.conv_general_dilated(
-        x, kernel, (1, 1), [(padding, padding)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
-
-
 def central_difference(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Σ_p w(p)·(x(p) − x(centre)) over a 3×3 neighbourhood, zero-padded: [B, H, W, C] → the same.
 
     `kernel` is [3, 3, C, C]. Subtracting its spatial sum from the centre tap makes it one convolution.
     """
-    return _convolve(x, kernel.at[1, 1].add(-kernel.sum((0, 1))), padding=1)
+    return convolve(x, kernel.at[1, 1].add(-kernel.sum((0, 1))))
 
 
 def radial_difference(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Σ_k w(k)·(x(outer k) − x(inner k)) over the eight compass directions: [B, H, W, C] → the same.
+    """Σ_k w(k)·(x(outer k) − x(inner k)) over the eight compass directions, zero-padded: [B, H, W, C] → the same.
 
-    `kernel` is [3, 3, C, C]; tap k in 1..8 (row-major) weighs direction k, tap 0 is dead, as in the released model.
+    `kernel` is [3, 3, C, C]; tap k in 1..8 (row-major) weighs direction k, tap 0 is dead, as in the released model. A
+    third of the work of the 5×5 convolution that it equals.
     """
-    C, features = kernel.shape[2:]
-    spread = np.zeros((25, 9), np.float32)  # which taps, with which sign, make up each of the 25 positions
-    for tap, ((r, c), (s, t)) in enumerate(zip(OUTER, INNER, strict=True), start=1):
-        spread[5 * r + c, tap], spread[5 * s + t, tap] = 1, -1
-    ring = jnp.einsum("pk,kio->pio", spread, kernel.reshape(9, C, features)).reshape(5, 5, C, features)
-    return _convolve(x, ring, padding=2)
+    B, H, W, C = x.shape
+    around = jnp.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)))
+    taps = kernel.reshape(9, C, -1)[1:]
+    return sum(
+        (around[:, r : r + H, c : c + W] - around[:, s : s + H, t : t + W]) @ tap
+        for tap, (r, c), (s, t) in zip(taps, OUTER, INNER, strict=True)
+    )
 
 
 class LocalBlock(nn.Module):
