@@ -4,7 +4,8 @@ Command:  python train.py --config configs/pim.py --config.data.train=csv:CASIA2
           --config.data.validation=csv:DEFACTO.csv (one line)
 Hardware: published on 2 GPUs. Not yet run by us: no time or score to report.
 
-The published run starts both encoders and all decoders from a pretrained checkpoint; this one starts from scratch.
+The published run starts both encoders and all decoders from a pretrained UPerNet: add --config.train.init=FILE. Without
+it, this one starts from scratch.
 20 epochs over CASIA v2 and its PIDA images (12,614 photographs, one sample each) are about 9,000 steps.
 """
 

@@ -70,8 +70,8 @@ def _convert(arguments: argparse.Namespace) -> int:
 
     arrays, card = read_model(arguments.source, arguments.config)
     card = dataclasses.replace(card, provenance=provenance(arguments.source) | {"before": card.provenance or None})
-    numbers = convert(arrays, card, arguments.target)
-    print(f"{arguments.target}: {numbers:,} numbers, reads back equal")
+    parameters = convert(arrays, card, arguments.target, arguments.source)
+    print(f"{arguments.target}: {parameters:,} parameters, reads back equal")
     return 0
 
 

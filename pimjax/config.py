@@ -10,6 +10,7 @@ from typing import Any
 LOCAL_STREAMS = ("both", "central", "radial", "none")
 FUSIONS = ("lwm", "concatenation", "addition")
 SCHEDULES = ("constant", "cosine")
+FITS = ("resize", "crop")
 
 
 @dataclasses.dataclass
@@ -147,9 +148,7 @@ def tiny_model(**changes: Any) -> ModelConfig:
 def check(config: Config) -> None:
     """Raises ValueError for a value that no run can use, naming the key and what it may be."""
     one_of = (
-        ("model.local_stream", config.model.local_stream, LOCAL_STREAMS),
-        ("model.fusion", config.model.fusion, FUSIONS),
-        ("data.fit", config.data.fit, ("resize", "crop")),
+        ("data.fit", config.data.fit, FITS),
         ("optimizer.schedule", config.optimizer.schedule, SCHEDULES),
         ("train.mapping", config.train.mapping, ("pmap", "shard_map")),
     )
@@ -174,18 +173,7 @@ def check(config: Config) -> None:
             f"config.optimizer.warmup is {config.optimizer.warmup}; it must be at least 0 and less than "
             f"config.train.steps, {config.train.steps}"
         )
-    model = config.model
-    if len(model.depths) != len(model.num_heads) or min(*model.depths, *model.num_heads, model.window) < 1:
-        raise ValueError(
-            f"config.model.depths {model.depths} and num_heads {model.num_heads} must be as long as each other, "
-            f"and they and window {model.window} at least 1"
-        )
-    for stage, heads in enumerate(model.num_heads):
-        if model.embed_dim * 2**stage % heads:
-            raise ValueError(
-                f"config.model.embed_dim gives stage {stage + 1} {model.embed_dim * 2**stage} channels, "
-                f"which {heads} heads cannot share evenly; change embed_dim or num_heads"
-            )
+    check_model(config.model)
     for key, weights in (
         ("pida.masks", (config.pida.masks.smooth, config.pida.masks.superpixels)),
         ("pida.perturbations", dataclasses.astuple(config.pida.perturbations)),
@@ -198,6 +186,49 @@ def check(config: Config) -> None:
             f"config.pida.masks: areas must satisfy 0 < min_area <= max_area < 1, "
             f"not {config.pida.masks.min_area} and {config.pida.masks.max_area}"
         )
+
+
+# What a model can be built with in reasonable time and memory: field → smallest and largest.
+_BOUNDS = {
+    "embed_dim": (1, 1024),
+    "depths": (1, 64),
+    "num_heads": (1, 256),
+    "window": (1, 32),
+    "mlp_ratio": (1, 16),
+    "drop_path": (0, 0.99),
+    "decoder_channels": (1, 8192),
+    "pool_bins": (1, 64),
+    "decoder_dropout": (0, 0.99),
+}
+
+
+def check_model(model: ModelConfig) -> None:
+    """Raises ValueError for a value, or a type, with which no PIM can be built, naming the key."""
+    for field in dataclasses.fields(model):
+        value = getattr(model, field.name)
+        kinds = {float: (int, float), tuple[int, ...]: (tuple,)}.get(field.type, (field.type,))
+        many = value if isinstance(value, tuple) else (value,)
+        if type(value) not in kinds or (kinds == (tuple,) and any(type(item) is not int for item in many)):
+            raise ValueError(f"config.model.{field.name} must be {getattr(field.type, '__name__', field.type)}")
+        low, high = _BOUNDS.get(field.name, (None, None))
+        if low is not None and not (0 < len(many) <= 8 and all(low <= item <= high for item in many)):
+            raise ValueError(f"config.model.{field.name} is {value}; it must lie in {low} … {high}")
+    for key, value, allowed in (
+        ("local_stream", model.local_stream, LOCAL_STREAMS),
+        ("fusion", model.fusion, FUSIONS),
+    ):
+        if value not in allowed:
+            raise ValueError(f"config.model.{key} is {value!r}; it must be one of {', '.join(map(repr, allowed))}")
+    if len(model.depths) != len(model.num_heads):
+        raise ValueError(
+            f"config.model.depths {model.depths} and num_heads {model.num_heads} must be as long as each other"
+        )
+    for stage, heads in enumerate(model.num_heads):
+        if model.embed_dim * 2**stage % heads:
+            raise ValueError(
+                f"config.model.embed_dim gives stage {stage + 1} {model.embed_dim * 2**stage} channels, "
+                f"which {heads} heads cannot share evenly; change embed_dim or num_heads"
+            )
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -215,11 +246,11 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
 def from_dict(cls: type, values: dict[str, Any]) -> Any:
     """A config dataclass back from `dataclasses.asdict` that went through JSON (lists become tuples).
 
-    Raises ValueError if `values` has other keys than `cls`: the file was written by another version of pimjax.
+    Keys that a file of an older pimjax lacks take their defaults. Raises ValueError for a key that `cls` does not have.
     """
     fields = {field.name: field for field in dataclasses.fields(cls)}
-    if odd := fields.keys() ^ values.keys():
-        raise ValueError(f"{cls.__name__} and the stored configuration differ in the keys {sorted(odd)}")
+    if odd := values.keys() - fields.keys():
+        raise ValueError(f"{cls.__name__} of this pimjax has no {sorted(odd)}")
     built = {}
     for name, value in values.items():
         kind = fields[name].type

@@ -60,8 +60,8 @@ def test_conversions_in_a_circle_lead_back(arrays, tmp_path, capsys):
     route = ["start.pth", "native", "one.safetensors", "again", "end.pth"]
     for source, target in itertools.pairwise(route):
         assert main(["convert", str(tmp_path / source), str(tmp_path / target)]) == 0
-        numbers = sum(array.size for array in arrays.values() if array.dtype == np.float32)
-        assert f"{numbers:,} numbers, reads back equal" in capsys.readouterr().out
+        parameters = sum(leaf.size for leaf in jax.tree.leaves(variable_shapes(MODEL)["params"]))
+        assert f"{parameters:,} parameters, reads back equal" in capsys.readouterr().out
     stored = read_stored(tmp_path / "end.pth")
     assert_equal(stored.arrays, arrays)
     assert stored.card.model == MODEL
@@ -82,24 +82,30 @@ def test_a_model_is_used_without_any_configuration(target, arrays, tmp_path):
 def test_what_is_written_wrongly_is_noticed(arrays, tmp_path, monkeypatch):
     import pimjax.weights.conversion as conversion
 
-    def forgetful(path, arrays, card):
-        write_model(path, arrays | {"decode_head.conv_seg.bias": np.zeros(2, np.float32)}, card)
+    def forgetful(path, arrays, card, check):
+        write_model(path, arrays | {"decode_head.conv_seg.bias": np.zeros(2, np.float32)}, card, check)
 
     monkeypatch.setattr(conversion, "write_model", forgetful)
+    (tmp_path / "one.pth").write_text("an older one")
     with pytest.raises(OSError, match=r"1 arrays read back differently, such as decode_head\.conv_seg\.bias"):
         convert(dict(arrays), CARD, tmp_path / "one.pth")
+    assert [path.name for path in tmp_path.iterdir()] == ["one.pth"]
+    assert (tmp_path / "one.pth").read_text() == "an older one"
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_nothing_is_left_of_a_model_that_could_not_be_written(target, arrays, tmp_path, monkeypatch):
     import pimjax.weights.files as files
 
-    def full(*arguments, **keywords):
+    def full(path):
+        path.write_bytes(b"half of it")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files, "write_torch", full)
-    monkeypatch.setattr(files.safetensors.numpy, "save_file", full)
-    monkeypatch.setattr(files.ocp.PyTreeCheckpointer, "save", full)
+    monkeypatch.setattr(files, "write_torch", lambda path, *rest: full(path))
+    monkeypatch.setattr(files.safetensors.numpy, "save_file", lambda arrays, path, metadata: full(path))
+    monkeypatch.setattr(
+        files.ocp.PyTreeCheckpointer, "save", lambda self, path, tree: full(path.parent.parent / "half")
+    )
     (tmp_path / "one.pth").write_text("an older one")
     with pytest.raises(OSError, match="No space left"):
         write_model(tmp_path / target, arrays, CARD)
@@ -111,6 +117,10 @@ def test_what_cannot_be_written_is_refused(arrays, tmp_path):
     (tmp_path / "there").mkdir()
     with pytest.raises(ValueError, match="there: exists and is a directory"):
         write_model(tmp_path / "there", arrays, CARD)
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="file: exists and is a file"):
+        write_model(tmp_path / "file", arrays, CARD)
+    (tmp_path / "file").unlink()
     with pytest.raises(ValueError, match=r"x\.onnx: give it the suffix \.pth or \.safetensors"):
         write_model(tmp_path / "x.onnx", arrays, CARD)
     with pytest.raises(ValueError, match="1 missing: decode_head"):
@@ -122,18 +132,35 @@ def test_a_card_that_cannot_be_read_is_refused(arrays, tmp_path):
     write_model(tmp_path / "native", arrays, CARD)
     card = tmp_path / "native" / "model.json"
     values = json.loads(card.read_text())
-    card.write_text(json.dumps(values | {"pimjax_format": 99}))
-    with pytest.raises(ValueError, match="model card is of format 99"):
+    card.write_text(json.dumps(values | {"pimjax_format": 99, "something": "new"}))
+    with pytest.raises(ValueError, match=r"model card is of format 99.*update pimjax"):
         read_arrays(tmp_path / "native")
-    card.write_text(json.dumps(values | {"model": values["model"] | {"widht": 3}}))
-    with pytest.raises(ValueError, match=r"native: its model card cannot be read .*widht"):
-        read_arrays(tmp_path / "native")
+    model, preprocessing = values["model"], values["preprocessing"]
+    del model["high_pass_init"]  # of an older pimjax: the default
+    card.write_text(json.dumps(values))
+    assert read_stored(tmp_path / "native").card == CARD
+    for change in (
+        {"model": model | {"widht": 3}},
+        {"model": model | {"depths": [100_000, 1, 1, 1]}},
+        {"model": model | {"window": 130}},
+        {"model": model | {"embed_dim": "96"}},
+        {"model": model | {"num_heads": [0, 1, 1, 1]}},
+        {"model": model | {"pool_bins": None}},
+        {"preprocessing": preprocessing | {"image_size": "abc"}},
+        {"preprocessing": preprocessing | {"fit": "zzz"}},
+        {"preprocessing": preprocessing | {"mean": [0, 0, 0]}},
+        {"classes": ["manipulated", "authentic"]},
+        {"provenance": [1]},
+    ):
+        card.write_text(json.dumps(values | change))
+        with pytest.raises(ValueError, match="native: its model card cannot be used"):
+            read_arrays(tmp_path / "native")
 
 
 def test_weights_without_a_card_take_their_configuration_from_a_file(arrays, tmp_path, capsys):
     np.savez(tmp_path / "bare.npz", **arrays)
     assert main(["convert", str(tmp_path / "bare.npz"), str(tmp_path / "x.pth")]) == 1
-    assert "not the weights of this model configuration" in capsys.readouterr().err
+    assert "bare.npz: not the weights of this model configuration" in capsys.readouterr().err
     (tmp_path / "small.py").write_text(
         "from pimjax.config import Config, tiny_model\n\n\n"
         "def get_config():\n    return Config(model=tiny_model(fusion='addition'))\n"
@@ -141,6 +168,8 @@ def test_weights_without_a_card_take_their_configuration_from_a_file(arrays, tmp
     arguments = ["convert", str(tmp_path / "bare.npz"), str(tmp_path / "x.pth"), "--config", str(tmp_path / "small.py")]
     assert main(arguments) == 0
     assert read_model(tmp_path / "x.pth").card.model == MODEL
+    assert main(["convert", str(tmp_path / "x.pth"), str(tmp_path / "y.pth"), *arguments[-2:]]) == 1
+    assert "x.pth: says itself of which configuration it is" in capsys.readouterr().err
     assert main([*arguments[:-1], str(tmp_path / "none.py")]) == 1
     assert "none.py: not a configuration" in capsys.readouterr().err
 
@@ -164,6 +193,7 @@ def test_the_full_model_converts_in_little_memory_and_computes_the_same(target, 
     arguments = [sys.executable, "-c", CONVERT, str(tmp_path / "ckpt.pth"), str(tmp_path / target)]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     print(done.stdout)
+    assert "166,620,811 parameters" in done.stdout
     assert float(done.stdout.split()[-2]) < 2.5 * (tmp_path / "ckpt.pth").stat().st_size / 2**20
 
     variables = from_torch(tmp_path / target)

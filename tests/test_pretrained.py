@@ -70,8 +70,18 @@ def test_a_swin_transformer_fills_the_encoders(prefix):
         np.testing.assert_array_equal(kernel, swin["layers.0.blocks.0.mlp.fc1.weight"].T)
     assert not variables["params"]["forgery_decoder"]["classifier"]["kernel"].any()
     why = {row.source.removeprefix(prefix): row.why for row in table if not row.taken}
+    assert why[""] == "keeps its value: the checkpoint gives none"
     assert why["head.weight"] == "no such parameter in this PIM"
     assert why["layers.0.blocks.1.attn_mask"] == "derived, not a weight"
+
+
+def test_timm_s_order_of_stages_is_understood():
+    """It begins a stage with the patch merging that the original ends the one before with."""
+    merging = np.random.default_rng(0).random((16, 32), np.float32)
+    names = [f"layers.{stage}.downsample.reduction.weight" for stage in (1, 3)]
+    variables, table = init_from_upernet(ZEROS, {names[0]: merging, names[1]: np.ones((64, 128))}, MODEL)
+    np.testing.assert_array_equal(variables["params"]["encoder"]["merge0"]["reduction"]["kernel"], merging.T)
+    assert sum(row.taken for row in table) == 4
 
 
 def test_position_tables_of_another_window_are_interpolated():

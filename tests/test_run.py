@@ -201,6 +201,13 @@ def test_localizer_gives_probability_and_score(finished):
         localizer(photo.astype(np.float32))
 
 
+def test_a_run_converts_to_one_file_of_the_same_model(finished, tmp_path, capsys):
+    assert main(["convert", str(finished[0]), str(tmp_path / "run.safetensors")]) == 0
+    photo = read_image(CAT)[:50, :70]
+    ours, theirs = (Localizer.load(path)(photo) for path in (tmp_path / "run.safetensors", finished[0]))
+    np.testing.assert_array_equal(ours.probability, theirs.probability)
+
+
 def test_a_resizing_model_localizes_at_the_photo_s_size_too(finished):
     variables, stored = load_variables(finished[0])
     stored.data.fit = "resize"

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: the newest to resume from, the best to use. The only place that knows orbax.
+"""Checkpoints of a run: the newest to resume from, the best to use.
 
 A run's directory holds "checkpoints/step_N", each with the model's variables, the optimiser's state and the run's
 configuration. They are written in the background and appear only when complete.

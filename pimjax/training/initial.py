@@ -5,6 +5,10 @@ import runpy
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+
 from pimjax.config import ModelConfig
 from pimjax.training.checkpoint import load_variables
 from pimjax.weights.card import ModelCard, card_of_run
@@ -30,18 +34,22 @@ def read_model(path: str | os.PathLike, config_file: str | os.PathLike | None = 
         raise FileNotFoundError(f"{path}: no checkpoint there; give a run's directory, or what pimjax convert wrote")
     if path.is_dir() and not is_native(path):
         variables, config = load_variables(path)
-        return Stored(to_torch(variables, config.model), card_of_run(config))
-    stored = read_stored(path)
-    if config_file is not None:
-        return Stored(stored.arrays, card_of_run(_config_in(config_file)))
-    return Stored(stored.arrays, stored.card or ModelCard())
+        stored = Stored(to_torch(variables, config.model), card_of_run(config))
+    else:
+        stored = read_stored(path)
+    if config_file is None:
+        return Stored(stored.arrays, stored.card or ModelCard())
+    if stored.card is not None:
+        raise ValueError(f"{path}: says itself of which configuration it is; leave --config out")
+    return Stored(stored.arrays, card_of_run(_config_in(config_file)))
 
 
 def load_model(path: str | os.PathLike) -> tuple[dict[str, Any], ModelCard]:
     """As `read_model`, but the variables {"params", "batch_stats"} of `PIM(card.model)`, as numpy arrays."""
     arrays, card = read_model(path)
-    variables = match_torch(arrays, card.model)
-    return {"params": variables["params"], "batch_stats": variables["batch_stats"]}, card
+    variables = match_torch(arrays, card.model, path)
+    # Copied: a mapped file could change or end under a model in use.
+    return jax.tree.map(np.array, {name: variables[name] for name in ("params", "batch_stats")}), card
 
 
 def initial_variables(path: str | os.PathLike, fresh: dict[str, Any], config: ModelConfig) -> dict[str, Any]:
@@ -57,12 +65,12 @@ def initial_variables(path: str | os.PathLike, fresh: dict[str, Any], config: Mo
     """
     arrays, _ = read_model(path)
     if any(name.removeprefix("module.").startswith("backbone_swin.") for name in arrays):
-        variables = match_torch(arrays, config)
+        variables = match_torch(arrays, config, path)
         print(f"starting from the weights in {path}")
     else:
-        variables, rows = init_from_upernet(fresh, arrays, config)
+        variables, rows = init_from_upernet(fresh, path, config)
         print(f"starting from {path}:\n\n{initialization_table(rows)}\n")
-    return {name: variables[name] for name in fresh}
+    return jax.tree.map(jnp.array, {name: variables[name] for name in fresh})
 
 
 def _config_in(file: str | os.PathLike) -> Any:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pimjax.config import Config, DataConfig, ModelConfig, from_dict
+from pimjax.config import FITS, Config, ModelConfig, check_model, from_dict
 from pimjax.normalization import IMAGENET_MEAN, IMAGENET_STD
 
 FORMAT = 1
@@ -54,28 +54,54 @@ def card_from_json(text: str, where: str) -> ModelCard:
     try:
         values = json.loads(text)
         number = values.pop("pimjax_format")
+        if number != FORMAT:
+            raise ValueError(
+                f"{where}: its model card is of format {number}, this pimjax reads {FORMAT}; update pimjax"
+            )
         values["model"] = from_dict(ModelConfig, values["model"])
         values["classes"] = tuple(values["classes"])
         card = ModelCard(**values)
-        DataConfig(image_size=card.preprocessing["image_size"], fit=card.preprocessing["fit"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{where}: its model card cannot be read ({error}); convert the model anew") from None
-    if number != FORMAT:
-        raise ValueError(f"{where}: its model card is of format {number}, this pimjax reads {FORMAT}; update pimjax")
+        _check(card)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if "this pimjax reads" in str(error):
+            raise
+        raise ValueError(f"{where}: its model card cannot be used ({error}); convert the model anew") from None
     return card
 
 
+def _check(card: ModelCard) -> None:
+    """Raises ValueError for what this pimjax would not do as the card says."""
+    check_model(card.model)
+    size, fit = card.preprocessing["image_size"], card.preprocessing["fit"]
+    if type(size) is not int or not 1 <= size <= 8192 or fit not in FITS:
+        raise ValueError(f"preprocessing to {size!r} pixels by {fit!r}")
+    expected = _preprocessing(size, fit)
+    if card.preprocessing != expected or card.classes != ModelCard.classes:
+        raise ValueError(f"preprocessing other than {expected}, or classes other than {ModelCard.classes}")
+    if not isinstance(card.provenance, dict):
+        raise ValueError("provenance that is no dictionary")
+
+
 def provenance(source: str | os.PathLike) -> dict[str, Any]:
-    """Where weights come from: the file's name and SHA-256 (of a directory: its card's), command, versions, time."""
+    """Where weights come from: the file's name and SHA-256, command, versions, time.
+
+    Of a directory, the SHA-256 is that of the list of its files' names and digests; of a run's, of its checkpoints.
+    """
     path = Path(source)
-    hashed = path / "model.json" if path.is_dir() else path
-    with hashed.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     packages = ("pimjax", "jax", "flax", "numpy")
     return {
         "source": path.name,
-        "sha256": digest,
+        "sha256": _sha256(path / "checkpoints" if (path / "checkpoints").is_dir() else path),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "versions": {name: importlib.metadata.version(name) for name in packages} | {"python": sys.version.split()[0]},
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+
+
+def _sha256(path: Path) -> str:
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        listing = "".join(f"{_sha256(file)}  {file.relative_to(path)}\n" for file in files)
+        return hashlib.sha256(listing.encode()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

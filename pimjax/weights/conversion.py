@@ -2,56 +2,71 @@
 
 import hashlib
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import jax
 import numpy as np
 from tqdm import tqdm
 
 from pimjax.weights.card import ModelCard
+from pimjax.weights.convert import match_torch, to_torch
 from pimjax.weights.files import read_arrays, write_model
 
 
-def convert(arrays: dict[str, np.ndarray], card: ModelCard, target: str | os.PathLike) -> int:
-    """Writes a model as `target`, in the format of its suffix (see `write_model`), and compares what lies there then.
+def convert(
+    arrays: dict[str, np.ndarray],
+    card: ModelCard,
+    target: str | os.PathLike,
+    source: str | os.PathLike = "these arrays",
+) -> int:
+    """Writes a model as `target`, in the format of its suffix (see `write_model`), if it reads back equal.
 
     Args:
         arrays: by released PyTorch name, with or without "module."; emptied, so that a large file need not lie in
-            memory twice.
+            memory twice. Real numbers become float32 and counters int64, as everywhere in pimjax.
         card: of the model.
-        target: `.pth`, `.safetensors`, or a directory.
+        target: `.pth`, `.safetensors`, or a new directory.
+        source: what errors call the arrays.
 
     Returns:
-        how many numbers the model's parameters and BatchNorm statistics have.
+        how many parameters the model has (BatchNorm statistics not counted).
 
     Raises:
         ValueError: the arrays are not those of `card.model`, or `target` cannot be written (see `write_model`).
-        OSError: what was written reads back differently; or the disk is full.
+        OSError: what was written reads back differently, or the disk is full; an older `target` stays as it was.
     """
-    for name in [name for name in arrays if name.startswith("module.")]:
-        if (bare := name.removeprefix("module.")) not in arrays:
-            arrays[bare] = arrays.pop(name)
-    size = sum(array.nbytes for array in arrays.values())
+    if rounded := [name for name, array in arrays.items() if array.dtype == np.float64]:
+        tqdm.write(f"{len(rounded)} arrays of float64, such as {rounded[0]}, are rounded to float32", file=sys.stderr)
+    variables = match_torch(arrays, card.model, source)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+    canonical = to_torch(variables, card.model)
+    del variables
+    arrays.clear()
+    size = sum(array.nbytes for array in canonical.values())
     with tqdm(total=3 * size, unit="B", unit_scale=True, desc="reading", disable=None) as bar:
-        before = _digests(arrays, bar)
+        before = _digests(canonical, bar)
+
+        def compare(written: Path) -> None:
+            bar.update(size)
+            bar.set_description("checking")
+            canonical.clear()
+            after = _digests(read_arrays(written), bar)
+            if odd := sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name)):
+                raise OSError(
+                    f"{target}: {len(odd)} arrays read back differently, such as {odd[0]}; is the disk sound?"
+                )
+
         bar.set_description("writing")
-        write_model(target, arrays, card)
-        bar.update(size)
-        numbers = sum(array.size for array in arrays.values() if array.dtype.kind == "f")
-        arrays.clear()
-        bar.set_description("checking")
-        after = _digests(read_arrays(target), bar)
-    if before != after:
-        odd = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
-        raise OSError(f"{Path(target)}: {len(odd)} arrays read back differently, such as {odd[0]}; is the disk sound?")
-    return numbers
+        write_model(target, canonical, card, compare)
+    return parameters
 
 
 def _digests(arrays: Mapping[str, np.ndarray], bar: tqdm) -> dict[str, str]:
     digests = {}
     for name, array in arrays.items():
-        # Every format keeps real numbers as float32, as the model does.
-        dense = np.asarray(array, np.float32 if array.dtype.kind == "f" else None, order="C")
-        digests[name] = f"{dense.dtype} {dense.shape} {hashlib.sha256(dense.view()).hexdigest()}"
+        dense = np.asarray(array, order="C")
+        digests[name] = f"{dense.dtype} {dense.shape} {hashlib.sha256(dense).hexdigest()}"
         bar.update(array.nbytes)
     return digests

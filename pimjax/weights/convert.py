@@ -90,11 +90,12 @@ def _derived(shapes: dict[tuple[str, ...], Any], config: ModelConfig) -> tuple[d
     return counters, tables
 
 
-def match_torch(mapping: Mapping[str, Any], config: ModelConfig) -> dict[str, Any]:
+def match_torch(mapping: Mapping[str, Any], config: ModelConfig, where: Any = "these arrays") -> dict[str, Any]:
     """Flax variables, as numpy arrays, from arrays named and laid out as the released PyTorch checkpoint.
 
     The match is strict both ways: every name is used once and every parameter is set. A leading "module." (PyTorch's
     DataParallel) is accepted. Arrays are views of those given, or float32 copies of other floating-point widths.
+    `where` says in errors what they are.
 
     Returns:
         {"params", "batch_stats", "num_batches_tracked"}. The last collection only keeps PyTorch's BatchNorm counters.
@@ -133,7 +134,10 @@ def match_torch(mapping: Mapping[str, Any], config: ModelConfig) -> dict[str, An
     problems.append(_listing("wrong shape or content", misfits))
 
     if problems := [problem for problem in problems if problem]:
-        raise ValueError("these arrays are not the weights of this model configuration:\n  " + "\n  ".join(problems))
+        raise ValueError(
+            f"{where}: not the weights of this model configuration; give the one they belong to (pimjax convert: --config):\n  "
+            + "\n  ".join(problems)
+        )
     return unflatten_dict(variables)
 
 

@@ -45,7 +45,7 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     Read are PyTorch's zip container and its older one (whatever the file's name), `.safetensors`, `.npz` and pimjax's
     own directories. If a .pth's tensors lie in a nested dictionary such as "state_dict" or "model", that one is taken;
     its arrays are read-only views of the memory-mapped file, with the strides and the sharing they were saved with.
-    bfloat16, which numpy does not have, becomes float32, exactly.
+    bfloat16, which numpy does not have, becomes float32, exactly (a copy).
 
     Raises:
         WeightsFileError: the file is missing, damaged, none of these, or holds no arrays; or a .pth names anything
@@ -57,20 +57,24 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
 def read_stored(path: str | os.PathLike) -> Stored:
     """As `read_arrays`, with the model card where the file has one."""
     path = Path(path)
-    if not path.exists():
+    if not (path.is_file() or path.is_dir()):
         raise WeightsFileError(f"{path}: no such file; correct the path")
     try:
-        stored = _reader(path)(path)
+        arrays, card = _reader(path)(path)
+        arrays = {name: a.astype(np.float32) if a.dtype == ml_dtypes.bfloat16 else a for name, a in arrays.items()}
     except WeightsFileError:
         raise
+    except OSError as error:
+        raise WeightsFileError(f"{path}: cannot be read ({error}); correct the path or the permissions") from None
+    except MemoryError:
+        raise WeightsFileError(f"{path}: does not fit into memory; read it on a larger machine") from None
     except Exception as error:  # whatever a damaged file makes of the parsers of zip, pickle, npz, safetensors, orbax
         raise WeightsFileError(
             f"{path}: damaged, or no weights file ({type(error).__name__}: {str(error)[:200]}); fetch or save it anew"
         ) from error
-    if not stored.arrays:
+    if not arrays:
         raise WeightsFileError(f"{path}: holds no arrays; give a checkpoint")
-    wide = {name: a.astype(np.float32) if a.dtype == ml_dtypes.bfloat16 else a for name, a in stored.arrays.items()}
-    return Stored(wide, stored.card)
+    return Stored(arrays, card)
 
 
 def _reader(path: Path) -> Callable[[Path], Stored]:
@@ -103,7 +107,12 @@ def _read_safetensors(path: Path) -> Stored:
 
 def _read_npz(path: Path) -> Stored:
     with np.load(path, allow_pickle=False) as file:
-        return Stored({name: file[name] for name in file.files}, None)
+        if sum(entry.file_size for entry in file.zip.infolist()) > 100 * path.stat().st_size:
+            raise WeightsFileError(f"{path}: unpacks to over a hundred times its size, no weights do")
+        arrays = {name: file[name] for name in file.files}
+    if odd := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+        raise WeightsFileError(f"{path}: {odd[0]} is no array; is this a .npz?")
+    return Stored(arrays, None)
 
 
 def _read_pth(path: Path) -> Stored:
@@ -112,7 +121,12 @@ def _read_pth(path: Path) -> Stored:
     return Stored(state_dict_of(content, path), card_from_json(card, str(path)) if card else None)
 
 
-def write_model(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], card: ModelCard) -> None:
+def write_model(
+    path: str | os.PathLike,
+    arrays: Mapping[str, np.ndarray],
+    card: ModelCard,
+    check: Callable[[Path], None] = lambda written: None,
+) -> None:
     """Writes a model; the format follows from the suffix: `.pth` or `.pt`, `.safetensors`, none for a native directory.
 
     It appears under its name only when complete; a killed run leaves nothing but a hidden temporary beside it.
@@ -121,28 +135,37 @@ def write_model(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], card:
         path: what to write. An existing file is replaced, an existing directory refused.
         arrays: by released PyTorch name, as of `read_arrays` or `pimjax.to_torch`.
         card: of the model.
+        check: is called with the complete file or directory before it takes the place of `path`; what it raises
+            leaves an older `path` as it was.
 
     Raises:
-        ValueError: the suffix is another one, the directory exists, or `arrays` are not those of `card.model`.
+        ValueError: the suffix is another one, a directory of that name exists (for a directory: anything of that
+            name), or `arrays` are not those of `card.model`.
     """
     path = Path(path)
     writers = {".pth": _write_pth, ".pt": _write_pth, ".safetensors": _write_safetensors, "": _write_native}
     if path.suffix not in writers:
         raise ValueError(f"{path}: give it the suffix .pth or .safetensors, or none for pimjax's own directory")
-    if path.is_dir():
-        raise ValueError(f"{path}: exists and is a directory; remove it, or choose another name")
+    if path.is_dir() or (path.exists() and not path.suffix):
+        kind = "directory" if path.is_dir() else "file"
+        raise ValueError(f"{path}: exists and is a {kind}; remove it, or choose another name")
     variables = match_torch(arrays, card.model)
     with _appearing(path) as temporary:
         writers[path.suffix](temporary, arrays if path.suffix else variables, card)
+        check(temporary)
 
 
 @contextlib.contextmanager
 def _appearing(path: Path) -> Iterator[Path]:
     """A temporary name that becomes `path` when the block ends well, and is removed when not."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    temporary = path.with_name(f".{os.getpid()}.partial.{path.name}")  # of the same suffix
     try:
         yield temporary
+        for file in (temporary, *temporary.rglob("*")):
+            if file.is_file():
+                with file.open("rb") as written:
+                    os.fsync(written.fileno())  # or the name could reach the disk before the numbers
         os.replace(temporary, path)
     finally:
         if temporary.is_dir():

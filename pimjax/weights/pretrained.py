@@ -1,6 +1,8 @@
 """Variables of a PIM from what people have: released checkpoints, a UPerNet or a Swin Transformer trained elsewhere."""
 
+import math
 import os
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -23,8 +25,8 @@ def from_torch(weights: Weights, config: ModelConfig | None = None) -> dict[str,
     DataParallel) is accepted. Floating-point arrays of any width become float32.
 
     Args:
-        weights: a path, as of `pimjax.weights.files.read_arrays`, or a mapping name → array-like, such as a PyTorch
-            state dict of CPU tensors.
+        weights: a path, as of `pimjax.weights.files.read_arrays`, or a mapping name → numpy array (of PyTorch
+            tensors: `{name: tensor.numpy() for …}`).
         config: the model the weights belong to; by default the one that the file's card names, or the published one.
 
     Returns:
@@ -35,16 +37,19 @@ def from_torch(weights: Weights, config: ModelConfig | None = None) -> dict[str,
         ValueError: the file cannot be used (`WeightsFileError`); or a name is missing, left over or twice there, or an
             array has the wrong shape; all are listed.
     """
-    stored = _stored(weights)
+    stored, where = _stored(weights)
     config = config or (stored.card.model if stored.card else ModelConfig())
     # Copied: the arrays may be views of a file, and counters must stay int64 whatever JAX's default.
-    variables = match_torch(stored.arrays, config)
+    variables = match_torch(stored.arrays, config, where)
     counters = variables.pop("num_batches_tracked", {})
     return jax.tree.map(jnp.array, variables) | {"num_batches_tracked": counters}
 
 
-def _stored(weights: Weights) -> Stored:
-    return Stored(dict(weights), None) if isinstance(weights, Mapping) else read_stored(weights)
+def _stored(weights: Weights) -> tuple[Stored, str]:
+    """What is given or lies in a file, and how errors call it."""
+    if isinstance(weights, Mapping):
+        return Stored(dict(weights), None), "these arrays"
+    return read_stored(weights), os.fspath(weights)
 
 
 class Row(NamedTuple):
@@ -68,6 +73,11 @@ DECODERS = ("decode_head", "boundary_head", "recon_head")
 # Parts of a PIM that a part of another network initialises, tried in order; "" stands for names without a prefix.
 UPERNET = {"backbone": ENCODERS, "decode_head": DECODERS}
 SWIN = {"encoder": ENCODERS, "": ENCODERS}
+DERIVED = (
+    "relative_position_index",
+    "attn_mask",
+    "num_batches_tracked",
+)  # follow from the architecture or the training
 
 
 def init_from_upernet(variables: Mapping[str, Any], weights: Weights, config: ModelConfig | None = None) -> Initialized:
@@ -90,26 +100,42 @@ def init_from_upernet(variables: Mapping[str, Any], weights: Weights, config: Mo
     """
     config = config or ModelConfig()
     ours = to_torch(variables, config)
-    given = {name.removeprefix("module."): np.asarray(array) for name, array in _stored(weights).arrays.items()}
+    stored, where = _stored(weights)
+    given = {name.removeprefix("module."): np.asarray(array) for name, array in stored.arrays.items()}
+    if any(name.startswith("layers.3.downsample.") for name in given):
+        given = _merging_at_the_end(given)
     parts = UPERNET if any(name.startswith("backbone.") for name in given) else SWIN
     rows = [row for name, array in given.items() for row in _place(name, array, parts, ours)]
     if not any(row.taken for row in rows):
         raise ValueError(
-            f"nothing of this checkpoint fits this PIM; its first names: {', '.join(list(given)[:5])}. A UPerNet "
-            "with a Swin backbone (backbone.*, decode_head.*) or a Swin Transformer (layers.*) is needed\n"
+            f"{where}: nothing of this checkpoint fits this PIM; its first names: {', '.join(list(given)[:5])}. "
+            "A UPerNet with a Swin backbone (backbone.*, decode_head.*) or a Swin Transformer (layers.*) is needed\n"
             + initialization_table(rows)
         )
+    reached = {row.target for row in rows if row.taken}
+    for name in ours:
+        if name.split(".")[0] in ENCODERS + DECODERS and name not in reached and not name.endswith(DERIVED):
+            rows.append(Row("", name, False, "keeps its value: the checkpoint gives none"))
     filled = match_torch(ours, config)
     counters = filled.pop("num_batches_tracked", {})
     filled = jax.tree.map(jnp.array, filled)
     return Initialized(filled | ({"num_batches_tracked": counters} if "num_batches_tracked" in variables else {}), rows)
 
 
+def _merging_at_the_end(given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """timm's Swin Transformers from 0.9 on begin a stage with the patch merging that ours end the one before with."""
+
+    def moved(name: str) -> str:
+        return re.sub(r"^(.*layers\.)(\d)(\.downsample\.)", lambda m: f"{m[1]}{int(m[2]) - 1}{m[3]}", name)
+
+    return {moved(name): array for name, array in given.items()}
+
+
 def _place(
     name: str, array: np.ndarray, parts: Mapping[str, tuple[str, ...]], ours: dict[str, np.ndarray]
 ) -> list[Row]:
     """Puts one array wherever it belongs in `ours`, and says where."""
-    if name.endswith(("relative_position_index", "attn_mask", "num_batches_tracked")):
+    if name.endswith(DERIVED):
         return [Row(name, "", False, "derived, not a weight")]
     part = next((part for part in parts if not part or name.startswith(f"{part}.")), None)
     if part is None:
@@ -122,7 +148,8 @@ def _place(
             continue
         shape, why = ours[target].shape, ""
         value = array
-        if target.endswith("relative_position_bias_table") and array.shape != shape and array.shape[1:] == shape[1:]:
+        of_windows = target.endswith("relative_position_bias_table") and math.isqrt(len(array)) ** 2 == len(array) > 0
+        if of_windows and array.shape != shape and array.shape[1:] == shape[1:]:
             value, why = _interpolate(array, shape[0]), f"interpolated from {len(array)} to {shape[0]} positions"
         if value.shape != shape:
             rows.append(Row(name, target, False, f"shape {list(array.shape)} there, {list(shape)} here"))
@@ -144,10 +171,10 @@ def initialization_table(rows: list[Row]) -> str:
     """The rows in Markdown, those of one part and one fate together, with the reason and an example."""
     groups: dict[tuple[str, str, bool, str], list[Row]] = {}
     for row in rows:
-        part = row.source.split(".")[0]
+        part = row.source.split(".")[0] or "–"
         groups.setdefault((part, row.target.split(".")[0], row.taken, row.why), []).append(row)
     lines = ["| from | to | arrays | taken | why | such as |", "|---|---|---|---|---|---|"]
     for (source, target, taken, why), members in groups.items():
-        fate = "yes" if taken else "no"
-        lines.append(f"| {source} | {target or '–'} | {len(members)} | {fate} | {why or '–'} | {members[0].source} |")
+        fate, example = "yes" if taken else "no", members[0].source or members[0].target
+        lines.append(f"| {source} | {target or '–'} | {len(members)} | {fate} | {why or '–'} | {example} |")
     return "\n".join(lines)

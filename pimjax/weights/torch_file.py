@@ -54,6 +54,8 @@ def _read_zip(path: Path, memory: memoryview) -> Any:
         dtype, key, numel = _storage_of(pid)
         return Storage(dtype, numel, functools.partial(entry, f"data/{key}"))
 
+    if sum(info.file_size for info in entries.values()) > len(memory):
+        raise ValueError("a zip file whose parts overlap")
     if "data.pkl" not in entries:
         raise WeightsFileError(f"{path}: a zip file, but not PyTorch's: it has no data.pkl; give the checkpoint itself")
     if "byteorder" in entries and entry("byteorder") != b"little":
@@ -71,7 +73,7 @@ def _zip_entry(memory: memoryview, info: zipfile.ZipInfo) -> memoryview:
     if signature != b"PK\3\4" or info.compress_type != zipfile.ZIP_STORED or len(data) != info.file_size:
         raise ValueError(f"{info.filename} is not stored as PyTorch stores it")
     if zlib.crc32(data) != info.CRC:
-        raise ValueError(f"{info.filename} does not have its checksum")
+        raise ValueError(f"{info.filename} does not have its checksum, or was written without one (set_crc32_options)")
     return data
 
 
@@ -101,7 +103,7 @@ def _read_legacy(path: Path, memory: memoryview) -> Any:
     keys = expect(unpickle(path, pickles, no_storage), list)
     position = pickles.tell()
     for key in keys:
-        dtype, numel, _ = storages[key]
+        dtype, numel, _ = storages[expect(key, str)]
         (stored,) = struct.unpack_from("<q", memory, position)
         size = numel * dtype.itemsize
         data = memory[position + 8 : position + 8 + size]
@@ -113,22 +115,33 @@ def _read_legacy(path: Path, memory: memoryview) -> Any:
 
 
 # Where checkpoints keep the weights, outermost first.
-NESTED = ("state_dict", "model_state_dict", "model", "net", "network", "module", "params")
+NESTED = ("state_dict", "model_state_dict", "model", "net", "network", "module", "params", "weights")
 
 
 def state_dict_of(content: Any, path: Path) -> dict[str, np.ndarray]:
-    """The arrays by name in what `read_torch` gave: its own tensors, or those under the first of the names `NESTED`."""
-    for _ in range(4):
-        if not isinstance(content, dict):
-            break
-        if any(isinstance(value, Tensor) for value in content.values()):
-            return {str(name): value.array() for name, value in content.items() if isinstance(value, Tensor)}
-        inner = next((name for name in NESTED if isinstance(content.get(name), dict)), None)
-        if inner is None:
-            break
-        content = content[inner]
-    found = ", ".join(str(key)[:40] for key in list(content)[:10]) if isinstance(content, dict) else "no dictionary"
-    raise WeightsFileError(f"{path}: no tensors by name in it, only: {found}; save the model's state dict alone")
+    """The arrays by name in what `read_torch` gave: those under the first of the names `NESTED`, or its own.
+
+    Raises:
+        WeightsFileError: there are none, or they claim far more numbers than the file has bytes.
+    """
+    tensors = _tensors(content, depth=3)
+    if not tensors:
+        found = ", ".join(str(key)[:40] for key in list(content)[:10]) if isinstance(content, dict) else "no dictionary"
+        raise WeightsFileError(f"{path}: no tensors by name in it, only: {found}; save the model's state dict alone")
+    arrays = {name: tensor.array() for name, tensor in tensors.items()}
+    # Views may show one storage many times over, and whoever copies them pays for each.
+    if sum(array.nbytes for array in arrays.values()) > 4 * path.stat().st_size + (64 << 20):
+        raise WeightsFileError(f"{path}: its tensors show the same numbers many times over; save clones of them")
+    return arrays
+
+
+def _tensors(content: Any, depth: int) -> dict[str, Tensor]:
+    if not isinstance(content, dict):
+        return {}
+    for name in NESTED if depth else ():
+        if tensors := _tensors(content.get(name), depth - 1):
+            return tensors
+    return {name: value for name, value in content.items() if isinstance(value, Tensor) and isinstance(name, str)}
 
 
 def card_in(content: Any) -> str | None:

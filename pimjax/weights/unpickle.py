@@ -9,6 +9,7 @@ import io
 import math
 import pickletools
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,7 +34,9 @@ STORAGES = {
     "LongStorage": np.dtype(np.int64),
     "BoolStorage": np.dtype(np.bool_),
 }
-MOST_OPERATIONS = 1_000_000  # the released checkpoint needs 24 thousand
+MOST_OPERATIONS = 400_000  # the released checkpoint needs 24 thousand
+MOST_DIMENSIONS = 32
+LONGEST_INTEGER = 128  # bits; the longest in a good file is the older container's magic number
 
 
 class Storage(NamedTuple):
@@ -56,13 +59,13 @@ class Tensor(NamedTuple):
         """The read-only numpy view, of memory shared with other tensors of that storage. ValueError for a bad claim."""
         storage, offset, shape, strides = self
         # Wrong values are not shown: the text of tuples that a hostile file nests would have no end.
+        if len(expect(shape, tuple)) != len(expect(strides, tuple)) or len(shape) > MOST_DIMENSIONS:
+            raise ValueError(f"a tensor of {len(shape)} dimensions with {len(strides)} strides")
         if any(type(n) is not int or n < 0 for n in (offset, *shape, *strides)):
             raise ValueError("a tensor whose shape, strides or offset are no numbers")
-        if len(shape) != len(strides) or len(shape) > 32:
-            raise ValueError(f"a tensor of {len(shape)} dimensions with {len(strides)} strides")
         size = math.prod(shape)
         last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
-        if size and (last >= storage.numel or size > storage.numel):
+        if size and (last >= storage.numel or size > sys.maxsize // storage.dtype.itemsize):
             raise ValueError(f"a tensor of {size} elements, the last at {last}, in a storage of {storage.numel}")
         data = storage.read()
         if len(data) != storage.numel * storage.dtype.itemsize:
@@ -79,41 +82,54 @@ class _Global(NamedTuple):
     name: str
 
 
-def _dictionary(pairs: Any = ()) -> dict:
-    """An OrderedDict, empty or of pairs."""
-    result: dict = {}
-    for key, value in pairs:
-        _set(result, key, value)
-    return result
-
-
 def _set(target: dict, key: Any, value: Any) -> None:
-    # Hashing a tuple of tuples of … that a hostile file nests takes for ever; names and numbers are all we need.
-    if not isinstance(key, str | int | float | None):
+    # Hashing a tuple of tuples of … takes for ever, and so do integers chosen to collide: names and small numbers do.
+    if not (isinstance(key, str) or (type(key) is int and abs(key) < 2**31)):
         raise ValueError(f"a dictionary key of type {type(key).__name__}")
     target[key] = value
 
 
-# What a pickle may call, and what that makes here. Nothing of it runs code of PyTorch or of the file.
+def _size(numbers: Any) -> tuple:
+    return expect(numbers, tuple)[:MOST_DIMENSIONS]
+
+
+def _tensor(
+    storage: Any, offset: Any, shape: Any, strides: Any, requires_grad: Any = None, hooks: Any = None, bits: Any = None
+) -> Tensor:
+    if bits:
+        raise ValueError("a tensor that is the negation or conjugation of what is stored; save a clone of it")
+    return Tensor(storage, offset, shape, strides)
+
+
+def _parameter(tensor: Any, requires_grad: Any = None, hooks: Any = None, state: Any = None) -> Any:
+    return tensor
+
+
+def _device(kind: Any = None, index: Any = None) -> None:
+    return None
+
+
+# What a pickle may call, and what that makes here. Nothing of it runs code of PyTorch or of the file, and nothing takes
+# longer for larger arguments: a file may repeat a call a hundred thousand times.
 CALLS: dict[tuple[str, str], Callable[..., Any]] = {
-    ("collections", "OrderedDict"): _dictionary,
-    ("torch", "Size"): tuple,
-    ("torch", "device"): lambda *where: None,
-    ("torch._utils", "_rebuild_tensor"): Tensor,
-    ("torch._utils", "_rebuild_tensor_v2"): lambda storage, offset, shape, strides, *rest: Tensor(
-        storage, offset, shape, strides
-    ),
-    ("torch._utils", "_rebuild_parameter"): lambda tensor, *rest: tensor,
-    ("torch._utils", "_rebuild_parameter_with_state"): lambda tensor, *rest: tensor,
+    ("collections", "OrderedDict"): lambda: {},
+    ("torch", "Size"): _size,
+    ("torch", "device"): _device,
+    ("torch._utils", "_rebuild_tensor"): _tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("torch._utils", "_rebuild_parameter"): _parameter,
+    ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
 }
+MOST_ARGUMENTS = 8
 
 
 def _known(path: Path, module: str, name: str) -> _Global:
     if (module, name) in CALLS or (module in ("torch", "torch.cuda") and name in STORAGES):
         return _Global(module, name)
     raise WeightsFileError(
-        f"{path}: refers to {module[:100]}.{name[:100]}, which is no tensor, container or number: refused, and nothing "
-        "of the file was executed. If you trust it, open it with PyTorch and save the model's state dict alone"
+        f"{path}: refers to {_printable(module)}.{_printable(name)}, which is no usual tensor, container or number: "
+        "refused, and nothing of the file was executed. If you trust it, open it with PyTorch and save the "
+        "model's state dict alone"
     )
 
 
@@ -146,6 +162,8 @@ def unpickle(path: Path, pickle: bytes | io.BytesIO, storage: Callable[[tuple], 
         if count > MOST_OPERATIONS:
             raise WeightsFileError(f"{path}: its pickle has over {MOST_OPERATIONS} operations, no checkpoint's has")
         if PUSHED.fullmatch(name):
+            if type(argument) is int and argument.bit_length() > LONGEST_INTEGER:
+                raise ValueError(f"an integer of {argument.bit_length()} bits")
             stack.append(argument)
         elif name in CONSTANTS:
             stack.append(CONSTANTS[name])
@@ -177,7 +195,9 @@ def unpickle(path: Path, pickle: bytes | io.BytesIO, storage: Callable[[tuple], 
             stack.append(storage(expect(pop(1)[0], tuple)))
         elif name == "REDUCE":
             function, arguments = pop(2)
-            stack.append(CALLS[expect(function, _Global)](*expect(arguments, tuple)))
+            if len(expect(arguments, tuple)) > MOST_ARGUMENTS:
+                raise ValueError(f"a call with {len(arguments)} arguments")
+            stack.append(CALLS[expect(function, _Global)](*arguments))
         elif name == "BUILD":
             pop(1)  # attributes, such as a state dict's "_metadata", say nothing of its arrays
         elif name == "STOP":
@@ -192,6 +212,10 @@ def expect(value: Any, kind: type) -> Any:
     if type(value) is not kind:
         raise ValueError(f"a pickle with a {type(value).__name__} in the place of a {kind.__name__}")
     return value
+
+
+def _printable(name: str) -> str:
+    return name[:100].encode("unicode_escape").decode()
 
 
 def storage_dtype(value: Any) -> np.dtype:
