@@ -12,6 +12,7 @@ from typing import Any
 
 from pimjax.config import FITS, Config, ModelConfig, check_model, from_dict
 from pimjax.normalization import IMAGENET_MEAN, IMAGENET_STD
+from pimjax.weights.unpickle import WeightsFileError
 
 FORMAT = 1
 
@@ -50,7 +51,7 @@ def card_of_run(config: Config) -> ModelCard:
 
 
 def card_from_json(text: str, where: str) -> ModelCard:
-    """The inverse of `ModelCard.to_json`; `where` names the file in the ValueError for anything else."""
+    """The inverse of `ModelCard.to_json`; `where` names the file in the WeightsFileError for anything else."""
     try:
         values = json.loads(text)
         number = values.pop("pimjax_format")
@@ -63,9 +64,9 @@ def card_from_json(text: str, where: str) -> ModelCard:
         card = ModelCard(**values)
         _check(card)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        if "this pimjax reads" in str(error):
+        if isinstance(error, WeightsFileError):
             raise
-        raise ValueError(f"{where}: its model card cannot be used ({error}); convert the model anew") from None
+        raise WeightsFileError(f"{where}: its model card cannot be used ({error}); convert the model anew") from None
     return card
 
 

@@ -135,8 +135,8 @@ def match_torch(mapping: Mapping[str, Any], config: ModelConfig, where: Any = "t
 
     if problems := [problem for problem in problems if problem]:
         raise ValueError(
-            f"{where}: not the weights of this model configuration; give the one they belong to (pimjax convert: --config):\n  "
-            + "\n  ".join(problems)
+            f"{where}: not the weights of this model configuration; give the one they belong to (pimjax convert: "
+            "--config):\n  " + "\n  ".join(problems)
         )
     return unflatten_dict(variables)
 

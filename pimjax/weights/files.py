@@ -149,9 +149,9 @@ def write_model(
     if path.is_dir() or (path.exists() and not path.suffix):
         kind = "directory" if path.is_dir() else "file"
         raise ValueError(f"{path}: exists and is a {kind}; remove it, or choose another name")
-    variables = match_torch(arrays, card.model)
+    match_torch(arrays, card.model)  # raises before anything is written
     with _appearing(path) as temporary:
-        writers[path.suffix](temporary, arrays if path.suffix else variables, card)
+        writers[path.suffix](temporary, arrays, card)
         check(temporary)
 
 
@@ -173,8 +173,9 @@ def _appearing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _write_native(path: Path, variables: dict[str, Any], card: ModelCard) -> None:
+def _write_native(path: Path, arrays: Mapping[str, np.ndarray], card: ModelCard) -> None:
     path.mkdir()
+    variables = match_torch(arrays, card.model)
     modules = {module for collection in variables.values() for module in collection}
     with ocp.PyTreeCheckpointer() as checkpointer:
         # One by one, because orbax copies whatever it is about to write.

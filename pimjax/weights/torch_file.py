@@ -155,7 +155,7 @@ def write_torch(path: Path, arrays: Mapping[str, np.ndarray], card: str) -> None
 
     Arrays are float16, float32, float64, bool or integers up to int64; ValueError for another dtype.
     """
-    names = {dtype: name for name, dtype in STORAGES.items()}
+    names = {dtype: name for name, dtype in STORAGES.items() if name != "UntypedStorage"}
     pickle = bytearray(b"\x80\x02}(" + _text("state_dict") + b"ccollections\nOrderedDict\n)R(")
     for i, (name, array) in enumerate(arrays.items()):
         if array.dtype not in names:

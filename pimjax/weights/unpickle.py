@@ -33,7 +33,9 @@ STORAGES = {
     "IntStorage": np.dtype(np.int32),
     "LongStorage": np.dtype(np.int64),
     "BoolStorage": np.dtype(np.bool_),
+    "UntypedStorage": np.dtype(np.uint8),  # bytes, of tensors that name their dtype
 }
+TYPES = {"uint16": np.uint16, "uint32": np.uint32, "uint64": np.uint64}
 MOST_OPERATIONS = 400_000  # the released checkpoint needs 24 thousand
 MOST_DIMENSIONS = 32
 LONGEST_INTEGER = 128  # bits; the longest in a good file is the older container's magic number
@@ -101,6 +103,15 @@ def _tensor(
     return Tensor(storage, offset, shape, strides)
 
 
+def _tensor_of_bytes(
+    storage: Any, offset: Any, shape: Any, strides: Any, requires_grad: Any, hooks: Any, kind: Any, bits: Any = None
+) -> Tensor:
+    dtype = np.dtype(TYPES[expect(kind, _Global).name])
+    memory = expect(storage, Storage)
+    whole = Storage(dtype, memory.numel // dtype.itemsize, memory.read)
+    return _tensor(whole, offset, shape, strides, requires_grad, hooks, bits)
+
+
 def _parameter(tensor: Any, requires_grad: Any = None, hooks: Any = None, state: Any = None) -> Any:
     return tensor
 
@@ -117,6 +128,7 @@ CALLS: dict[tuple[str, str], Callable[..., Any]] = {
     ("torch", "device"): _device,
     ("torch._utils", "_rebuild_tensor"): _tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("torch._utils", "_rebuild_tensor_v3"): _tensor_of_bytes,
     ("torch._utils", "_rebuild_parameter"): _parameter,
     ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
 }
@@ -124,7 +136,12 @@ MOST_ARGUMENTS = 8
 
 
 def _known(path: Path, module: str, name: str) -> _Global:
-    if (module, name) in CALLS or (module in ("torch", "torch.cuda") and name in STORAGES):
+    places = {
+        "torch": STORAGES.keys() | TYPES.keys(),
+        "torch.cuda": STORAGES.keys(),
+        "torch.storage": {"UntypedStorage"},
+    }
+    if (module, name) in CALLS or name in places.get(module, ()):
         return _Global(module, name)
     raise WeightsFileError(
         f"{path}: refers to {_printable(module)}.{_printable(name)}, which is no usual tensor, container or number: "
