@@ -9,7 +9,6 @@ from typing import Any
 
 LOCAL_STREAMS = ("both", "central", "radial", "none")
 FUSIONS = ("lwm", "concatenation", "addition")
-SCHEDULES = ("constant", "cosine")
 FITS = ("resize", "crop")
 
 
@@ -50,11 +49,9 @@ class LossConfig:
 
 @dataclasses.dataclass
 class OptimizerConfig:
-    """Adam with coupled L2 weight decay (not AdamW), at a constant rate as published."""
+    """Adam with coupled L2 weight decay at a constant rate, as published (not AdamW)."""
 
     learning_rate: float = 6e-5
-    schedule: str = "constant"  # "cosine": the rate falls to 0 along half a cosine over train.steps
-    warmup: int = 0  # steps over which the rate first rises linearly from 0
     b1: float = 0.9
     b2: float = 0.999
     eps: float = 1e-8
@@ -149,7 +146,6 @@ def check(config: Config) -> None:
     """Raises ValueError for a value that no run can use, naming the key and what it may be."""
     one_of = (
         ("data.fit", config.data.fit, FITS),
-        ("optimizer.schedule", config.optimizer.schedule, SCHEDULES),
         ("train.mapping", config.train.mapping, ("pmap", "shard_map")),
     )
     for key, value, allowed in one_of:
@@ -168,11 +164,6 @@ def check(config: Config) -> None:
     for key, value in positive.items():
         if value < 1:
             raise ValueError(f"config.{key} is {value}; it must be at least 1")
-    if not 0 <= config.optimizer.warmup < config.train.steps:
-        raise ValueError(
-            f"config.optimizer.warmup is {config.optimizer.warmup}; it must be at least 0 and less than "
-            f"config.train.steps, {config.train.steps}"
-        )
     check_model(config.model)
     for key, weights in (
         ("pida.masks", (config.pida.masks.smooth, config.pida.masks.superpixels)),

@@ -118,5 +118,8 @@ def test_a_run_starts_from_whatever_kind_of_weights(tmp_path, capsys):
         write_model(tmp_path / name, whole, ModelCard(MODEL))
         started = initial_variables(tmp_path / name, fresh, MODEL)
         assert all((leaf == 2).all() for leaf in jax.tree.leaves(started))
+    capsys.readouterr()
+    initial_variables(tmp_path / "native", fresh, tiny_model(raster_mask=False))
+    assert "trained with config.model.raster_mask = True, this run has False" in capsys.readouterr().out
     with pytest.raises(ValueError, match="left over"):
         initial_variables(tmp_path / "native", fresh, tiny_model(boundary_decoder=False))

@@ -248,7 +248,7 @@ def mutated(folder):
 
 
 READ_ALL = """
-import json, resource, sys, time
+import json, re, sys, time
 import numpy as np
 from pimjax.weights.files import read_arrays
 from pimjax.weights.unpickle import WeightsFileError
@@ -263,7 +263,9 @@ for path in json.load(open(sys.argv[1])):
     except WeightsFileError:
         outcome = "error"
     outcomes[path] = outcome, time.perf_counter() - began
-print(json.dumps([outcomes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+# Not ru_maxrss, which begins with the parent's.
+peak = int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read()).group(1))
+print(json.dumps([outcomes, peak / 1024]))
 """
 
 

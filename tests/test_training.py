@@ -85,25 +85,10 @@ def test_weight_decay_is_coupled():
     """With a zero gradient, coupled L2 passes through Adam's normalisation: a first step of the full learning rate.
     AdamW would take one of learning rate · decay · parameter.
     """
-    optimizer = make_optimizer(OptimizerConfig(learning_rate=1e-3, weight_decay=1e-5), steps=3)
+    optimizer = make_optimizer(OptimizerConfig(learning_rate=1e-3, weight_decay=1e-5))
     params = {"a": jnp.array([2.0, -3.0])}
     updates, _ = optimizer.update({"a": jnp.zeros(2)}, optimizer.init(params), params)
     np.testing.assert_allclose(updates["a"], [-1e-3, 1e-3], rtol=2e-3)
-
-
-@pytest.mark.parametrize(
-    ("schedule", "warmup", "expected"),
-    [("constant", 0, [1, 1, 1, 1]), ("constant", 2, [0, 0.5, 1, 1]), ("cosine", 0, [1, 0.75, 0.25, 0])],
-)
-def test_learning_rate_schedules(schedule, warmup, expected):
-    config = OptimizerConfig(learning_rate=1e-3, schedule=schedule, warmup=warmup, weight_decay=0.0)
-    optimizer = make_optimizer(config, steps=3)
-    params = {"a": jnp.array([2.0])}
-    state, taken = optimizer.init(params), []
-    for _ in range(4):  # a constant gradient makes each step of Adam as long as the rate
-        updates, state = optimizer.update({"a": jnp.array([3.0])}, state, params)
-        taken.append(-float(updates["a"][0]) / 1e-3)
-    np.testing.assert_allclose(taken, expected, atol=1e-5)
 
 
 def batch(images=4):
@@ -122,7 +107,7 @@ def losses(mapping, count, synchronised=True):
     used = jax.devices()[:count]
     config = tiny_model(depths=(1, 1, 1, 1), drop_path=0.0, decoder_dropout=0.0, global_stream=False)
     model = PIM(config, bn_axis=AXIS if synchronised else None)
-    optimizer = make_optimizer(OptimizerConfig(learning_rate=1e-3), steps=3)
+    optimizer = make_optimizer(OptimizerConfig(learning_rate=1e-3))
     state = devices.replicate(init_state(model, optimizer, jax.random.key(0)), used)
     step = devices.map_step(functools.partial(train_step, model, optimizer, LossConfig()), mapping, used)
     values, key = [], devices.replicate(jax.random.key(1), used)

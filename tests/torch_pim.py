@@ -1,4 +1,6 @@
-"""PIM composed from PyTorch's own functions after the same description, as an independent witness for training.
+"""PIM composed from PyTorch's own functions after the same description, as a witness for training.
+
+It shares pimjax's tables of indices (window positions, roll regions, ring taps), and no computation.
 
 Works on a mapping of the released names to tensors, in whatever precision they have; images and maps are
 [B, C, H, W], dropout and stochastic depth are off, BatchNorm is in training mode.

@@ -113,8 +113,6 @@ def _check_same_run(stored: Config, wanted: Config, directory: Any) -> None:
     # How long a run lasts and how often it looks up may change on resuming; what it computes may not.
     free = {"workdir", "data.workers", "data.max_broken", "train.init", "train.mapping", "train.steps"}
     free |= {f"train.{name}_every" for name in ("validate", "log", "checkpoint")}
-    if wanted.optimizer.schedule != "constant":
-        free.remove("train.steps")  # the rate of every step depends on it
     old, new = configs.flatten(stored), configs.flatten(wanted)
     changed = [key for key in old if old[key] != new[key] and key not in free]
     if changed:

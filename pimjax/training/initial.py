@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pimjax.config import ModelConfig
+from pimjax.config import Config, ModelConfig
 from pimjax.training.checkpoint import load_variables
 from pimjax.weights.card import ModelCard, card_of_run
 from pimjax.weights.convert import match_torch, to_torch
 from pimjax.weights.files import Stored, is_native, read_stored
-from pimjax.weights.pretrained import init_from_upernet, initialization_table
+from pimjax.weights.pretrained import fill, initialization_table
 
 
 def read_model(path: str | os.PathLike, config_file: str | os.PathLike | None = None) -> Stored:
@@ -63,18 +63,25 @@ def initial_variables(path: str | os.PathLike, fresh: dict[str, Any], config: Mo
         FileNotFoundError: no checkpoint is there.
         ValueError: it cannot be used, or is not the weights of this configuration.
     """
-    arrays, _ = read_model(path)
+    arrays, card = read_model(path)
     if any(name.removeprefix("module.").startswith("backbone_swin.") for name in arrays):
         variables = match_torch(arrays, config, path)
         print(f"starting from the weights in {path}")
+        # What the arrays' shapes do not show.
+        for key in ("raster_mask", "pool_bins"):
+            if (there := getattr(card.model, key)) != (here := getattr(config, key)):
+                print(f"note: they were trained with config.model.{key} = {there}, this run has {here}")
     else:
-        variables, rows = init_from_upernet(fresh, path, config)
+        variables, rows = fill(fresh, arrays, config, str(path))
         print(f"starting from {path}:\n\n{initialization_table(rows)}\n")
     return jax.tree.map(jnp.array, {name: variables[name] for name in fresh})
 
 
-def _config_in(file: str | os.PathLike) -> Any:
+def _config_in(file: str | os.PathLike) -> Config:
     try:
-        return runpy.run_path(str(file))["get_config"]()
+        config = runpy.run_path(str(file))["get_config"]()
     except (OSError, KeyError, SyntaxError) as error:
         raise ValueError(f"{file}: not a configuration ({error!r}); give a file with get_config()") from None
+    if not isinstance(config, Config):
+        raise ValueError(f"{file}: get_config() gives a {type(config).__name__}; it must give a pimjax.config.Config")
+    return config

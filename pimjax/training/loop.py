@@ -102,7 +102,7 @@ def prepare(config: Config) -> Run:
     model = PIM(config.model, bn_axis=AXIS if config.train.sync_batch_norm else None)
     validation = len(examples["id"])
     print(f"{len(source)} training images, {validation} validation examples, {len(local)} × {local[0].device_kind}")
-    return Run(config, model, make_optimizer(config.optimizer, config.train.steps), local, source, examples)
+    return Run(config, model, make_optimizer(config.optimizer), local, source, examples)
 
 
 def train(setup: Run, state: TrainState, checkpoints: Any, predict: Predict) -> None:

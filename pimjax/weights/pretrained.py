@@ -73,11 +73,8 @@ DECODERS = ("decode_head", "boundary_head", "recon_head")
 # Parts of a PIM that a part of another network initialises, tried in order; "" stands for names without a prefix.
 UPERNET = {"backbone": ENCODERS, "decode_head": DECODERS}
 SWIN = {"encoder": ENCODERS, "": ENCODERS}
-DERIVED = (
-    "relative_position_index",
-    "attn_mask",
-    "num_batches_tracked",
-)  # follow from the architecture or the training
+# What follows from the architecture or the training is no weight.
+DERIVED = ("relative_position_index", "attn_mask", "num_batches_tracked")
 
 
 def init_from_upernet(variables: Mapping[str, Any], weights: Weights, config: ModelConfig | None = None) -> Initialized:
@@ -98,11 +95,15 @@ def init_from_upernet(variables: Mapping[str, Any], weights: Weights, config: Mo
     Raises:
         ValueError: the file cannot be used (`WeightsFileError`), or nothing in it fits.
     """
-    config = config or ModelConfig()
-    ours = to_torch(variables, config)
     stored, where = _stored(weights)
-    given = {name.removeprefix("module."): np.asarray(array) for name, array in stored.arrays.items()}
-    if any(name.startswith("layers.3.downsample.") for name in given):
+    return fill(variables, stored.arrays, config or ModelConfig(), where)
+
+
+def fill(variables: Mapping[str, Any], arrays: Mapping[str, Any], config: ModelConfig, where: str) -> Initialized:
+    """`init_from_upernet` with arrays already read; `where` says in errors what they are."""
+    ours = to_torch(variables, config)
+    given = {name.removeprefix("module."): np.asarray(array) for name, array in arrays.items()}
+    if any(f"layers.{len(config.depths) - 1}.downsample." in name for name in given):
         given = _merging_at_the_end(given)
     parts = UPERNET if any(name.startswith("backbone.") for name in given) else SWIN
     rows = [row for name, array in given.items() for row in _place(name, array, parts, ours)]
