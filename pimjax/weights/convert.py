@@ -1,5 +1,6 @@
 """Weights under the released PyTorch model's names and layouts, to and from Flax variables."""
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -71,8 +72,13 @@ def _to_flax_layout(path: tuple[str, ...], array: np.ndarray) -> np.ndarray:
 
 def variable_shapes(config: ModelConfig) -> dict[str, Any]:
     """The variables of `PIM(config)` as `jax.ShapeDtypeStruct`s: {"params": …, "batch_stats": …}."""
+    return _variable_shapes(tuple(vars(config).items()))
+
+
+@functools.cache  # tracing the model takes a second, and a conversion asks five times
+def _variable_shapes(fields: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
     image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
-    return jax.eval_shape(PIM(config).init, jax.random.key(0), image)
+    return jax.eval_shape(PIM(ModelConfig(**dict(fields))).init, jax.random.key(0), image)
 
 
 def _derived(shapes: dict[tuple[str, ...], Any], config: ModelConfig) -> tuple[dict[str, tuple], dict[str, np.ndarray]]:
