@@ -29,17 +29,18 @@ def tiny():
 
 
 def attention(masked: bool, window: int = 3, blind_query: bool = False):
+    """One window as a function from its tokens [N, 8] in raster order to its outputs, likewise."""
     module = WindowAttention(num_heads=2, window=window, masked=masked)
-    x = jax.random.normal(jax.random.key(0), (1, window * window, 8))
-    params = module.init(jax.random.key(1), x)["params"]
+    x = jax.random.normal(jax.random.key(0), (window * window, 8))
+    params = module.init(jax.random.key(1), x.reshape(1, window, window, 8))["params"]
     if blind_query:
         params["qkv"]["kernel"] = params["qkv"]["kernel"].at[:, :8].set(0)
-    return (lambda x: module.apply({"params": params}, x)), x, params
+    return (lambda x: module.apply({"params": params}, x.reshape(1, window, window, 8)).reshape(x.shape)), x, params
 
 
 def dependence(attend, x):
     """[output token, input token]: summed absolute Jacobian."""
-    return np.abs(jax.jacobian(attend)(x)).sum((0, 2, 3, 5))
+    return np.abs(jax.jacobian(attend)(x)).sum((1, 3))
 
 
 def test_masked_attention_is_causal():
@@ -70,20 +71,39 @@ def test_plain_attention_sees_the_whole_window():
 
 def test_first_token_of_a_window_attends_to_nothing():
     attend, x, params = attention(masked=True)
-    np.testing.assert_array_equal(attend(x)[0, 0], params["proj"]["bias"])
+    np.testing.assert_array_equal(attend(x)[0], params["proj"]["bias"])
 
 
 def test_causality_survives_the_roll_mask():
     """A region mask of −100 must not let the future shine through its −1e4."""
-    module = WindowAttention(num_heads=1, window=3, masked=True)
-    mask = roll_mask(6, 6, 3, 1)
-    x = jax.random.normal(jax.random.key(0), (len(mask), 9, 4))
-    variables = module.init(jax.random.key(1), x, mask)
-    jacobian = jax.jacobian(lambda x: module.apply(variables, x, mask))(x)
-    within = jnp.abs(jnp.stack([jacobian[w, :, :, w] for w in range(len(mask))])).sum((2, 4))
-    i, j = np.indices((9, 9))
-    assert (within[:, j > i] == 0).all()
-    assert (within[:, 0] == 0).all()
+    module = WindowAttention(num_heads=1, window=3, masked=True, shift=1)
+    x = jax.random.normal(jax.random.key(0), (1, 6, 6, 4))
+    variables = module.init(jax.random.key(1), x)
+    jacobian = jnp.abs(jax.jacobian(lambda x: module.apply(variables, x))(x)).sum((0, 3, 4, 7)).reshape(36, 36)
+    # Where the roll by one pixel up and left takes the tokens: their window, and their place in it.
+    y, x = (np.indices((6, 6)).reshape(2, 36) - 1) % 6
+    window, place = y // 3 * 2 + x // 3, y % 3 * 3 + x % 3
+    apart = window[:, None] != window[None]
+    future = place[None] > place[:, None]
+    assert (jacobian[apart | future] == 0).all()
+    assert (jacobian[place == 0] == 0).all()
+    # What the roll left together is seen.
+    assert (jacobian[(window == 0) & (place == 4)][0, (window == 0) & (place < 4)] > 0).all()
+
+
+def test_padded_tokens_are_the_bias_alone():
+    """A map that fills no window attends also to the padding, whose keys and values are the projection's bias."""
+    module = WindowAttention(num_heads=1, window=2, masked=False)
+    x = jax.random.normal(jax.random.key(0), (1, 1, 1, 4))
+    params = module.init(jax.random.key(1), x)["params"]
+    params["qkv"]["bias"] = jax.random.normal(jax.random.key(2), (12,))
+    q, k, v = jnp.split(x[0, 0] @ params["qkv"]["kernel"] + params["qkv"]["bias"], 3, axis=-1)
+    _, padded_k, padded_v = jnp.split(params["qkv"]["bias"], 3)
+    keys, values = (jnp.stack([a[0], b, b, b]) for a, b in ((k, padded_k), (v, padded_v)))
+    # Token (0, 0) as query; keys at (0, 0), (0, 1), (1, 0), (1, 1): rows 4, 3, 1, 0 of the 3×3 table.
+    logits = keys @ q[0] / 2 + params["relative_position_bias"][np.array([4, 3, 1, 0]), 0]
+    expected = jax.nn.softmax(logits) @ values @ params["proj"]["kernel"] + params["proj"]["bias"]
+    np.testing.assert_allclose(module.apply({"params": params}, x)[0, 0, 0], expected, atol=1e-5)
 
 
 def test_masked_block_keeps_the_token_on_its_residual_path():

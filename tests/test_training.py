@@ -10,6 +10,7 @@ import pytest
 
 from pimjax import PIM
 from pimjax.config import LossConfig, OptimizerConfig, tiny_model
+from pimjax.models.layers import Execution
 from pimjax.models.pim import Features, PIMOutput
 from pimjax.training import devices
 from pimjax.training.losses import Targets, compactness, pim_loss
@@ -106,7 +107,7 @@ def losses(mapping, count, synchronised=True):
     """Losses of three steps over `count` of the simulated devices."""
     used = jax.devices()[:count]
     config = tiny_model(depths=(1, 1, 1, 1), drop_path=0.0, decoder_dropout=0.0, global_stream=False)
-    model = PIM(config, bn_axis=AXIS if synchronised else None)
+    model = PIM(config, Execution(bn_axis=AXIS if synchronised else None))
     optimizer = make_optimizer(OptimizerConfig(learning_rate=1e-3))
     state = devices.replicate(init_state(model, optimizer, jax.random.key(0)), used)
     step = devices.map_step(functools.partial(train_step, model, optimizer, LossConfig()), mapping, used)

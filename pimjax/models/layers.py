@@ -1,51 +1,115 @@
-"""Building blocks that know nothing of PIM: normalisation, convolution units, pooling and resizing.
+"""Building blocks that know nothing of PIM: execution, normalisation, convolutions, pooling and resizing.
 
-All maps are float arrays [B, H, W, C].
+All maps are float arrays [B, H, W, C]; what a block computes, it computes in the dtype of the map it is given.
 """
+
+import dataclasses
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pimjax.models.winograd import winograd_convolve
 
-def batch_norm(train: bool, axis_name: str | None = None, name: str | None = None) -> nn.BatchNorm:
-    """BatchNorm with PyTorch's constants: eps 1e-5, running averages updated with weight 0.1.
 
-    `axis_name` synchronises the statistics over that mapped axis. The running variance averages the biased
-    variance (Flax), not the unbiased one (PyTorch): a difference of 1/(B·H·W) of each increment.
+@dataclasses.dataclass(frozen=True)
+class Execution:
+    """How a network is computed, not what it computes."""
+
+    dtype: jnp.dtype | None = None  # of maps and matrix products (jnp.bfloat16); None: that of the parameters
+    bn_axis: str | None = None  # a mapped axis over which BatchNorm statistics are synchronised
+    remat: bool = False  # compute the insides of blocks and decoders again in the backward pass instead of keeping them
+    folded: bool = False  # for inference: the variables come from pimjax.weights.fold.fold_batch_norm
+
+
+def batch_norm(x: jax.Array, train: bool, execution: Execution, name: str) -> jax.Array:
+    """BatchNorm with PyTorch's constants: eps 1e-5, running averages updated with weight 0.1. Statistics are float32.
+
+    The running variance averages the biased variance (Flax), not the unbiased one (PyTorch): a difference of
+    1/(B·H·W) of each increment.
     """
     return nn.BatchNorm(
         use_running_average=not train,
         momentum=0.9,
         epsilon=1e-5,
         use_fast_variance=False,  # E[x²] − E[x]² loses digits where the mean is large
-        axis_name=axis_name if train else None,
+        axis_name=execution.bn_axis if train else None,
+        dtype=x.dtype,
         name=name,
-    )
+    )(x)
 
 
-def layer_norm(name: str | None = None) -> nn.LayerNorm:
-    """LayerNorm over channels with PyTorch's eps 1e-5."""
-    return nn.LayerNorm(epsilon=1e-5, use_fast_variance=False, name=name)
+def layer_norm(x: jax.Array, name: str) -> jax.Array:
+    """LayerNorm over channels with PyTorch's eps 1e-5. Statistics are float32."""
+    return nn.LayerNorm(epsilon=1e-5, use_fast_variance=False, dtype=x.dtype, name=name)(x)
+
+
+def dense(x: jax.Array, features: int, name: str, use_bias: bool = True) -> jax.Array:
+    """Dense layer over channels: [..., C] → [..., features]."""
+    return nn.Dense(features, use_bias=use_bias, dtype=x.dtype, name=name)(x)
 
 
 def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Convolution of [B, H, W, C] by [k, k, C, O], k odd, zero-padded to keep the size: [B, H, W, O]."""
+    k, _, C, features = kernel.shape
+    if k == 1:  # as a matrix product, since XLA's gradient of a 1×1 convolution takes ten times as long on a CPU
+        return x @ kernel[0, 0]
+    # Below these widths the transforms cost more than they save, most of all in compiling.
+    if k == 3 and x.dtype == jnp.float32 and C * features >= 64 * 64:
+        return _convolve_wide(x, kernel)
+    return _convolve_directly(x, kernel)
+
+
+def _convolve_directly(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
-class ConvBNReLU(nn.Module):
-    """k×k convolution without bias, BatchNorm, ReLU: [B, H, W, C] → [B, H, W, features]."""
+@jax.checkpoint  # the transformed tiles are four times the map: cheaper made again than kept
+def _convolve_wide(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    # Accelerators' libraries choose among such algorithms themselves; XLA's CPU backend has only the plain one.
+    return jax.lax.platform_dependent(x, kernel, cpu=winograd_convolve, default=_convolve_directly)
+
+
+class Conv(nn.Module):
+    """k×k convolution of one map, or of several of any size, enlarged to the first one's size and concatenated.
+
+    Maps [B, h_i, w_i, C_i] → [B, h_0, w_0, features]. Enlarging waits until the channels are mixed: same parameters and
+    result, a fraction of the work.
+    """
 
     features: int
     kernel: int = 1
-    bn_axis: str | None = None
+    use_bias: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        x = nn.Conv(self.features, (self.kernel, self.kernel), padding="SAME", use_bias=False, name="conv")(x)
-        return nn.relu(batch_norm(train, self.bn_axis, name="bn")(x))
+    def __call__(self, *maps: jax.Array) -> jax.Array:
+        B, H, W, C = maps[0].shape
+        channels = [x.shape[-1] for x in maps]
+        shape = (self.kernel, self.kernel, sum(channels), self.features)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape).astype(maps[0].dtype)
+        parts = jnp.split(kernel, np.cumsum(channels)[:-1], axis=2)
+        x = convolve(maps[0], parts[0])
+        for map_, part in zip(maps[1:], parts[1:], strict=True):
+            x += convolve_resized(map_, part, H, W)
+        if self.use_bias:
+            x += self.param("bias", nn.initializers.zeros, (self.features,)).astype(x.dtype)
+        return x
+
+
+class ConvBNReLU(nn.Module):
+    """`Conv` without bias, BatchNorm, ReLU: maps [B, h_i, w_i, C_i] → [B, h_0, w_0, features]."""
+
+    features: int
+    kernel: int = 1
+    execution: Execution = Execution()
+
+    @nn.compact
+    def __call__(self, maps: Sequence[jax.Array], train: bool) -> jax.Array:
+        folded = self.execution.folded
+        x = Conv(self.features, self.kernel, use_bias=folded, name="conv")(*maps)
+        return nn.relu(x if folded else batch_norm(x, train, self.execution, "bn"))
 
 
 def adaptive_average_pool(x: jax.Array, bins: int) -> jax.Array:
@@ -55,7 +119,8 @@ def adaptive_average_pool(x: jax.Array, bins: int) -> jax.Array:
     there may be more bins than pixels.
     """
     B, H, W, C = x.shape
-    return jnp.einsum("ih,jw,bhwc->bijc", _pool_matrix(H, bins), _pool_matrix(W, bins), x)
+    rows, columns = (jnp.asarray(_pool_matrix(n, bins), x.dtype) for n in (H, W))
+    return jnp.einsum("ih,jw,bhwc->bijc", rows, columns, x)
 
 
 def _pool_matrix(n: int, bins: int) -> np.ndarray:
@@ -80,8 +145,8 @@ def convolve_resized(x: jax.Array, kernel: jax.Array, height: int, width: int) -
     """
     B, h, w, C = x.shape
     mixed = jnp.einsum("bhwc,yxco->bhwyxo", x, kernel)
-    rows = jnp.einsum("bhwyxo,xWw->bhWyo", mixed, _shifted_resize_matrices(w, width))
-    return jnp.einsum("bhWyo,yHh->bHWo", rows, _shifted_resize_matrices(h, height))
+    across, down = (jnp.asarray(_shifted_resize_matrices(*n), x.dtype) for n in ((w, width), (h, height)))
+    return jnp.einsum("bhWyo,yHh->bHWo", jnp.einsum("bhwyxo,xWw->bhWyo", mixed, across), down)
 
 
 def _shifted_resize_matrices(n: int, new: int) -> np.ndarray:

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from pimjax.models.layers import batch_norm
+from pimjax.models.layers import Conv, Execution, batch_norm, dense
 
 
 class Gate(nn.Module):
@@ -15,7 +15,7 @@ class Gate(nn.Module):
     @nn.compact
     def __call__(self, a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
         pooled = jnp.concatenate([a.mean((1, 2)), b.mean((1, 2))], axis=-1)
-        g = nn.sigmoid(nn.relu(nn.Dense(2, name="fc")(pooled)))[:, None, None]
+        g = nn.sigmoid(nn.relu(dense(pooled, 2, "fc")))[:, None, None]
         return a * g[..., :1], b * g[..., 1:]
 
 
@@ -28,7 +28,7 @@ class Depthwise(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         B, H, W, C = x.shape
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), (3, 3, 1, C))
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (3, 3, 1, C)).astype(x.dtype)
         padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
         return sum(padded[:, i : i + H, j : j + W] * kernel[i, j] for i in range(3) for j in range(3))
 
@@ -41,14 +41,15 @@ class LearningToWeight(nn.Module):
     """
 
     fusion: str
-    bn_axis: str | None = None
+    execution: Execution = Execution()
 
     @nn.compact
     def __call__(self, maps: Sequence[jax.Array], residual: jax.Array, train: bool) -> jax.Array:
         if len(maps) == 2 and self.fusion == "lwm":
             maps = Gate(name="gate")(*maps)
         y = sum(maps) if self.fusion == "addition" else jnp.concatenate(maps, axis=-1)
-        y = batch_norm(train, self.bn_axis, name="norm_in")(y)
+        y = batch_norm(y, train, self.execution, "norm_in")
         y = Depthwise(name="depthwise")(y)
-        y = nn.Conv(residual.shape[-1], (1, 1), use_bias=False, name="pointwise")(y)
-        return residual + batch_norm(train, self.bn_axis, name="norm_out")(y)
+        folded = self.execution.folded
+        y = Conv(residual.shape[-1], use_bias=folded, name="pointwise")(y)
+        return residual + (y if folded else batch_norm(y, train, self.execution, "norm_out"))

@@ -4,8 +4,10 @@ from typing import NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from pimjax.config import ModelConfig
+from pimjax.models.layers import Execution
 from pimjax.models.local_stream import LocalBlock
 from pimjax.models.lwm import LearningToWeight
 from pimjax.models.swin import SwinEncoder
@@ -36,34 +38,41 @@ class PIM(nn.Module):
     """Pixel-Inconsistency Modeling (Kong et al., TPAMI 2025, doi 10.1109/TPAMI.2025.3541028).
 
     `PIM(ModelConfig()).apply(variables, images, train=False)` with float32 images [B, H, W, 3], RGB in 0..1
-    normalised with `pimjax.normalization.normalize`; any H and W. In training pass `rngs={"dropout": key}` and
-    `mutable=["batch_stats"]`. `bn_axis` names a mapped axis over which BatchNorm statistics are synchronised.
+    normalised with `pimjax.normalization.normalize`; any H and W. Outputs are float32 whatever `execution.dtype`, maps
+    are not. In training pass `rngs={"dropout": key}` and `mutable=["batch_stats"]`. Under `jax.jit`, what of the output
+    is not returned is not computed.
     """
 
     config: ModelConfig
-    bn_axis: str | None = None
+    execution: Execution = Execution()
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> PIMOutput:
-        c = self.config
+        c, execution = self.config, self.execution
 
-        swin = SwinEncoder(c, high_pass_init=c.high_pass_init, name="encoder")(images, train)
+        def block(module: type[nn.Module]) -> type[nn.Module]:
+            # The mode (train) is the last argument, counted with self.
+            positions = {LearningToWeight: 3}
+            return nn.remat(module, static_argnums=(positions.get(module, 2),)) if execution.remat else module
+
+        swin = SwinEncoder(c, False, c.high_pass_init, execution, name="encoder")(images, train)
         local = swin
         if c.local_stream != "none":
             local = tuple(
-                LocalBlock(c.local_stream, c.fusion, self.bn_axis, name=f"local{i}")(x, train)
+                block(LocalBlock)(c.local_stream, c.fusion, execution, name=f"local{i}")(x, train)
                 for i, x in enumerate(swin)
             )
         global_, fused = (), local
         if c.global_stream:
-            global_ = SwinEncoder(c, masked=c.raster_mask, name="masked_encoder")(images, train)
+            global_ = SwinEncoder(c, c.raster_mask, execution=execution, name="masked_encoder")(images, train)
             fused = tuple(
-                LearningToWeight(c.fusion, self.bn_axis, name=f"fusion{i}")((a, b), residual=a, train=train)
+                block(LearningToWeight)(c.fusion, execution, name=f"fusion{i}")((a, b), a, train)
                 for i, (a, b) in enumerate(zip(local, global_, strict=True))
             )
 
         def decode(name: str, maps: Maps, outputs: int) -> jax.Array:
-            return UPerNetDecoder(c, outputs, self.bn_axis, name=name)(maps, train)
+            decoded = block(UPerNetDecoder)(c, outputs, execution, name=name)(maps, train)
+            return decoded.astype(jnp.promote_types(decoded.dtype, jnp.float32))
 
         return PIMOutput(
             mask_logits=decode("forgery_decoder", fused, 2),

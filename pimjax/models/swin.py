@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pimjax.config import ModelConfig
-from pimjax.models.layers import layer_norm
+from pimjax.models.layers import Execution, dense, layer_norm
 from pimjax.models.windows import (
     merge_windows,
     pad_to_multiple,
@@ -33,8 +33,24 @@ def high_pass_init(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jn
     return 30 * (jnp.asarray(residual, dtype) @ filters).reshape(shape)
 
 
+class Projection(nn.Module):
+    """A dense layer's product and its bias, apart: [..., C] → ([..., features], [features])."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (x.shape[-1], self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        return x @ kernel.astype(x.dtype), bias.astype(x.dtype)
+
+
 class WindowAttention(nn.Module):
-    """Multi-head self-attention inside each window, with a learned relative-position bias.
+    """Multi-head self-attention inside each window of a map, with a learned relative-position bias.
+
+    The map is zero-padded to whole windows and rolled up and left by `shift`. Padding and rolling come after the
+    projection to queries, keys and values and are undone before the one to the output: padded tokens are the
+    projection's bias, and are not multiplied.
 
     With `masked`, the keys and values of token i are the tokens before it in raster order, and token 0 has none: its
     output is the projection's bias. The query is the token's own.
@@ -43,32 +59,43 @@ class WindowAttention(nn.Module):
     num_heads: int
     window: int
     masked: bool
+    shift: int = 0
 
     @nn.compact
-    def __call__(self, x: jax.Array, region_mask: jax.Array | None = None) -> jax.Array:
-        """[B·windows, N, C] → the same; `region_mask`, added to the logits, is [windows, N, N]."""
-        BW, N, C = x.shape
-        h, d = self.num_heads, C // self.num_heads
-        qkv = nn.Dense(3 * C, name="qkv")(x).reshape(BW, N, 3, h, d)
-        q, k, v = jnp.moveaxis(qkv, 2, 0)
-        logits = jnp.einsum("bnhd,bmhd->bhnm", q * d**-0.5, k)
+    def __call__(self, x: jax.Array) -> jax.Array:
+        B, H, W, C = x.shape
+        h, N, shift = self.num_heads, self.window**2, self.shift
+        product, bias = Projection(3 * C, name="qkv")(x)
+        padded = pad_to_multiple(product, self.window)
+        _, padded_h, padded_w, _ = padded.shape
+        if shift:
+            padded = jnp.roll(padded, (-shift, -shift), axis=(1, 2))
+        qkv = (split_windows(padded, self.window) + bias).reshape(-1, N, 3, h, C // h)
+        mask = jnp.asarray(roll_mask(padded_h, padded_w, self.window, shift)) if shift else None
+        weights = self._weights(qkv[:, :, 0], qkv[:, :, 1], mask)
+        out = jnp.einsum("bhnm,bmhd->bnhd", weights.astype(x.dtype), qkv[:, :, 2]).reshape(-1, N, C)
+        out = merge_windows(out, self.window, padded_h, padded_w)
+        if shift:
+            out = jnp.roll(out, (shift, shift), axis=(1, 2))
+        return dense(out[:, :H, :W], C, "proj")
 
+    def _weights(self, q: jax.Array, k: jax.Array, region_mask: jax.Array | None) -> jax.Array:
+        """Softmax of the logits, at least float32: queries and keys [B·windows, N, h, d] → [B·windows, h, N, N]."""
+        BW, N, h, d = q.shape
+        exact = jnp.promote_types(q.dtype, jnp.float32)
+        logits = jnp.einsum("bnhd,bmhd->bhnm", q * d**-0.5, k, preferred_element_type=exact)
         table = self.param(
             "relative_position_bias", nn.initializers.truncated_normal(0.02), ((2 * self.window - 1) ** 2, h)
         )
         logits += table[relative_position_index(self.window)].transpose(2, 0, 1)
         if region_mask is not None:
-            windows = region_mask.shape[0]
-            logits = logits.reshape(BW // windows, windows, h, N, N) + region_mask[:, None]
+            logits = logits.reshape(-1, len(region_mask), h, N, N) + region_mask[:, None]
             logits = logits.reshape(BW, h, N, N)
-        if self.masked:
-            # Assigned, not added: a logit of the future must not shine through, whatever its size.
-            logits = jnp.where(raster_mask(self.window), logits, -1e4)
-        weights = nn.softmax(logits)
-        if self.masked:
-            weights = weights.at[:, :, 0].multiply(0)
-        out = jnp.einsum("bhnm,bmhd->bnhd", weights, v).reshape(BW, N, C)
-        return nn.Dense(C, name="proj")(out)
+        if not self.masked:
+            return nn.softmax(logits)
+        # Assigned, not added: a logit of the future must not shine through, whatever its size.
+        weights = nn.softmax(jnp.where(raster_mask(self.window), logits, -1e4))
+        return weights.at[:, :, 0].multiply(0)
 
 
 class SwinBlock(nn.Module):
@@ -84,23 +111,31 @@ class SwinBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         drop_path = nn.Dropout(self.drop_path, broadcast_dims=(1, 2, 3), deterministic=not train)
-        x = x + drop_path(self._attend(layer_norm("norm1")(x)))
-        y = nn.Dense(self.mlp_ratio * x.shape[-1], name="fc1")(layer_norm("norm2")(x))
-        return x + drop_path(nn.Dense(x.shape[-1], name="fc2")(nn.gelu(y, approximate=False)))
+        attention = WindowAttention(self.num_heads, self.window, self.masked, self.shift, name="attention")
+        x = x + drop_path(attention(layer_norm(x, "norm1")))
+        y = dense(layer_norm(x, "norm2"), self.mlp_ratio * x.shape[-1], "fc1")
+        return x + drop_path(dense(nn.gelu(y, approximate=False), x.shape[-1], "fc2"))
 
-    def _attend(self, x: jax.Array) -> jax.Array:
-        B, H, W, C = x.shape
-        x = pad_to_multiple(x, self.window)
-        _, padded_h, padded_w, _ = x.shape
-        mask = None
-        if self.shift:
-            x = jnp.roll(x, (-self.shift, -self.shift), axis=(1, 2))
-            mask = roll_mask(padded_h, padded_w, self.window, self.shift)
-        attention = WindowAttention(self.num_heads, self.window, self.masked, name="attention")
-        x = merge_windows(attention(split_windows(x, self.window), mask), self.window, padded_h, padded_w)
-        if self.shift:
-            x = jnp.roll(x, (self.shift, self.shift), axis=(1, 2))
-        return x[:, :H, :W]
+
+class PatchEmbedding(nn.Module):
+    """Image [B, H, W, 3] → [B, ⌈H/4⌉, ⌈W/4⌉, features]: each 4×4 patch by one matrix product."""
+
+    features: int
+    high_pass_init: bool
+
+    @nn.compact
+    def __call__(self, images: jax.Array) -> jax.Array:
+        kernel_init, bias_init = nn.initializers.lecun_normal(), nn.initializers.zeros
+        if self.high_pass_init:
+            # Beside a bias as large as they are, the LayerNorm that follows leaves the residuals their strength.
+            kernel_init, bias_init = high_pass_init, nn.initializers.normal(1.0)
+        kernel = self.param("kernel", kernel_init, (PATCH, PATCH, 3, self.features))
+        bias = self.param("bias", bias_init, (self.features,))
+        images = pad_to_multiple(images, PATCH)
+        B, H, W, _ = images.shape
+        patches = images.reshape(B, H // PATCH, PATCH, W // PATCH, PATCH, 3)
+        # In full precision always: half of it cannot tell a grey level from the next.
+        return jnp.einsum("bhiwjc,ijco->bhwo", patches, kernel, precision="highest") + bias
 
 
 class PatchMerging(nn.Module):
@@ -111,7 +146,7 @@ class PatchMerging(nn.Module):
         x = pad_to_multiple(x, 2)
         # The four phases in the order (even row, even column), (odd, even), (even, odd), (odd, odd).
         x = jnp.concatenate([x[:, r::2, c::2] for c in (0, 1) for r in (0, 1)], axis=-1)
-        return nn.Dense(x.shape[-1] // 2, use_bias=False, name="reduction")(layer_norm("norm")(x))
+        return dense(layer_norm(x, "norm"), x.shape[-1] // 2, "reduction", use_bias=False)
 
 
 class SwinEncoder(nn.Module):
@@ -120,35 +155,28 @@ class SwinEncoder(nn.Module):
     config: ModelConfig
     masked: bool = False
     high_pass_init: bool = False
+    execution: Execution = Execution()
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> tuple[jax.Array, ...]:
         c = self.config
-        x = nn.Conv(
-            c.embed_dim,
-            (PATCH, PATCH),
-            strides=PATCH,
-            padding="VALID",
-            kernel_init=high_pass_init if self.high_pass_init else nn.initializers.lecun_normal(),
-            # Beside a bias as large as they are, the LayerNorm that follows leaves the residuals their strength.
-            bias_init=nn.initializers.normal(1.0) if self.high_pass_init else nn.initializers.zeros,
-            name="patch_embed",
-        )(pad_to_multiple(images, PATCH))
-        x = layer_norm("patch_norm")(x)
+        block = nn.remat(SwinBlock, static_argnums=(2,)) if self.execution.remat else SwinBlock
+        x = layer_norm(PatchEmbedding(c.embed_dim, self.high_pass_init, name="patch_embed")(images), "patch_norm")
+        x = x.astype(self.execution.dtype or x.dtype)
         total, index, maps = sum(c.depths), 0, []
         for stage, (depth, heads) in enumerate(zip(c.depths, c.num_heads, strict=True)):
             if stage:
                 x = PatchMerging(name=f"merge{stage - 1}")(x)
-            for block in range(depth):
-                x = SwinBlock(
+            for i in range(depth):
+                x = block(
                     num_heads=heads,
                     window=c.window,
-                    shift=c.window // 2 if block % 2 else 0,
+                    shift=c.window // 2 if i % 2 else 0,
                     mlp_ratio=c.mlp_ratio,
                     drop_path=c.drop_path * index / max(total - 1, 1),
                     masked=self.masked,
-                    name=f"stage{stage}_block{block}",
+                    name=f"stage{stage}_block{i}",
                 )(x, train)
                 index += 1
-            maps.append(layer_norm(f"norm{stage}")(x))
+            maps.append(layer_norm(x, f"norm{stage}"))
         return tuple(maps)

@@ -1,5 +1,7 @@
 """Window arithmetic of the Swin encoder: splitting, masks and relative positions. Constants are built with numpy."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,6 +27,7 @@ def merge_windows(x: jax.Array, window: int, height: int, width: int) -> jax.Arr
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(-1, height, width, C)
 
 
+@functools.cache
 def relative_position_index(window: int) -> np.ndarray:
     """(dy + window − 1)·(2·window − 1) + dx + window − 1 of query i and key j: int64 [window², window²]."""
     y, x = np.divmod(np.arange(window * window), window)
@@ -32,6 +35,7 @@ def relative_position_index(window: int) -> np.ndarray:
     return (dy + window - 1) * (2 * window - 1) + dx + window - 1
 
 
+@functools.cache
 def roll_mask(height: int, width: int, window: int, shift: int) -> np.ndarray:
     """Additive mask of a rolled map: −100 between tokens that were not neighbours before the roll, else 0.
 
@@ -47,6 +51,7 @@ def roll_mask(height: int, width: int, window: int, shift: int) -> np.ndarray:
     return np.where(region[:, :, None] == region[:, None, :], 0, -100).astype(np.float32)
 
 
+@functools.cache
 def raster_mask(window: int) -> np.ndarray:
     """True where token i may see token j: strictly before it in raster order. bool [window², window²]."""
     return np.tri(window * window, k=-1, dtype=bool)

@@ -21,6 +21,7 @@ from pimjax.data.pipeline import train_batches, validation_set
 from pimjax.data.sources import FileSource, open_source
 from pimjax.evaluation.metrics import score, summarize
 from pimjax.evaluation.validate import Predictions, predict_all, score_table, validation_sheet
+from pimjax.models.layers import Execution
 from pimjax.models.pim import PIM
 from pimjax.training import checkpoint, devices
 from pimjax.training.initial import initial_variables
@@ -99,7 +100,7 @@ def prepare(config: Config) -> Run:
             "validation must hold photographs that training never sees"
         )
     examples = validation_set(held_out, config.data, config.pida, config.seed)
-    model = PIM(config.model, bn_axis=AXIS if config.train.sync_batch_norm else None)
+    model = PIM(config.model, Execution(bn_axis=AXIS if config.train.sync_batch_norm else None))
     validation = len(examples["id"])
     print(f"{len(source)} training images, {validation} validation examples, {len(local)} × {local[0].device_kind}")
     return Run(config, model, make_optimizer(config.optimizer), local, source, examples)
