@@ -10,6 +10,8 @@ import numpy as np
 from absl import logging
 from tqdm import tqdm
 
+from pimjax.config import PRECISIONS
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one subcommand; returns the exit status."""
@@ -22,6 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--checkpoint", required=True, type=Path, metavar="PATH", help="a run's directory, or what convert wrote"
     )
     predict.add_argument("--output", default=Path("predictions"), type=Path, metavar="DIR", help="default: predictions")
+    predict.add_argument("--details", action="store_true", help="write boundary and reconstruction too")
+    predict.add_argument("--precision", default="float32", choices=PRECISIONS, help="default: float32")
     predict.set_defaults(command=_predict)
 
     convert = commands.add_parser("convert", help="weights from one format to another: .pth, .safetensors, native")
@@ -40,26 +44,38 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    """Writes NAME_probability.png and NAME_overlay.png per photo; a broken photo does not stop the others."""
+    """Writes NAME_probability.png, NAME_overlay.png, … per photo; a broken photo does not stop the others."""
     from pimjax.data.images import ImageError, write_png
     from pimjax.evaluation.pictures import overlay
     from pimjax.inference.localizer import Localizer
 
-    localizer = Localizer.load(arguments.checkpoint)
-    print("score\tphoto\tprobability map\toverlay")
+    localizer = Localizer.load(arguments.checkpoint, arguments.precision)
+    print("score\tphoto\tpictures")
     failed = 0
     for photo, name in zip(tqdm(arguments.photos, unit="photo", disable=None), _names(arguments.photos), strict=True):
         try:
-            result = localizer(photo)
+            result = localizer(photo, arguments.details)
         except ImageError as error:
             failed += 1
             tqdm.write(f"error: {error}", file=sys.stderr)
             continue
-        maps = (arguments.output / f"{name}_probability.png", arguments.output / f"{name}_overlay.png")
-        write_png(maps[0], np.rint(result.probability * 255).astype(np.uint8))
-        write_png(maps[1], overlay(result.photo, result.probability))
-        tqdm.write(f"{result.score:.4f}\t{photo}\t{maps[0]}\t{maps[1]}")
+        pictures = {
+            "probability": _grey(result.probability),
+            "overlay": overlay(result.photo, result.probability),
+            "boundary": _grey(result.boundary),
+            "reconstruction": result.reconstruction,
+        }
+        files = []
+        for kind, picture in pictures.items():
+            if picture is not None:
+                files.append(arguments.output / f"{name}_{kind}.png")
+                write_png(files[-1], picture)
+        tqdm.write("\t".join(map(str, (f"{result.score:.4f}", photo, *files))))
     return 1 if failed else 0
+
+
+def _grey(probability: np.ndarray | None) -> np.ndarray | None:
+    return None if probability is None else np.rint(probability * 255).astype(np.uint8)
 
 
 def _convert(arguments: argparse.Namespace) -> int:

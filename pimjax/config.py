@@ -10,6 +10,7 @@ from typing import Any
 LOCAL_STREAMS = ("both", "central", "radial", "none")
 FUSIONS = ("lwm", "concatenation", "addition")
 FITS = ("resize", "crop")
+PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclasses.dataclass
@@ -118,6 +119,13 @@ class TrainConfig:
     checkpoint_every: int = 500  # steps
     mapping: str = "pmap"  # how the per-device step is mapped over devices: "pmap" or "shard_map"
     sync_batch_norm: bool = False  # BatchNorm statistics over all devices; published: per device
+    precision: str = (
+        "float32"  # of maps and products; "bfloat16" leaves parameters, statistics, softmax, losses float32
+    )
+    remat: bool = False  # compute blocks and decoders again in the backward pass: less memory, a third more work
+    accumulate: int = (
+        1  # parts of a device's batch taken one after another for one step; BatchNorm sees each part alone
+    )
 
 
 @dataclasses.dataclass
@@ -147,6 +155,7 @@ def check(config: Config) -> None:
     one_of = (
         ("data.fit", config.data.fit, FITS),
         ("train.mapping", config.train.mapping, ("pmap", "shard_map")),
+        ("train.precision", config.train.precision, PRECISIONS),
     )
     for key, value, allowed in one_of:
         if value not in allowed:
@@ -160,6 +169,7 @@ def check(config: Config) -> None:
         "train.validate_every": config.train.validate_every,
         "train.log_every": config.train.log_every,
         "train.checkpoint_every": config.train.checkpoint_every,
+        "train.accumulate": config.train.accumulate,
     }
     for key, value in positive.items():
         if value < 1:

@@ -71,23 +71,24 @@ def test_a_second_run_stopped_and_resumed_gives_identical_losses(finished, tmp_p
     # Lines after the checkpoint, and the half line of a killed run, are forgotten.
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 5, "loss/total": 7.0}\n{"step": 6, "loss/to')
-    run(config(tmp_path, steps=6))
+    resumed = config(tmp_path, steps=6)
+    resumed.train.init = "nowhere"  # not read on resuming
+    run(resumed)
     assert "from step 4" in capsys.readouterr().out
     assert logged(tmp_path) == logged(finished[0])
     ours, theirs = (load_newest(path) for path in (tmp_path, finished[0]))
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
-def test_a_run_starts_from_another_s_weights_but_resumes_its_own(finished, tmp_path):
+def test_a_run_starts_from_another_s_weights(finished, tmp_path):
     following = config(tmp_path)
     following.train.init = str(finished[0])
-    state = first_state(prepare(following), resumes=False)
+    state = first_state(prepare(following))
     jax.tree.map(np.testing.assert_array_equal, state.params, load_variables(finished[0])[0]["params"])
     assert int(state.step) == 0
-    following.train.init = "nowhere"  # not read on resuming
-    first_state(prepare(following), resumes=True)
+    following.train.init = "nowhere"
     with pytest.raises(FileNotFoundError, match="nowhere: no checkpoint there"):
-        first_state(prepare(following), resumes=False)
+        first_state(prepare(following))
 
 
 def load_newest(workdir):

@@ -11,7 +11,7 @@ from pimjax.normalization import denormalize
 
 
 class Predictions(NamedTuple):
-    """What a model says of N examples, on the host; None where it has no such decoder."""
+    """What a model says of N examples, on the host; None where it has no such decoder, or was not asked."""
 
     mask: np.ndarray  # float32 [N, h, w], probability of manipulation
     boundary: np.ndarray | None  # float32 [N, h, w]
@@ -45,20 +45,17 @@ def score_table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def validation_sheet(
-    examples: dict[str, np.ndarray], predictions: Predictions, captions: list[str], rows: int = 12
-) -> np.ndarray:
-    """Contact sheet of the first `rows` examples: input, truth, mask, boundary, reconstruction. uint8 RGB."""
+def validation_sheet(examples: dict[str, np.ndarray], predictions: Predictions, captions: list[str]) -> np.ndarray:
+    """Contact sheet, a row per example: input, truth, mask, boundary, reconstruction. uint8 RGB."""
     f1 = score_images(predictions.mask, examples["mask"])["f1"]
-    count = min(rows, len(f1))
     columns = {
-        "input": examples["image"][:count],
-        "truth": examples["mask"][:count].astype(np.float32),
-        "predicted mask": [heat(p) for p in predictions.mask[:count]],
+        "input": examples["image"],
+        "truth": examples["mask"].astype(np.float32),
+        "predicted mask": [heat(p) for p in predictions.mask],
     }
     if predictions.boundary is not None:
-        columns["predicted boundary"] = [heat(p) for p in predictions.boundary[:count]]
+        columns["predicted boundary"] = [heat(p) for p in predictions.boundary]
     if predictions.reconstruction is not None:
-        columns["reconstruction"] = denormalize(predictions.reconstruction[:count])
-    labels = [f"F1 {f1[i]:.2f}  {captions[i]}" for i in range(count)]
+        columns["reconstruction"] = denormalize(predictions.reconstruction)
+    labels = [f"F1 {value:.2f}  {caption}" for value, caption in zip(f1, captions, strict=True)]
     return contact_sheet(columns, labels, title="pimjax: fixed validation forgeries, first rows")

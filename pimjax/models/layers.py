@@ -13,6 +13,8 @@ import numpy as np
 
 from pimjax.models.winograd import winograd_convolve
 
+BATCH_NORM_EPSILON = 1e-5
+
 
 @dataclasses.dataclass(frozen=True)
 class Execution:
@@ -33,7 +35,7 @@ def batch_norm(x: jax.Array, train: bool, execution: Execution, name: str) -> ja
     return nn.BatchNorm(
         use_running_average=not train,
         momentum=0.9,
-        epsilon=1e-5,
+        epsilon=BATCH_NORM_EPSILON,
         use_fast_variance=False,  # E[x²] − E[x]² loses digits where the mean is large
         axis_name=execution.bn_axis if train else None,
         dtype=x.dtype,
@@ -73,7 +75,7 @@ def _convolve_wide(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 class Conv(nn.Module):
-    """k×k convolution of one map, or of several of any size, enlarged to the first one's size and concatenated.
+    """k×k convolution of one map, or 3×3 of several, all enlarged to the first one's size and concatenated.
 
     Maps [B, h_i, w_i, C_i] → [B, h_0, w_0, features]. Enlarging waits until the channels are mixed: same parameters and
     result, a fraction of the work.

@@ -1,8 +1,8 @@
 """3×3 convolution in 16 multiplications per four outputs instead of 36, in exact arithmetic.
 
 F(2×2, 3×3) of Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016. Tiles of 4×4 input pixels
-and the kernel are transformed by small matrices of 0, ±1 and 1/2, multiplied entry by entry (each entry a matrix product
-over channels), and transformed back to 2×2 output pixels.
+and the kernel are transformed by small matrices of 0, ±1 and 1/2, multiplied entry by entry (each entry a matrix
+product over channels), and transformed back to 2×2 output pixels.
 """
 
 from collections.abc import Sequence

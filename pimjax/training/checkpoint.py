@@ -54,17 +54,14 @@ def save(
     checkpoints.save(step, args=arguments, metrics=metrics)
 
 
-def restore_newest(checkpoints: ocp.CheckpointManager, state: TrainState, config: Config) -> TrainState:
-    """The newest checkpoint, in the shapes and on the devices of `state`; `state` itself where there is none yet.
+def restore_newest(checkpoints: ocp.CheckpointManager, like: TrainState, config: Config) -> TrainState:
+    """The newest checkpoint, in the shapes and shardings of `like` (arrays or `jax.ShapeDtypeStruct`).
 
     Raises:
         ValueError: it was written by a run of another model, data or recipe, or by another version of pimjax.
     """
     step = checkpoints.latest_step()
-    if step is None:
-        return state
     _check_same_run(_stored_config(checkpoints, step), config, checkpoints.directory)
-    like = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
     arguments = ocp.args.Composite(
         variables=ocp.args.StandardRestore({"params": like.params, "batch_stats": like.batch_stats}),
         optimizer=ocp.args.StandardRestore({"opt_state": like.opt_state, "step": like.step}),
@@ -111,7 +108,7 @@ def _stored_config(checkpoints: ocp.CheckpointManager, step: int) -> Config:
 
 def _check_same_run(stored: Config, wanted: Config, directory: Any) -> None:
     # How long a run lasts and how often it looks up may change on resuming; what it computes may not.
-    free = {"workdir", "data.workers", "data.max_broken", "train.init", "train.mapping", "train.steps"}
+    free = {"workdir", "data.workers", "data.max_broken", "train.init", "train.mapping", "train.remat", "train.steps"}
     free |= {f"train.{name}_every" for name in ("validate", "log", "checkpoint")}
     old, new = configs.flatten(stored), configs.flatten(wanted)
     changed = [key for key in old if old[key] != new[key] and key not in free]

@@ -42,15 +42,20 @@ def split_batch(batch: dict[str, np.ndarray], mapping: str, devices: Sequence[ja
     return jax.device_put(batch, sharding)
 
 
+def replicated(devices: Sequence[jax.Device]) -> NamedSharding:
+    """A copy on each device."""
+    return NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec())
+
+
 def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
     """Puts a copy of every array on each device."""
-    return jax.device_put(tree, NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec()))
+    return jax.device_put(tree, replicated(devices))
 
 
-def check_batch_size(batch_size: int, devices: int) -> None:
-    """Raises ValueError if a batch cannot be split evenly."""
-    if batch_size % devices:
+def check_batch_size(batch_size: int, devices: int, accumulate: int = 1) -> None:
+    """Raises ValueError if a batch cannot be split evenly over devices and, on each, into parts to accumulate."""
+    if batch_size % (devices * accumulate):
         raise ValueError(
-            f"config.data.batch_size is {batch_size}, which {devices} devices cannot share evenly; "
-            f"use a multiple of {devices}"
+            f"config.data.batch_size is {batch_size}, which {devices} devices × {accumulate} parts "
+            f"(config.train.accumulate) cannot share evenly; use a multiple of {devices * accumulate}"
         )

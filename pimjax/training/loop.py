@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from tqdm import tqdm
@@ -30,6 +31,7 @@ from pimjax.training.optimizer import make_optimizer
 from pimjax.training.step import AXIS, TrainState, eval_step, init_state, predictions_of, train_step
 
 Predict = Callable[[dict[str, Any], np.ndarray], Predictions]
+SHEET_ROWS = 12  # examples on the contact sheet
 ARRAYS = ("image", "mask", "boundary", "target")  # what of a batch goes to the devices
 
 
@@ -63,36 +65,44 @@ def run(config: Config) -> list[dict[str, Any]]:
     configs.check(config)
     setup = prepare(config)
     with checkpoint.open_checkpoints(setup.workdir) as checkpoints:
-        state = devices.replicate(first_state(setup, resumes=checkpoints.latest_step() is not None), setup.devices)
-        state = checkpoint.restore_newest(checkpoints, state, config)
+        if checkpoints.latest_step() is None:
+            state = devices.replicate(first_state(setup), setup.devices)
+        else:
+            state = checkpoint.restore_newest(checkpoints, shapes_of_state(setup), config)
+            print(f"resuming {setup.workdir} from step {int(state.step)}")
         start = int(state.step)
-        if start:
-            print(f"resuming {setup.workdir} from step {start}")
         predict = make_predict(setup.model)
         if start < config.train.steps:
             train(setup, state, checkpoints, predict)
     return summarise(setup, predict)
 
 
-def first_state(setup: Run, resumes: bool) -> TrainState:
+def first_state(setup: Run) -> TrainState:
     """The state before the first step."""
     # Where a run's parameters come from:
-    # 1. the newest checkpoint in its workdir, which the caller restores; config.train.init is not read then
+    # 1. the newest checkpoint in its workdir, if there is one; config.train.init is not read then
     # 2. config.train.init, if it is not empty
     # 3. fresh ones drawn from config.seed, also for whatever 2 does not fill
     config = setup.config
     state = init_state(setup.model, setup.optimizer, jax.random.key(config.seed))
-    if config.train.init and not resumes:
+    if config.train.init:
         fresh = {"params": state.params, "batch_stats": state.batch_stats}
         variables = initial_variables(config.train.init, fresh, config.model)
         state = state.replace(**variables)
     return state
 
 
+def shapes_of_state(setup: Run) -> TrainState:
+    """What `first_state` returns, replicated, without computing it."""
+    shapes = jax.eval_shape(functools.partial(init_state, setup.model, setup.optimizer), jax.random.key(0))
+    sharding = devices.replicated(setup.devices)
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes)
+
+
 def prepare(config: Config) -> Run:
     """Opens the data and builds the model; nothing is written."""
     local = tuple(jax.local_devices())
-    devices.check_batch_size(config.data.batch_size, len(local))
+    devices.check_batch_size(config.data.batch_size, len(local), config.train.accumulate)
     source, held_out = open_source(config.data.train), open_source(config.data.validation)
     if shared := source.paths() & held_out.paths():
         raise ValueError(
@@ -100,7 +110,12 @@ def prepare(config: Config) -> Run:
             "validation must hold photographs that training never sees"
         )
     examples = validation_set(held_out, config.data, config.pida, config.seed)
-    model = PIM(config.model, Execution(bn_axis=AXIS if config.train.sync_batch_norm else None))
+    execution = Execution(
+        dtype=jnp.dtype(config.train.precision),
+        bn_axis=AXIS if config.train.sync_batch_norm else None,
+        remat=config.train.remat,
+    )
+    model = PIM(config.model, execution)
     validation = len(examples["id"])
     print(f"{len(source)} training images, {validation} validation examples, {len(local)} × {local[0].device_kind}")
     return Run(config, model, make_optimizer(config.optimizer), local, source, examples)
@@ -161,19 +176,22 @@ def train(setup: Run, state: TrainState, checkpoints: Any, predict: Predict) -> 
 
 def compile_step(setup: Run, state: TrainState, batch: dict[str, jax.Array], key: jax.Array) -> Callable[..., Any]:
     """The mapped training step, compiled ahead so that compilation is neither a step nor a surprise."""
-    step = functools.partial(train_step, setup.model, setup.optimizer, setup.config.loss)
+    step = functools.partial(
+        train_step, setup.model, setup.optimizer, setup.config.loss, accumulate=setup.config.train.accumulate
+    )
     began = time.perf_counter()
     compiled = devices.map_step(step, setup.config.train.mapping, setup.devices).lower(state, batch, key).compile()
     tqdm.write(f"training step compiled in {time.perf_counter() - began:.0f} s")
     return compiled
 
 
-def make_predict(model: PIM) -> Predict:
-    """(variables, uint8 images [B, S, S, 3]) → predictions, compiled when first called."""
+def make_predict(model: PIM, everything: bool = False) -> Predict:
+    """(variables, uint8 images [B, S, S, 3]) → predictions, compiled when first called; the mask, or `everything`."""
 
     @jax.jit
     def forward(variables: dict[str, Any], images: jax.Array) -> Predictions:
-        return Predictions(*predictions_of(eval_step(model, variables, images)))
+        mask, *others = predictions_of(eval_step(model, variables, images))
+        return Predictions(mask, *others) if everything else Predictions(mask, None, None)
 
     return forward
 
@@ -185,7 +203,7 @@ def validate(setup: Run, predict: Predict, state: TrainState) -> dict[str, float
 
 
 def predict_set(setup: Run, predict: Predict, variables: dict[str, Any]) -> Predictions:
-    """Predictions for the whole validation set, on the host."""
+    """The masks predicted for the whole validation set, on the host."""
     batch_size = min(setup.config.data.batch_size, len(setup.examples["id"]))
     return predict_all(functools.partial(predict, variables), setup.examples["image"], batch_size)
 
@@ -194,13 +212,16 @@ def summarise(setup: Run, predict: Predict) -> list[dict[str, Any]]:
     """Scores the best checkpoint, prints the table, writes `summary.json` and `contact_sheet.png`."""
     variables, _ = checkpoint.load_variables(setup.workdir)
     # Placed as in training, so that what was compiled there serves here.
-    predictions = predict_set(setup, predict, devices.replicate(variables, setup.devices))
+    variables = devices.replicate(variables, setup.devices)
+    predictions = predict_set(setup, predict, variables)
     rows = summarize(predictions.mask, setup.examples["mask"])
     print(f"\nbest checkpoint (by F1) on {len(predictions.mask)} validation examples:\n\n{score_table(rows)}\n")
     (setup.workdir / "summary.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    captions = [caption_of(recipe) for recipe in setup.examples["recipe"].tolist()]
+    shown = {name: array[:SHEET_ROWS] for name, array in setup.examples.items()}
+    pictured = make_predict(setup.model, everything=True)(variables, shown["image"])
+    captions = [caption_of(recipe) for recipe in shown["recipe"].tolist()]
     sheet = setup.workdir / "contact_sheet.png"
-    write_png(sheet, validation_sheet(setup.examples, predictions, captions))
+    write_png(sheet, validation_sheet(shown, jax.device_get(pictured), captions))
     print(f"pictures: {sheet}")
     return rows
 

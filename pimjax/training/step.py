@@ -70,6 +70,36 @@ def loss_and_gradients(
     return gradients, terms, batch_stats
 
 
+def accumulated_gradients(
+    model: PIM,
+    weights: LossConfig,
+    state: TrainState,
+    images: jax.Array,
+    targets: Targets,
+    key: jax.Array,
+    parts: int,
+) -> tuple[Any, dict[str, jax.Array], Any]:
+    """`loss_and_gradients` of B/parts images at a time, averaged over the parts: memory of one part.
+
+    BatchNorm normalises each part by its own statistics, and updates the running ones once per part.
+    """
+    if parts == 1:
+        return loss_and_gradients(model, weights, state, images, targets, key)
+
+    def add_part(carry: tuple[Any, Any], part: tuple[jax.Array, Any]) -> tuple[tuple[Any, Any], dict[str, jax.Array]]:
+        total, batch_stats = carry
+        index, (images, targets) = part
+        gradients, terms, batch_stats = loss_and_gradients(
+            model, weights, state.replace(batch_stats=batch_stats), images, targets, jax.random.fold_in(key, index)
+        )
+        return (jax.tree.map(jnp.add, total, gradients), batch_stats), terms
+
+    split = jax.tree.map(lambda array: array.reshape(parts, -1, *array.shape[1:]), (images, targets))
+    start = (jax.tree.map(jnp.zeros_like, state.params), state.batch_stats)
+    (total, batch_stats), terms = jax.lax.scan(add_part, start, (jnp.arange(parts), split))
+    return jax.tree.map(lambda g: g / parts, total), {name: term.mean() for name, term in terms.items()}, batch_stats
+
+
 def train_step(
     model: PIM,
     optimizer: optax.GradientTransformation,
@@ -77,15 +107,19 @@ def train_step(
     state: TrainState,
     batch: Batch,
     key: jax.Array,
+    accumulate: int = 1,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One optimiser step under a mapped axis `AXIS`; returns the new state and scalar metrics, equal on all devices.
 
     `key` is the run's; the step number and the device's index are folded in here, so that a resumed run draws the
-    same dropout. The running BatchNorm statistics are averaged over devices.
+    same dropout. The running BatchNorm statistics are averaged over devices. With `accumulate` > 1 the batch is taken
+    in that many parts; see `accumulated_gradients`.
     """
     key = jax.random.fold_in(jax.random.fold_in(key, state.step), jax.lax.axis_index(AXIS))
     targets = Targets(batch["mask"], batch["boundary"], batch["target"])
-    gradients, terms, batch_stats = loss_and_gradients(model, weights, state, normalize(batch["image"]), targets, key)
+    gradients, terms, batch_stats = accumulated_gradients(
+        model, weights, state, normalize(batch["image"]), targets, key, accumulate
+    )
     gradients, terms, batch_stats = jax.lax.pmean((gradients, terms, batch_stats), AXIS)
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     metrics = {f"loss/{name}": value for name, value in terms.items()}
