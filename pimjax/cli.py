@@ -10,7 +10,7 @@ import numpy as np
 from absl import logging
 from tqdm import tqdm
 
-from pimjax.config import PRECISIONS
+from pimjax.config import PRECISIONS, ModelConfig, read_config
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,6 +33,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     convert.add_argument("target", type=Path, help=".pth, .safetensors, or a new directory for pimjax's own format")
     convert.add_argument("--config", type=Path, metavar="FILE", help="of the model, if neither published nor told")
     convert.set_defaults(command=_convert)
+
+    bench = commands.add_parser("bench", help="speed and memory on this machine, beside PyTorch where installed")
+    bench.add_argument("--inference", nargs="*", type=int, default=[512], metavar="SIZE", help="default: 512 pixels")
+    bench.add_argument("--train", nargs="*", type=int, default=[256], metavar="SIZE", help="default: 256 pixels")
+    bench.add_argument("--batch", nargs="+", type=int, default=[2], metavar="N", help="images per run; default: 2")
+    bench.add_argument("--precision", default="float32", choices=PRECISIONS, help="default: float32")
+    bench.add_argument("--repeats", type=int, default=5, help="measured runs of each; default: 5")
+    bench.add_argument("--no-pytorch", action="store_true", help="leave the comparison out")
+    bench.add_argument(
+        "--source", default="installed:train", help="photographs for the input pipeline; '' leaves it out"
+    )
+    bench.add_argument("--config", type=Path, metavar="FILE", help="measure its model instead of the published one")
+    bench.add_argument("--output", default=Path("bench"), type=Path, metavar="DIR", help="default: bench")
+    bench.set_defaults(command=_bench)
 
     arguments = parser.parse_args(argv)
     logging.set_verbosity(logging.ERROR)  # orbax and jax tell their every move
@@ -72,6 +86,44 @@ def _predict(arguments: argparse.Namespace) -> int:
                 write_png(files[-1], picture)
         tqdm.write("\t".join(map(str, (f"{result.score:.4f}", photo, *files))))
     return 1 if failed else 0
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    """Prints the tables and writes bench.json."""
+    from pimjax.benchmark import peer, report
+    from pimjax.benchmark.cases import Case
+    from pimjax.benchmark.measure import measure
+    from pimjax.benchmark.pipeline import measure_pipeline, pipeline_table
+
+    model = read_config(arguments.config).model if arguments.config else ModelConfig()
+    cases = [
+        Case(task, size, batch, arguments.precision, model)
+        for tasks, sizes in ((("mask", "all"), arguments.inference), (("train",), arguments.train))
+        for size in sizes
+        for batch in arguments.batch
+        for task in tasks
+    ]
+    engines = ["pimjax"]
+    if not arguments.no_pytorch:
+        if lacking := peer.missing():
+            print(f"no comparison with PyTorch: {' and '.join(lacking)} not installed")
+        else:
+            engines.append("pytorch")
+    result = {"machine": report.machine(), "precision": arguments.precision, "model": dataclasses.asdict(model)}
+    if arguments.source:
+        result["pipeline"] = measure_pipeline(arguments.source)
+        print(f"\n{pipeline_table(result['pipeline'])}\n", flush=True)
+    result["rows"] = []
+    for rows in measure(cases, engines, arguments.repeats):
+        result["rows"] += rows
+        report.write_json(arguments.output / "bench.json", result)  # at once: an hour's figures survive what comes next
+    print(f"\n{report.table(result['rows'], arguments.precision)}\n")
+    where = result["machine"] | {
+        row["engine"]: f"{row['device']}, {row['version']}" for row in result["rows"] if "device" in row
+    }
+    print("\n".join(f"{key}: {value}" for key, value in where.items()))
+    print(f"all figures: {arguments.output / 'bench.json'}")
+    return 1 if any("error" in row and row["engine"] == "pimjax" for row in result["rows"]) else 0
 
 
 def _grey(probability: np.ndarray | None) -> np.ndarray | None:

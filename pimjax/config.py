@@ -5,6 +5,8 @@ The defaults are the published model and recipe; a file under `configs/` changes
 
 import dataclasses
 import difflib
+import os
+import runpy
 from typing import Any
 
 LOCAL_STREAMS = ("both", "central", "radial", "none")
@@ -259,6 +261,17 @@ def from_dict(cls: type, values: dict[str, Any]) -> Any:
             value = from_dict(kind, value)
         built[name] = tuple(value) if isinstance(value, list) else value
     return cls(**built)
+
+
+def read_config(file: str | os.PathLike) -> Config:
+    """What `get_config()` in a file such as those under configs/ returns. ValueError where there is none."""
+    try:
+        config = runpy.run_path(str(file))["get_config"]()
+    except (OSError, KeyError, SyntaxError) as error:
+        raise ValueError(f"{file}: not a configuration ({error!r}); give a file with get_config()") from None
+    if not isinstance(config, Config):
+        raise ValueError(f"{file}: get_config() gives a {type(config).__name__}; it must give a pimjax.config.Config")
+    return config
 
 
 def explain_flag_error(argv: list[str], error: Exception) -> str:

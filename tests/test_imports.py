@@ -15,7 +15,8 @@ ALLOWED = {
     "evaluation": {"normalization"},
     "training": {"config", "normalization", "data", "models", "weights", "evaluation"},
     "inference": {"config", "normalization", "data", "models", "weights", "training"},
-    "cli": {"data", "weights", "evaluation", "training", "inference"},
+    "benchmark": {"config", "data", "models", "weights", "training"},
+    "cli": {"config", "benchmark", "data", "weights", "evaluation", "training", "inference"},
 }
 # Files that know less than their package.
 STRICTER = {"training/step.py": {"config", "normalization", "models"}}

@@ -131,5 +131,5 @@ def test_unsynchronised_batch_norm_is_another_computation():
 
 
 def test_a_batch_that_devices_cannot_share_is_refused():
-    with pytest.raises(ValueError, match="batch_size is 6, which 4 devices cannot share evenly"):
+    with pytest.raises(ValueError, match="batch_size is 6, which 4 devices × 1 parts"):
         devices.check_batch_size(6, 4)

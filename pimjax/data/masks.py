@@ -48,6 +48,17 @@ def superpixel_union(image: np.ndarray, rng: np.random.Generator, area: float) -
     Grows from a random superpixel by its neighbours, passing over those that would take it beyond the area; one
     superpixel at least. bool [H, W].
     """
+    size = image.shape[1::-1]
+    if np.sqrt(area * size[0] * size[1]) / 3 >= 12:
+        # Large superpixels are found as well, and sooner, in a smaller image; one of no fixed scale, whose pixels would
+        # leave all edges on a grid.
+        scale = rng.uniform(0.4, 0.6)
+        image = cv2.resize(image, [round(n * scale) for n in size], interpolation=cv2.INTER_AREA)
+    chosen = _grow(image, rng, area).astype(np.float32)
+    return cv2.resize(chosen, size, interpolation=cv2.INTER_LINEAR) > 0.5
+
+
+def _grow(image: np.ndarray, rng: np.random.Generator, area: float) -> np.ndarray:
     H, W, _ = image.shape
     cell = int(np.clip(np.sqrt(area * H * W) / 3, 4, 48))
     cell = min(cell, H, W)  # at least one seed

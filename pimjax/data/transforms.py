@@ -32,11 +32,11 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     out = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
     # OpenCV repeats the border pixel where an enlarged pixel's centre falls outside; there we interpolate ourselves.
     (rows, r0, r1, wr), (cols, c0, c1, wc) = _taps(H, height), _taps(W, width)
-    for r, c in ((rows, slice(None)), (slice(None), cols)):
-        a, b, u = r0[r], r1[r], wr[r].reshape(-1, *[1] * (image.ndim - 1))
-        p, q, v = c0[c], c1[c], wc[c].reshape(1, -1, *[1] * (image.ndim - 2))
-        strip = image[a] * (1 - u) + image[b] * u
-        out[r, c] = strip[:, p] * (1 - v) + strip[:, q] * v
+    for r, c in ((rows, np.arange(width)), (np.arange(height), cols)):
+        a, b, u = r0[r, None], r1[r, None], wr[r].reshape(-1, *[1] * (image.ndim - 1))
+        p, q, v = c0[None, c], c1[None, c], wc[c].reshape(1, -1, *[1] * (image.ndim - 2))
+        top, bottom = (image[y, p] * (1 - v) + image[y, q] * v for y in (a, b))
+        out[r[:, None], c] = top * (1 - u) + bottom * u
     return out
 
 
@@ -66,8 +66,8 @@ def _gaussian(image: np.ndarray, sigma_y: float, sigma_x: float) -> np.ndarray:
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
-    """Rounds and clips to 0..255."""
-    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    """Rounds (halves to even) and clips to 0..255."""
+    return cv2.addWeighted(image, 1, image, 0, 0, dtype=cv2.CV_8U)
 
 
 def fit_square(image: np.ndarray, mask: np.ndarray, size: int, centre: tuple[float, float]) -> tuple[np.ndarray, ...]:

@@ -1,7 +1,6 @@
 """Where a model comes from: a run, a native directory, a file; and what a training run starts from."""
 
 import os
-import runpy
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pimjax.config import Config, ModelConfig
+from pimjax.config import ModelConfig, read_config
 from pimjax.training.checkpoint import load_variables
 from pimjax.weights.card import ModelCard, card_of_run
 from pimjax.weights.convert import match_torch, to_torch
@@ -41,7 +40,7 @@ def read_model(path: str | os.PathLike, config_file: str | os.PathLike | None = 
         return Stored(stored.arrays, stored.card or ModelCard())
     if stored.card is not None:
         raise ValueError(f"{path}: says itself of which configuration it is; leave --config out")
-    return Stored(stored.arrays, card_of_run(_config_in(config_file)))
+    return Stored(stored.arrays, card_of_run(read_config(config_file)))
 
 
 def load_model(path: str | os.PathLike) -> tuple[dict[str, Any], ModelCard]:
@@ -75,13 +74,3 @@ def initial_variables(path: str | os.PathLike, fresh: dict[str, Any], config: Mo
         variables, rows = fill(fresh, arrays, config, str(path))
         print(f"starting from {path}:\n\n{initialization_table(rows)}\n")
     return jax.tree.map(jnp.array, {name: variables[name] for name in fresh})
-
-
-def _config_in(file: str | os.PathLike) -> Config:
-    try:
-        config = runpy.run_path(str(file))["get_config"]()
-    except (OSError, KeyError, SyntaxError) as error:
-        raise ValueError(f"{file}: not a configuration ({error!r}); give a file with get_config()") from None
-    if not isinstance(config, Config):
-        raise ValueError(f"{file}: get_config() gives a {type(config).__name__}; it must give a pimjax.config.Config")
-    return config

@@ -1,0 +1,95 @@
+"""Running cases: each engine in a process of its own, taking turns, so that what slows the machine slows both."""
+
+import contextlib
+import multiprocessing
+import os
+import statistics
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+from tqdm import tqdm
+
+from pimjax.benchmark import peer
+from pimjax.benchmark.cases import Case, Subject, prepare_pimjax
+
+Row = dict[str, Any]
+ENGINES: dict[str, Callable[[Case], Subject]] = {"pimjax": prepare_pimjax, "pytorch": peer.prepare_pytorch}
+
+
+def measure(cases: Sequence[Case], engines: Sequence[str], repeats: int) -> Iterator[list[Row]]:
+    """Case by case a row per engine: its facts, "seconds" (one per repeat), "peak_bytes"; or "error" instead.
+
+    Every engine first runs once unmeasured; then they take turns.
+    """
+    with tqdm(total=len(cases) * len(engines) * repeats, unit="run", disable=None, dynamic_ncols=True) as bar:
+        for case in cases:
+            bar.set_description(f"{case.task} {case.size}² × {case.batch}")
+            yield _measure_case(case, engines, repeats, bar)
+
+
+def _measure_case(case: Case, engines: Sequence[str], repeats: int, bar: tqdm) -> list[Row]:
+    rows = [{"engine": e, "task": case.task, "size": case.size, "batch": case.batch, "seconds": []} for e in engines]
+    with contextlib.ExitStack() as stack:
+        children = [stack.enter_context(_child(engine, case)) for engine in engines]
+        for row, child in zip(rows, children, strict=True):
+            row |= _ask(child, "prepare")
+        for _ in range(repeats):
+            for row, child in zip(rows, children, strict=True):
+                if "error" not in row:
+                    answer = _ask(child, "run")
+                    row["seconds"] += [answer.pop("seconds")] if "seconds" in answer else []
+                    row |= answer
+                bar.update()
+    return rows
+
+
+@contextlib.contextmanager
+def _child(engine: str, case: Case) -> Iterator[Connection]:
+    # Spawned, not forked: a fresh process has no other's memory, threads or devices.
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    # Two processes share an accelerator: neither may take all of its memory at once.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    process = context.Process(target=_serve, args=(theirs, engine, case), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        yield ours
+    finally:
+        ours.close()
+        process.join(timeout=30)
+        process.kill()
+
+
+def _ask(child: Connection, question: str) -> Row:
+    try:
+        child.send(question)
+        return child.recv()
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return {"error": "the process was ended, most likely for want of memory"}
+
+
+def _serve(connection: Connection, engine: str, case: Case) -> None:
+    """The child's side: answers "prepare" and "run" until the pipe closes."""
+    subject = None
+    with contextlib.suppress(EOFError):
+        while question := connection.recv():
+            try:
+                if question == "prepare":
+                    subject = ENGINES[engine](case)
+                    subject.run()
+                    connection.send(subject.facts)
+                else:
+                    began = time.perf_counter()
+                    subject.run()
+                    connection.send({"seconds": time.perf_counter() - began, "peak_bytes": subject.peak_memory()})
+            except Exception as error:  # whatever it is, it is this case's result, and the others go on
+                connection.send({"error": traceback.format_exception_only(error)[-1].strip()[:200]})
+
+
+def median(row: Row) -> float | None:
+    """Seconds of a run; None where none succeeded."""
+    return statistics.median(row["seconds"]) if row["seconds"] else None
