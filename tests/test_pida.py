@@ -169,3 +169,19 @@ def test_forging_is_a_function_of_example_and_generator():
     np.testing.assert_array_equal(a["image"], b["image"])
     assert a["recipe"] == b["recipe"]
     np.testing.assert_array_equal(CAT, open_source("installed:validation")[0]["image"][60:220, 120:300])
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "blur", "gamma", "remosaic"])
+def test_perturbing_a_part_gives_the_pixels_of_perturbing_the_whole(kind):
+    """`forge` perturbs only the mask's surroundings. (Noise and resampling depend on the size of what they get.)"""
+    config = PidaConfig(
+        after_jpeg=0,
+        masks=MaskConfig(min_area=0.02, max_area=0.1, soft_edge=0),
+        perturbations=PerturbationConfig(**{name: float(name == kind) for name in FAMILY}),
+    )
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        mask, _ = random_mask(CAT, rng, config.masks)
+        whole, _, _ = perturb_image(CAT, rng, config.perturbations)
+        forged = forge(example(), np.random.default_rng(seed), config)["image"]
+        np.testing.assert_array_equal(forged, blend(CAT, whole, mask))

@@ -13,7 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from pimjax.benchmark import peer
-from pimjax.benchmark.cases import Case, Subject, prepare_pimjax
+from pimjax.benchmark.cases import Case, Subject, forget_peak, prepare_pimjax
 
 Row = dict[str, Any]
 ENGINES: dict[str, Callable[[Case], Subject]] = {"pimjax": prepare_pimjax, "pytorch": peer.prepare_pytorch}
@@ -81,6 +81,7 @@ def _serve(connection: Connection, engine: str, case: Case) -> None:
                 if question == "prepare":
                     subject = ENGINES[engine](case)
                     subject.run()
+                    forget_peak()
                     connection.send(subject.facts)
                 else:
                     began = time.perf_counter()

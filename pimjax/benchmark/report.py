@@ -32,7 +32,7 @@ def machine() -> dict[str, Any]:
         "cpu": _cpu_name(),
         "cores": os.process_cpu_count() if hasattr(os, "process_cpu_count") else len(os.sched_getaffinity(0)),
         "system": platform.platform(),
-        "pimjax": importlib.metadata.version("pimjax"),
+        "version": importlib.metadata.version("pimjax"),
     }
 
 
@@ -88,7 +88,7 @@ def _figures(row: Row) -> list[str]:
         f"{row['batch'] / seconds:.3g}",
         f"{seconds / pixels * 1e9:.0f}",
         f"{row['peak_bytes'] / 1e9:.2f}",
-        f"{row['operations'] / 1e9:.0f}",
+        f"{row['operations'] / 1e9:.4g}",
     ]
 
 

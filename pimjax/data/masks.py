@@ -20,7 +20,8 @@ def smooth_shape(rng: np.random.Generator, height: int, width: int, area: float)
     cy, cx = rng.uniform(0.15, 0.85, 2) * (height, width)
     spread = np.sqrt(area * height * width) * rng.uniform(0.6, 1.2, 2)
     y, x = np.ogrid[:height, :width]
-    field = field - 2.0 * (((y - cy) / spread[0]) ** 2 + ((x - cx) / spread[1]) ** 2).astype(np.float32)
+    field -= (2 * ((y - cy) / spread[0]) ** 2).astype(np.float32)
+    field -= (2 * ((x - cx) / spread[1]) ** 2).astype(np.float32)
     count = min(max(round(area * field.size), 1), field.size)
     return field >= np.partition(field, field.size - count, axis=None)[field.size - count]
 

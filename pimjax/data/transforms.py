@@ -23,12 +23,10 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
         float32 [height, width] or [height, width, C], in the image's own range.
     """
     H, W = image.shape[:2]
-    image = image.astype(np.float32)
+    sigma = [max(0.0, (size / new - 1) / 2) for size, new in ((H, height), (W, width))]
+    image = _gaussian(image, *sigma) if any(sigma) else image.astype(np.float32)
     if (height, width) == (H, W):
         return image
-    sigma = [max(0.0, (size / new - 1) / 2) for size, new in ((H, height), (W, width))]
-    if any(sigma):
-        image = _gaussian(image, *sigma)
     out = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
     # OpenCV repeats the border pixel where an enlarged pixel's centre falls outside; there we interpolate ourselves.
     (rows, r0, r1, wr), (cols, c0, c1, wc) = _taps(H, height), _taps(W, width)
@@ -56,6 +54,8 @@ def _taps(n: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndar
 
 
 def _gaussian(image: np.ndarray, sigma_y: float, sigma_x: float) -> np.ndarray:
+    if image.dtype != np.uint8:  # which OpenCV turns into float32 on its way
+        image = image.astype(np.float32)
     kernels = []
     for sigma in (sigma_y, sigma_x):
         radius = int(4 * sigma + 0.5)

@@ -63,6 +63,7 @@ def run(config: Config) -> list[dict[str, Any]]:
             was overwritten.
     """
     configs.check(config)
+    devices.keep_freed_memory()
     setup = prepare(config)
     with checkpoint.open_checkpoints(setup.workdir) as checkpoints:
         if checkpoints.latest_step() is None:
