@@ -18,10 +18,10 @@ Step = Callable[..., tuple[Any, dict[str, jax.Array]]]
 
 
 def keep_freed_memory() -> None:
-    """Keeps what this process frees for its next training step, where the C library is glibc; call it before any other.
+    """Keeps what this process frees for its next training step, where the C library is glibc. Call it early.
 
-    Otherwise gigabytes of a step's arrays go back to Linux after each step and return page by page, zeroed, in the next:
-    a quarter of the time of a step on a CPU.
+    Otherwise gigabytes of arrays go back to Linux after each step and return page by page, zeroed, in the next: a
+    quarter of the time of a step on a CPU.
     """
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL("libc.so.6").mallopt
