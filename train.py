@@ -5,6 +5,7 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from pimjax.allocator import keep_freed_memory
 from pimjax.config import explain_flag_error
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "a file with get_config(), such as configs/demo.py")
@@ -13,6 +14,7 @@ flags.mark_flag_as_required("config")
 
 def main(argv: list[str]) -> None:
     """Runs the configuration; what the user can mend is said in one line."""
+    keep_freed_memory()  # before jax's threads have arenas of their own
     from pimjax.training.loop import run  # after the flags: a misspelt one need not wait for jax
 
     logging.set_verbosity(logging.ERROR)  # orbax and jax tell their every move
@@ -20,10 +22,8 @@ def main(argv: list[str]) -> None:
         sys.exit(f"error: {argv[1]}: not a flag; did you forget the dashes of --{argv[1]}")
     try:
         run(CONFIG.value)
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted; the same command resumes from the newest checkpoint")
+    except (ValueError, OSError, KeyboardInterrupt) as error:
+        sys.exit(f"error: {error}" if str(error) else "interrupted; the same command resumes from the newest checkpoint")
 
 
 def parse(argv: list[str]) -> list[str]:

@@ -25,7 +25,7 @@ def test_table_sets_the_engines_side_by_side():
     cells = dict(zip(header.split(" | "), line.split(" | "), strict=True))
     assert cells["s (min … max)"] == "3 (2 … 4)"
     assert cells["images/s"] == "0.667"
-    assert cells["ms/Mpixel"] == f"{3e3 / (2 * 512**2 / 1e6):.0f}"
+    assert cells["ms/Mpixel"] == f"{3e3 / (2 * 512**2 / 1e6):.4g}"
     assert cells["peak GB"] == "5.00"
     assert cells["PyTorch s"] == "9"
     assert cells["ratio |"] == "3.00 |"
@@ -41,11 +41,12 @@ def test_table_shows_what_failed_and_why():
 def test_fraction_of_peak_is_of_the_devices_own():
     assert fraction_of_peak(row(operations=989e12 * 3 / 2), "bfloat16") == pytest.approx(0.5)
     assert fraction_of_peak(row(), "float32") is None
-    assert fraction_of_peak(row(device="1 × cpu"), "bfloat16") is None
+    for other in ("1 × cpu", "1 × NVIDIA L40S", "1 × NVIDIA H100 NVL"):
+        assert fraction_of_peak(row(device=other), "bfloat16") is None
 
 
 def test_cases_run_in_their_own_processes_and_one_that_fails_does_not_stop_the_others():
-    cases = [Case("mask", 32, 0, "float32", TINY), Case("mask", 32, 1, "float32", TINY)]
+    cases = [Case("mask", 32, -1, "float32", TINY), Case("mask", 32, 1, "float32", TINY)]
     (broken,), (measured,) = measure(cases, ["pimjax"], repeats=2)
     assert broken["seconds"] == []
     assert "Error" in broken["error"]
@@ -55,16 +56,11 @@ def test_cases_run_in_their_own_processes_and_one_that_fails_does_not_stop_the_o
     assert 1e8 < measured["peak_bytes"] < 5e9
 
 
-def test_pipeline_reads_photographs_of_the_size_it_says():
-    import pathlib
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        photographs = _photographs(open_source("installed:validation"), pathlib.Path(folder))
-        assert [photographs[i]["image"].shape for i in range(len(photographs))] == [(HEIGHT, WIDTH, 3)] * 2
+def test_pipeline_reads_photographs_of_the_size_it_says(tmp_path):
+    photographs = _photographs(open_source("installed:validation"), tmp_path)
+    assert [photographs[i]["image"].shape for i in range(len(photographs))] == [(HEIGHT, WIDTH, 3)] * 2
     rates = measure_pipeline("installed:validation", seconds=0.3)
     assert [rate["pida"] for rate in rates] == [0, 0.5, 1]
-    assert min(rate["samples_per_second"] for rate in rates) > 1
 
 
 def test_command_prints_tables_and_writes_what_it_measured(tmp_path, capsys):

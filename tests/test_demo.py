@@ -29,7 +29,9 @@ def test_bfloat16_sees_what_float32_sees(tmp_path):
     assert config.model == read_config(ROOT / "configs/demo.py").model
     setup = prepare(config)
     masks = [
-        predict_set(setup, make_predict(PIM(config.model, Execution(dtype=dtype))), variables).mask
+        predict_set(
+            setup, make_predict(PIM(config.model, Execution(dtype=dtype))), variables, setup.examples["image"]
+        ).mask
         for dtype in (jnp.float32, jnp.bfloat16)
     ]
     difference = np.abs(masks[0] - masks[1]).mean()

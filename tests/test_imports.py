@@ -9,13 +9,14 @@ ROOT = Path(__file__).parent.parent
 ALLOWED = {
     "config": set(),
     "normalization": set(),
+    "allocator": set(),
     "data": {"config", "normalization"},
     "models": {"config"},
     "weights": {"config", "normalization", "models"},
     "evaluation": {"normalization"},
     "training": {"config", "normalization", "data", "models", "weights", "evaluation"},
     "inference": {"config", "normalization", "data", "models", "weights", "training"},
-    "benchmark": {"config", "data", "models", "weights", "training"},
+    "benchmark": {"config", "allocator", "data", "models", "weights", "training"},
     "cli": {"config", "benchmark", "data", "weights", "evaluation", "training", "inference"},
 }
 # Files that know less than their package.

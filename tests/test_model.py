@@ -13,7 +13,7 @@ from pimjax.models.layers import adaptive_average_pool, convolve, convolve_resiz
 from pimjax.models.local_stream import INNER, OUTER, central_difference, radial_difference
 from pimjax.models.lwm import Gate
 from pimjax.models.swin import SwinBlock, WindowAttention, high_pass_init
-from pimjax.models.windows import merge_windows, roll_mask, split_windows
+from pimjax.models.windows import merge_windows, roll_mask, roll_regions, split_windows
 from pimjax.weights.convert import variable_shapes
 
 
@@ -124,7 +124,7 @@ def test_windows_merge_back_to_what_was_split():
 
 
 def test_roll_mask_parts_what_the_roll_brought_together():
-    mask = roll_mask(6, 6, 3, 1)
+    mask = roll_mask(roll_regions(6, 6, 3, 1))
     assert (mask[0] == 0).all()  # the first window was in one piece before the roll
     right = mask[1].reshape(3, 3, 3, 3)
     assert (right[:, :2, :, :2] == 0).all()

@@ -6,11 +6,12 @@ Works on a mapping of the released names to tensors, in whatever precision they 
 [B, C, H, W], dropout and stochastic depth are off, BatchNorm is in training mode.
 """
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
 from pimjax.models.local_stream import INNER, OUTER
-from pimjax.models.windows import relative_position_index, roll_mask
+from pimjax.models.windows import relative_position_index, roll_mask, roll_regions
 
 DEPTHS, HEADS, WINDOW = (2, 2, 6, 2), (3, 6, 12, 24), 7
 
@@ -49,7 +50,7 @@ def block(p, name, x, heads, shift, masked):
     _, h, w, _ = y.shape
     y = y.roll((-shift, -shift), (1, 2))
     y = y.view(B, h // WINDOW, WINDOW, w // WINDOW, WINDOW, C).transpose(2, 3).reshape(-1, WINDOW**2, C)
-    mask = torch.tensor(roll_mask(h, w, WINDOW, shift)).to(x) if shift else None
+    mask = torch.tensor(np.array(roll_mask(roll_regions(h, w, WINDOW, shift)))).to(x) if shift else None
     y = attention(p, f"{name}.attn", y, heads, mask, masked)
     y = y.view(B, h // WINDOW, w // WINDOW, WINDOW, WINDOW, C).transpose(2, 3).reshape(B, h, w, C)
     x = x + y.roll((shift, shift), (1, 2))[:, :H, :W]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pimjax.allocator import return_freed_memory
 from pimjax.config import LossConfig, ModelConfig, OptimizerConfig
 
 TASKS = ("mask", "all", "train")  # inference of the mask, of all three outputs; one training step
@@ -20,7 +21,7 @@ class Case:
 
     task: str
     size: int  # side of the square input, in pixels
-    batch: int  # images, over all devices
+    batch: int  # images, on one device
     precision: str  # "float32" or "bfloat16"
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
 
@@ -31,11 +32,12 @@ class Subject:
 
     run: Callable[[], Any]  # once, to the end
     peak_memory: Callable[[], int]  # bytes so far: of the accelerator, or of this process where there is none
-    facts: dict[str, Any]  # "device", "version", "compile_s", and "operations" of one run on one device, if known
+    facts: dict[str, Any]  # "device", "version", "compile_s", and "operations" of one run, if known
 
 
 def forget_peak() -> None:
     """Lets `resident_peak` start anew, where Linux permits it: compiling takes more memory than running."""
+    return_freed_memory()
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
@@ -50,14 +52,10 @@ def resident_peak() -> int:
 
 
 def prepare_pimjax(case: Case) -> Subject:
-    """pimjax on all local devices: training as `train.py` maps it, inference as `Localizer` folds it, on the first."""
+    """pimjax on the first device: training as `train.py` maps it, inference as `Localizer` folds it."""
     import jax
 
-    from pimjax.training import devices
-
-    if case.task == "train":
-        devices.keep_freed_memory()
-    local = jax.local_devices()
+    local = jax.local_devices()[:1]
     function, arguments = _training(case) if case.task == "train" else _inference(case)
     lowered = function.lower(*arguments)
     began = time.perf_counter()
@@ -75,7 +73,7 @@ def prepare_pimjax(case: Case) -> Subject:
         return stats["peak_bytes_in_use"] if stats else resident_peak()
 
     facts = {
-        "device": f"{len(local)} × {local[0].device_kind}",
+        "device": f"1 × {local[0].device_kind}",
         "version": f"jax {jax.__version__}",
         "compile_s": seconds,
         # Counted before XLA's passes, which on a CPU hide products inside library calls.
@@ -110,8 +108,7 @@ def _training(case: Case) -> tuple[Any, tuple[Any, ...]]:
     from pimjax.training.optimizer import make_optimizer
     from pimjax.training.step import TrainState, train_step
 
-    local = jax.local_devices()
-    devices.check_batch_size(case.batch, len(local))
+    local = jax.local_devices()[:1]
     model = PIM(case.model, Execution(dtype=jnp.dtype(case.precision)))
     optimizer = make_optimizer(OptimizerConfig())
     variables = jax.device_put(stand_in(case.model))

@@ -5,13 +5,13 @@ import multiprocessing
 import os
 import statistics
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
 from tqdm import tqdm
 
+from pimjax.allocator import keep_freed_memory
 from pimjax.benchmark import peer
 from pimjax.benchmark.cases import Case, Subject, forget_peak, prepare_pimjax
 
@@ -36,6 +36,8 @@ def _measure_case(case: Case, engines: Sequence[str], repeats: int, bar: tqdm) -
         children = [stack.enter_context(_child(engine, case)) for engine in engines]
         for row, child in zip(rows, children, strict=True):
             row |= _ask(child, "prepare")
+            if "error" in row:
+                child.close()  # which ends the process: its memory is the others'
         for _ in range(repeats):
             for row, child in zip(rows, children, strict=True):
                 if "error" not in row:
@@ -60,8 +62,9 @@ def _child(engine: str, case: Case) -> Iterator[Connection]:
         yield ours
     finally:
         ours.close()
-        process.join(timeout=30)
+        process.join(timeout=10)
         process.kill()
+        process.join()
 
 
 def _ask(child: Connection, question: str) -> Row:
@@ -69,12 +72,14 @@ def _ask(child: Connection, question: str) -> Row:
         child.send(question)
         return child.recv()
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        return {"error": "the process was ended, most likely for want of memory"}
+        return {"error": "its process ended, as Linux ends those for which memory is lacking"}
 
 
 def _serve(connection: Connection, engine: str, case: Case) -> None:
     """The child's side: answers "prepare" and "run" until the pipe closes."""
     subject = None
+    if case.task == "train":
+        keep_freed_memory()  # as train.py does on a CPU; for every engine alike
     with contextlib.suppress(EOFError):
         while question := connection.recv():
             try:
@@ -88,7 +93,7 @@ def _serve(connection: Connection, engine: str, case: Case) -> None:
                     subject.run()
                     connection.send({"seconds": time.perf_counter() - began, "peak_bytes": subject.peak_memory()})
             except Exception as error:  # whatever it is, it is this case's result, and the others go on
-                connection.send({"error": traceback.format_exception_only(error)[-1].strip()[:200]})
+                connection.send({"error": f"{type(error).__name__}: {error}".splitlines()[0][:200]})
 
 
 def median(row: Row) -> float | None:

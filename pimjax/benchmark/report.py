@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,9 @@ def _cpu_name() -> str:
 
 def fraction_of_peak(row: Row, precision: str) -> float | None:
     """Operations per second over the device's peak; None where either is not known (such as for a CPU)."""
-    peak = next((value for name, value in PEAK.items() if name in row.get("device", "")), None)
+    peak = next(
+        (value for name, value in PEAK.items() if re.search(rf"\b{name}\b(?! NVL)", row.get("device", ""))), None
+    )
     seconds = median(row)
     if precision != "bfloat16" or not (peak and seconds and row.get("operations")):
         return None
@@ -86,7 +89,7 @@ def _figures(row: Row) -> list[str]:
         f"{row['compile_s']:.0f}",
         f"{seconds:.3g} ({min(row['seconds']):.3g} … {max(row['seconds']):.3g})",
         f"{row['batch'] / seconds:.3g}",
-        f"{seconds / pixels * 1e9:.0f}",
+        f"{seconds / pixels * 1e9:.4g}",
         f"{row['peak_bytes'] / 1e9:.2f}",
         f"{row['operations'] / 1e9:.4g}",
     ]

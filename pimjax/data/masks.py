@@ -50,18 +50,20 @@ def superpixel_union(image: np.ndarray, rng: np.random.Generator, area: float) -
     superpixel at least. bool [H, W].
     """
     size = image.shape[1::-1]
-    if np.sqrt(area * size[0] * size[1]) / 3 >= 12:
+    scale = 1.0
+    if np.sqrt(area * size[0] * size[1]) / 3 >= 12 and min(size) >= 64:
         # Large superpixels are found as well, and sooner, in a smaller image; one of no fixed scale, whose pixels would
         # leave all edges on a grid.
         scale = rng.uniform(0.4, 0.6)
         image = cv2.resize(image, [round(n * scale) for n in size], interpolation=cv2.INTER_AREA)
-    chosen = _grow(image, rng, area).astype(np.float32)
-    return cv2.resize(chosen, size, interpolation=cv2.INTER_LINEAR) > 0.5
+    chosen = _grow(image, rng, area, largest=48 * scale).astype(np.float32)
+    enlarged = cv2.resize(chosen, size, interpolation=cv2.INTER_LINEAR)
+    return enlarged > 0.5 * enlarged.max()  # the largest is 1 but for a region of single pixels, which must not vanish
 
 
-def _grow(image: np.ndarray, rng: np.random.Generator, area: float) -> np.ndarray:
+def _grow(image: np.ndarray, rng: np.random.Generator, area: float, largest: float) -> np.ndarray:
     H, W, _ = image.shape
-    cell = int(np.clip(np.sqrt(area * H * W) / 3, 4, 48))
+    cell = int(np.clip(np.sqrt(area * H * W) / 3, 4, largest))
     cell = min(cell, H, W)  # at least one seed
     labels = superpixels(image, rng, cell)
     sizes = np.bincount(labels.ravel())

@@ -63,7 +63,7 @@ def forge(example: Example, rng: np.random.Generator, config: PidaConfig) -> Exa
     if rng.random() < config.after_jpeg:
         recipe["after_jpeg"] = quality = int(rng.integers(70, 96))
         forged = perturb.compress(forged, quality)
-    return example | {"image": forged, "mask": np.where(mask, 255, 0).astype(np.uint8), "recipe": json.dumps(recipe)}
+    return example | {"image": forged, "mask": mask.view(np.uint8) * np.uint8(255), "recipe": json.dumps(recipe)}
 
 
 def pida(example: Example, rng: np.random.Generator, config: PidaConfig) -> Example:

@@ -30,12 +30,11 @@ def prepare(example: Example, data: DataConfig) -> Example:
     s = -(-size // STRIDE)
     # Targets come from the photo's own resolution, as in the released preprocessing, except the boundary: its width
     # is counted in pixels of the network input.
-    square = (resize(mask, size, size) > 127.5).astype(np.uint8)
-    band = boundary_band(square, data.boundary_width)
+    band = boundary_band(target_mask(mask, size, size), data.boundary_width)
     return {
         "image": image if image.shape[:2] == (size, size) else to_uint8(resize(image, size, size)),
         "mask": target_mask(mask, s, s),
-        "boundary": target_mask(band.astype(np.uint8) * 255, s, s),
+        "boundary": target_mask(band.view(np.uint8) * np.uint8(255), s, s),
         "target": normalize(resize(image, s, s)),
         "id": example["id"],
         "recipe": example["recipe"],
@@ -55,8 +54,7 @@ class TrainTransform(grain.transforms.RandomMap):
         manipulated = is_manipulated(example["mask"])
         example = _square(example, self.data, tuple(rng.random(2) * example["mask"].shape))
         if self.data.flip and rng.random() < 0.5:
-            flipped = {key: np.ascontiguousarray(example[key][:, ::-1]) for key in ("image", "mask")}
-            example = example | flipped
+            example = example | {key: cv2.flip(example[key], 1) for key in ("image", "mask")}
         # A crop that misses the mask of a manipulated photo is a sample without manipulation, not one to forge again.
         example = example | {"recipe": ""} if manipulated else pida(example, rng, self.pida)
         return prepare(example, self.data)

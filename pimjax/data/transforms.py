@@ -1,5 +1,7 @@
 """Geometry: the released preprocessing, crops and targets. Numpy and OpenCV."""
 
+import functools
+
 import cv2
 import numpy as np
 
@@ -38,6 +40,7 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return out
 
 
+@functools.lru_cache(maxsize=1024)
 def _taps(n: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Indices of the outputs whose centre lies outside 0..n−1, and for all outputs both source pixels and weight."""
     x = (np.arange(new) + 0.5) * (n / new) - 0.5
@@ -67,6 +70,7 @@ def _gaussian(image: np.ndarray, sigma_y: float, sigma_x: float) -> np.ndarray:
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
     """Rounds (halves to even) and clips to 0..255."""
+    # OpenCV's only conversion that does both, and not of absolute values, in one pass.
     return cv2.addWeighted(image, 1, image, 0, 0, dtype=cv2.CV_8U)
 
 
@@ -90,4 +94,4 @@ def network_input(image: np.ndarray, size: int) -> np.ndarray:
 
 def target_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
     """The released target: a mask uint8 [H, W] (255 = manipulated) resized, then > 0.5: uint8 0/1 [height, width]."""
-    return (resize(mask, height, width) > 127.5).astype(np.uint8)
+    return (resize(mask, height, width) > 127.5).view(np.uint8)

@@ -13,6 +13,7 @@ from pimjax.models.windows import (
     raster_mask,
     relative_position_index,
     roll_mask,
+    roll_regions,
     split_windows,
 )
 
@@ -71,7 +72,7 @@ class WindowAttention(nn.Module):
         if shift:
             padded = jnp.roll(padded, (-shift, -shift), axis=(1, 2))
         qkv = (split_windows(padded, self.window) + bias).reshape(-1, N, 3, h, C // h)
-        mask = jnp.asarray(roll_mask(padded_h, padded_w, self.window, shift)) if shift else None
+        mask = roll_mask(jnp.asarray(roll_regions(padded_h, padded_w, self.window, shift))) if shift else None
         weights = self._weights(qkv[:, :, 0], qkv[:, :, 1], mask)
         out = jnp.einsum("bhnm,bmhd->bnhd", weights.astype(x.dtype), qkv[:, :, 2]).reshape(-1, N, C)
         out = merge_windows(out, self.window, padded_h, padded_w)

@@ -35,20 +35,26 @@ def relative_position_index(window: int) -> np.ndarray:
     return (dy + window - 1) * (2 * window - 1) + dx + window - 1
 
 
-@functools.cache
-def roll_mask(height: int, width: int, window: int, shift: int) -> np.ndarray:
-    """Additive mask of a rolled map: −100 between tokens that were not neighbours before the roll, else 0.
+def roll_regions(height: int, width: int, window: int, shift: int) -> np.ndarray:
+    """Region, before the roll, of every token of a rolled map: int8 [windows, window²].
 
-    `height` and `width` are those of the padded map. Returns float32 [windows, window², window²].
+    `height` and `width` are those of the padded map. Tokens of different regions were not neighbours.
     """
 
     def regions(n: int) -> np.ndarray:
         return np.where(np.arange(n) < n - window, 0, np.where(np.arange(n) < n - shift, 1, 2))
 
-    region = 3 * regions(height)[:, None] + regions(width)[None]
+    region = (3 * regions(height)[:, None] + regions(width)[None]).astype(np.int8)
     region = region.reshape(height // window, window, width // window, window).transpose(0, 2, 1, 3)
-    region = region.reshape(-1, window * window)
-    return np.where(region[:, :, None] == region[:, None, :], 0, -100).astype(np.float32)
+    return region.reshape(-1, window * window)
+
+
+def roll_mask(regions: jax.Array) -> jax.Array:
+    """Additive mask −100 between tokens of different regions, else 0: [windows, N] → float32 [windows, N, N].
+
+    Made from the regions where it is used, it need not be stored: at 2048² it would fill 53 MB for a block.
+    """
+    return jnp.where(regions[:, :, None] == regions[:, None], 0.0, -100.0).astype(jnp.float32)
 
 
 @functools.cache

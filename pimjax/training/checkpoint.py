@@ -55,7 +55,9 @@ def save(
 
 
 def restore_newest(checkpoints: ocp.CheckpointManager, like: TrainState, config: Config) -> TrainState:
-    """The newest checkpoint, in the shapes and shardings of `like` (arrays or `jax.ShapeDtypeStruct`).
+    """The newest checkpoint, of which there must be one, in the shapes and shardings of `like`.
+
+    `like` holds arrays or `jax.ShapeDtypeStruct`.
 
     Raises:
         ValueError: it was written by a run of another model, data or recipe, or by another version of pimjax.

@@ -1,7 +1,5 @@
 """How the per-device training step is spread over the devices of this process."""
 
-import contextlib
-import ctypes
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,22 +9,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from pimjax.training.step import AXIS
 
-# Of mallopt(3), <malloc.h>: parameter and value.
-_KEEP_FREED_MEMORY = {-4: 0, -1: -1, -8: 1}  # M_MMAP_MAX none, M_TRIM_THRESHOLD never, M_ARENA_MAX one
-
 Step = Callable[..., tuple[Any, dict[str, jax.Array]]]
-
-
-def keep_freed_memory() -> None:
-    """Keeps what this process frees for its next training step, where the C library is glibc. Call it early.
-
-    Otherwise gigabytes of arrays go back to Linux after each step and return page by page, zeroed, in the next: a
-    quarter of the time of a step on a CPU.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-        for parameter, value in _KEEP_FREED_MEMORY.items():
-            mallopt(parameter, value)
 
 
 def map_step(step: Step, mapping: str, devices: Sequence[jax.Device]) -> Step:

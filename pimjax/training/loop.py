@@ -63,7 +63,6 @@ def run(config: Config) -> list[dict[str, Any]]:
             was overwritten.
     """
     configs.check(config)
-    devices.keep_freed_memory()
     setup = prepare(config)
     with checkpoint.open_checkpoints(setup.workdir) as checkpoints:
         if checkpoints.latest_step() is None:
@@ -199,14 +198,15 @@ def make_predict(model: PIM, everything: bool = False) -> Predict:
 
 def validate(setup: Run, predict: Predict, state: TrainState) -> dict[str, float]:
     """Mean scores over the validation set, convention "pim", threshold 0.5."""
-    predictions = predict_set(setup, predict, {"params": state.params, "batch_stats": state.batch_stats})
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    predictions = predict_set(setup, predict, variables, setup.examples["image"])
     return score(predictions.mask, setup.examples["mask"])
 
 
-def predict_set(setup: Run, predict: Predict, variables: dict[str, Any]) -> Predictions:
-    """The masks predicted for the whole validation set, on the host."""
-    batch_size = min(setup.config.data.batch_size, len(setup.examples["id"]))
-    return predict_all(functools.partial(predict, variables), setup.examples["image"], batch_size)
+def predict_set(setup: Run, predict: Predict, variables: dict[str, Any], images: np.ndarray) -> Predictions:
+    """Predictions for uint8 images [N, S, S, 3], on the host, in batches as large as those of training."""
+    batch_size = min(setup.config.data.batch_size, len(images))
+    return predict_all(functools.partial(predict, variables), images, batch_size)
 
 
 def summarise(setup: Run, predict: Predict) -> list[dict[str, Any]]:
@@ -214,15 +214,15 @@ def summarise(setup: Run, predict: Predict) -> list[dict[str, Any]]:
     variables, _ = checkpoint.load_variables(setup.workdir)
     # Placed as in training, so that what was compiled there serves here.
     variables = devices.replicate(variables, setup.devices)
-    predictions = predict_set(setup, predict, variables)
+    predictions = predict_set(setup, predict, variables, setup.examples["image"])
     rows = summarize(predictions.mask, setup.examples["mask"])
     print(f"\nbest checkpoint (by F1) on {len(predictions.mask)} validation examples:\n\n{score_table(rows)}\n")
     (setup.workdir / "summary.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     shown = {name: array[:SHEET_ROWS] for name, array in setup.examples.items()}
-    pictured = make_predict(setup.model, everything=True)(variables, shown["image"])
+    pictured = predict_set(setup, make_predict(setup.model, everything=True), variables, shown["image"])
     captions = [caption_of(recipe) for recipe in shown["recipe"].tolist()]
     sheet = setup.workdir / "contact_sheet.png"
-    write_png(sheet, validation_sheet(shown, jax.device_get(pictured), captions))
+    write_png(sheet, validation_sheet(shown, pictured, captions))
     print(f"pictures: {sheet}")
     return rows
 
