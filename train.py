@@ -23,7 +23,7 @@ def main(argv: list[str]) -> None:
     try:
         run(CONFIG.value)
     except (ValueError, OSError, KeyboardInterrupt) as error:
-        sys.exit(f"error: {error}" if str(error) else "interrupted; the same command resumes from the newest checkpoint")
+        sys.exit(f"error: {error}" if str(error) else "interrupted; the same command resumes from the last checkpoint")
 
 
 def parse(argv: list[str]) -> list[str]:

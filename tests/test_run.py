@@ -12,6 +12,7 @@ from pathlib import Path
 
 import cv2
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -23,6 +24,7 @@ from pimjax.data.sources import open_source
 from pimjax.training.checkpoint import _check_same_run, load_variables
 from pimjax.training.logs import BrokenImages, MetricLog
 from pimjax.training.loop import check_finite, first_state, prepare, run
+from pimjax.training.step import train_step
 from pimjax.weights.card import card_of_run
 
 ROOT = Path(__file__).parent.parent
@@ -200,6 +202,42 @@ def test_localizer_gives_probability_and_score(finished):
     assert 0 <= result.probability.min() <= result.probability.max() <= result.score <= 1
     with pytest.raises(ValueError, match="uint8"):
         localizer(photo.astype(np.float32))
+
+
+def test_details_and_precision_of_a_localization(finished, tmp_path, capsys):
+    photo = read_image(CAT)[:50, :70]
+    localizer = Localizer.load(finished[0])
+    result = localizer(photo, details=True)
+    np.testing.assert_allclose(result.probability, localizer(photo).probability, atol=1e-6)
+    assert result.boundary.shape == (50, 70)
+    assert result.reconstruction.shape == (50, 70, 3)
+    assert result.reconstruction.dtype == np.uint8
+    assert localizer(photo).boundary is None
+    # Not equal, or half precision was not used; not far, or it cannot be.
+    half = Localizer.load(finished[0], precision="bfloat16")(photo).probability
+    assert 0 < np.abs(half - result.probability).mean() < 0.02
+    with pytest.raises(ValueError, match="'float16': it must be one of 'float32', 'bfloat16'"):
+        Localizer.load(finished[0], precision="float16")
+    assert main(["predict", str(CAT), "--checkpoint", str(finished[0]), "--output", str(tmp_path), "--details"]) == 0
+    names = {"probability", "overlay", "boundary", "reconstruction"}
+    assert {path.name for path in tmp_path.iterdir()} == {f"{CAT.stem}_{name}.png" for name in names}
+
+
+def test_execution_is_what_the_configuration_says(finished, tmp_path, monkeypatch):
+    """Half precision and parts change the numbers, rematerialisation does not; each reaches the step."""
+    wanted = config(tmp_path, steps=1)
+    wanted.train = dataclasses.replace(wanted.train, precision="bfloat16", remat=True, accumulate=2)
+    seen = {}
+
+    def spy(model, optimizer, weights, state, batch, key, accumulate):
+        seen.update(dtype=model.execution.dtype, remat=model.execution.remat, accumulate=accumulate)
+        return train_step(model, optimizer, weights, state, batch, key, accumulate)
+
+    monkeypatch.setattr("pimjax.training.loop.train_step", spy)
+    monkeypatch.setattr("jax.local_devices", lambda: jax.devices()[:2])
+    run(wanted)
+    assert seen == {"dtype": jnp.bfloat16, "remat": True, "accumulate": 2}
+    assert logged(tmp_path)[1] == pytest.approx(logged(finished[0])[1], rel=0.2)
 
 
 def test_a_run_converts_to_one_file_of_the_same_model(finished, tmp_path, capsys):

@@ -103,14 +103,15 @@ def batch(images=4):
 
 
 @functools.cache
-def losses(mapping, count, synchronised=True):
-    """Losses of three steps over `count` of the simulated devices."""
+def losses(mapping, count, synchronised=True, accumulate=1):
+    """Losses of three steps over `count` of the simulated devices, each taking its images in `accumulate` parts."""
     used = jax.devices()[:count]
     config = tiny_model(depths=(1, 1, 1, 1), drop_path=0.0, decoder_dropout=0.0, global_stream=False)
     model = PIM(config, Execution(bn_axis=AXIS if synchronised else None))
     optimizer = make_optimizer(OptimizerConfig(learning_rate=1e-3))
     state = devices.replicate(init_state(model, optimizer, jax.random.key(0)), used)
-    step = devices.map_step(functools.partial(train_step, model, optimizer, LossConfig()), mapping, used)
+    one_step = functools.partial(train_step, model, optimizer, LossConfig(), accumulate=accumulate)
+    step = devices.map_step(one_step, mapping, used)
     values, key = [], devices.replicate(jax.random.key(1), used)
     for _ in range(3):
         state, metrics = step(state, devices.split_batch(batch(), mapping, used), key)
@@ -130,6 +131,15 @@ def test_unsynchronised_batch_norm_is_another_computation():
     assert abs(losses("pmap", 4, synchronised=False)[0] - losses("pmap", 4)[0]) > 1e-4
 
 
+@pytest.mark.parametrize("mapping", ["pmap", "shard_map"])
+def test_parts_in_turn_equal_parts_on_devices(mapping):
+    """Where every part has its own statistics, four devices with an image each do what two with two parts each do."""
+    parts = losses(mapping, 2, synchronised=False, accumulate=2)
+    np.testing.assert_allclose(parts, losses("pmap", 4, synchronised=False), rtol=1e-5)
+
+
 def test_a_batch_that_devices_cannot_share_is_refused():
     with pytest.raises(ValueError, match="batch_size is 6, which 4 devices × 1 parts"):
         devices.check_batch_size(6, 4)
+    with pytest.raises(ValueError, match="use a multiple of 4"):
+        devices.check_batch_size(6, 2, accumulate=2)

@@ -89,9 +89,9 @@ def _figures(row: Row) -> list[str]:
         f"{row['compile_s']:.0f}",
         f"{seconds:.3g} ({min(row['seconds']):.3g} … {max(row['seconds']):.3g})",
         f"{row['batch'] / seconds:.3g}",
-        f"{seconds / pixels * 1e9:.4g}",
+        f"{seconds / pixels * 1e9:,.1f}",
         f"{row['peak_bytes'] / 1e9:.2f}",
-        f"{row['operations'] / 1e9:.4g}",
+        f"{row['operations'] / 1e9:,.1f}",
     ]
 
 
