@@ -85,5 +85,5 @@ def test_operations_of_an_accelerator(as_an_accelerator):
 def test_operations_of_a_cpu():
     mask, step = inference(1), training()
     print(f"mask {mask / 1e9:.0f} G, three outputs {inference(3) / 1e9:.0f} G, training step {step / 1e9:.0f} G")
-    assert mask <= 0.15 * WRITTEN_DOWN["three outputs"]
+    assert mask <= 0.18 * WRITTEN_DOWN["three outputs"]
     assert step <= 0.35 * WRITTEN_DOWN["training step"]

@@ -106,7 +106,7 @@ def batch(images=4):
 def losses(mapping, count, synchronised=True, accumulate=1):
     """Losses of three steps over `count` of the simulated devices, each taking its images in `accumulate` parts."""
     used = jax.devices()[:count]
-    config = tiny_model(depths=(1, 1, 1, 1), drop_path=0.0, decoder_dropout=0.0, global_stream=False)
+    config = tiny_model(depths=(1, 1), num_heads=(1, 2), drop_path=0.0, decoder_dropout=0.0, global_stream=False)
     model = PIM(config, Execution(bn_axis=AXIS if synchronised else None))
     optimizer = make_optimizer(OptimizerConfig(learning_rate=1e-3))
     state = devices.replicate(init_state(model, optimizer, jax.random.key(0)), used)
