@@ -38,7 +38,9 @@ def get_config() -> Config:
             after_jpeg=0.0,
             masks=MaskConfig(min_area=0.05, max_area=0.25),
             # The subtler members of the family take hours of training to be seen.
-            perturbations=PerturbationConfig(jpeg=0, noise=1, blur=1, resample=0, gamma=0, remosaic=0),
+            perturbations=PerturbationConfig(
+                jpeg=0, median=0, sharpen=0, denoise=0, resample=0, gamma=0, tone=0, remosaic=0
+            ),
         ),
         data=DataConfig(image_size=64, fit="crop", batch_size=16, validation_images=96, workers=0),
         train=TrainConfig(steps=800, validate_every=200, checkpoint_every=200),

@@ -63,10 +63,12 @@ class OptimizerConfig:
 
 @dataclasses.dataclass
 class MaskConfig:
-    """Where PIDA draws its masks from: relative weights, and the area they may cover."""
+    """Where forgeries lie: relative weights of the kinds of mask, and the area they may cover."""
 
     smooth: float = 1.0  # random smooth shapes
     superpixels: float = 1.0  # unions of neighbouring superpixels
+    segments: float = 1.0  # a segment that the source knows of the photograph; where it knows none, the others
+    borrowed: float = 1.0  # a segment or mask of another photograph; where the sources have none, the others
     min_area: float = 0.01  # share of the image
     max_area: float = 0.40  # share of the image
     soft_edge: float = 0.25  # probability that the blend has a soft edge
@@ -79,27 +81,48 @@ class PerturbationConfig:
     jpeg: float = 1.0
     noise: float = 1.0
     blur: float = 1.0
+    median: float = 1.0
+    sharpen: float = 1.0
+    denoise: float = 1.0
     resample: float = 1.0
     gamma: float = 1.0
+    tone: float = 1.0
     remosaic: float = 1.0
 
 
 @dataclasses.dataclass
+class ForgeryConfig:
+    """Relative weight of each kind of forgery made from authentic photographs. Ranges: pimjax/data/forge.py."""
+
+    pida: float = 1.0  # the photograph's own perturbation (paper, section III-E)
+    splicing: float = 0.0  # a region of another photograph
+    copy_move: float = 0.0  # a region of the same photograph
+    removal: float = 0.0  # a region painted over from its surroundings
+
+
+@dataclasses.dataclass
 class PidaConfig:
-    """Pixel-inconsistency data augmentation (paper, section III-E): a photograph blended with its own perturbation."""
+    """Pixel-inconsistency data augmentation (paper, section III-E), and classical forgeries beside it."""
 
     probability: float = 0.5  # share of authentic samples that become forgeries; 0 switches PIDA off
+    after_resize: float = 0.0  # probability that the whole forgery is scaled by 0.6..1.4 afterwards
     after_jpeg: float = 0.1  # probability of a JPEG compression of the whole forgery, as an upload does
+    kinds: ForgeryConfig = dataclasses.field(default_factory=ForgeryConfig)
     masks: MaskConfig = dataclasses.field(default_factory=MaskConfig)
     perturbations: PerturbationConfig = dataclasses.field(default_factory=PerturbationConfig)
 
 
 @dataclasses.dataclass
 class DataConfig:
-    """What a run reads. A source is "folder:DIR", "csv:FILE" or "installed:train" / "installed:validation"."""
+    """What a run reads, by the names of sources:
 
-    train: str = "installed:train"
-    validation: str = "installed:validation"
+    "folder:DIR" (photographs, all authentic), "pairs:DIR" (Tp, Gt and Au in it), "csv:FILE", "json:FILE", "tfds:NAME"
+    or "tfds:NAME:SPLIT" (a set prepared by `pimjax prepare-data`), "installed:train" and "installed:validation".
+    """
+
+    train: tuple[str, ...] = ("installed:train",)
+    weights: tuple[float, ...] = ()  # shares of the samples, one per training source; (): by the sources' sizes
+    validation: tuple[str, ...] = ("installed:validation",)
     image_size: int = 512  # side of the square network input, in pixels
     fit: str = "resize"  # how a photo becomes that square: "resize" (as published) or "crop" (native pixels)
     flip: bool = True  # random horizontal flips in training
@@ -177,8 +200,16 @@ def check(config: Config) -> None:
         if value < 1:
             raise ValueError(f"config.{key} is {value}; it must be at least 1")
     check_model(config.model)
+    if config.data.weights and len(config.data.weights) != len(config.data.train):
+        raise ValueError(
+            f"config.data.weights has {len(config.data.weights)} numbers for the {len(config.data.train)} sources of "
+            "config.data.train; give one for each, or none"
+        )
     for key, weights in (
-        ("pida.masks", (config.pida.masks.smooth, config.pida.masks.superpixels)),
+        ("pida.masks", (config.pida.masks.smooth, config.pida.masks.superpixels)),  # which need nothing of a source
+        ("pida.masks", (config.pida.masks.segments, config.pida.masks.borrowed, 1)),
+        ("pida.kinds", dataclasses.astuple(config.pida.kinds)),
+        ("data.weights", config.data.weights or (1,)),
         ("pida.perturbations", dataclasses.astuple(config.pida.perturbations)),
         ("loss", dataclasses.astuple(config.loss)),
     ):
@@ -259,6 +290,8 @@ def from_dict(cls: type, values: dict[str, Any]) -> Any:
         kind = fields[name].type
         if dataclasses.is_dataclass(kind):
             value = from_dict(kind, value)
+        if isinstance(value, str) and kind == tuple[str, ...]:  # as pimjax 0.1 named a run's only source
+            value = [value]
         built[name] = tuple(value) if isinstance(value, list) else value
     return cls(**built)
 

@@ -10,7 +10,7 @@ from pimjax.benchmark.pipeline import HEIGHT, WIDTH, _photographs, measure_pipel
 from pimjax.benchmark.report import fraction_of_peak, table
 from pimjax.cli import main
 from pimjax.config import tiny_model
-from pimjax.data.sources import open_source
+from pimjax.data.named_sources import open_source
 
 TINY = tiny_model(depths=(1, 1), num_heads=(1, 2), global_stream=False)
 

@@ -6,9 +6,15 @@ import cv2
 import numpy as np
 import pytest
 
-from pimjax.data.images import ImageError, read_image, read_mask, write_png
+from pimjax.data.images import ImageError, decode_mask, read_bytes, read_image, write_png
 
 RNG = np.random.default_rng(0)
+
+
+def read_mask(path):
+    return decode_mask(read_bytes(path), str(path))
+
+
 PHOTO = cv2.GaussianBlur(RNG.integers(0, 256, (20, 30, 3), np.uint8), (0, 0), 2)
 
 

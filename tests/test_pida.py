@@ -7,14 +7,15 @@ import cv2
 import numpy as np
 import pytest
 
-from pimjax.config import MaskConfig, PerturbationConfig, PidaConfig
+from pimjax.config import ForgeryConfig, MaskConfig, PerturbationConfig, PidaConfig
 from pimjax.data import perturb
 from pimjax.data.masks import boundary_band, random_mask, smooth_shape, superpixel_union, superpixels
+from pimjax.data.named_sources import open_source
 from pimjax.data.pida import blend, forge, perturb_image, pida
-from pimjax.data.sources import open_source
 
 FAMILY = [field.name for field in dataclasses.fields(PerturbationConfig)]
 CAT = open_source("installed:validation")[0]["image"][60:220, 120:300]
+DONOR = open_source("installed:validation")[1]["image"][100:300, 200:460]
 BLANK = np.zeros(CAT.shape[:2], np.uint8)
 
 
@@ -51,11 +52,9 @@ def test_superpixels_follow_edges():
 
 def test_mask_kinds_and_areas_come_from_the_configuration():
     config = MaskConfig(smooth=0, superpixels=1, min_area=0.2, max_area=0.2)
-    assert random_mask(CAT, np.random.default_rng(0), config)[1] == "superpixels"
-    areas = [
-        random_mask(CAT, np.random.default_rng(i), MaskConfig(superpixels=0, min_area=0.05, max_area=0.1))[0].mean()
-        for i in range(20)
-    ]
+    assert random_mask(example(), np.random.default_rng(0), config)[1] == "superpixels"
+    config = MaskConfig(superpixels=0, min_area=0.05, max_area=0.1)
+    areas = [random_mask(example(), np.random.default_rng(i), config)[0].mean() for i in range(20)]
     assert 0.045 < min(areas) < 0.065
     assert 0.085 < max(areas) < 0.105
 
@@ -80,8 +79,9 @@ def test_each_perturbation_keeps_the_content_and_changes_the_pixels(name):
         assert out.dtype == np.uint8
         assert out.shape == CAT.shape
         assert (out != CAT).mean() > 0.2
-        # Noise of 25 levels in a photo of deviation 50 leaves a correlation of 0.89.
-        assert np.corrcoef(out.ravel(), CAT.ravel())[0, 1] > 0.85
+        # Noise of 25 levels in a photo of deviation 50 leaves a correlation of 0.89; of tone, the luma is what stays.
+        luma = [image @ (0.299, 0.587, 0.114) for image in (out, CAT)]
+        assert np.corrcoef(luma[0].ravel(), luma[1].ravel())[0, 1] > 0.85
         assert parameters
         again, _ = getattr(perturb, name)(CAT, np.random.default_rng(seed))
         np.testing.assert_array_equal(out, again)
@@ -136,15 +136,117 @@ def test_blend_is_the_formula():
     np.testing.assert_allclose(soft, alpha * other + (1 - alpha) * CAT, atol=0.51)
 
 
-def test_a_forgery_differs_only_under_its_mask():
-    config = PidaConfig(after_jpeg=0.0, masks=MaskConfig(soft_edge=0.0))
-    for seed in range(10):
-        forged = forge(example(), np.random.default_rng(seed), config)
+CLASSICAL = ("splicing", "copy_move", "removal")
+
+
+def only(kind, **others):
+    """Forgeries of one kind, hard-edged and without after-steps."""
+    kinds = ForgeryConfig(**{name: float(name == kind) for name in ("pida", *CLASSICAL)})
+    return PidaConfig(after_jpeg=0, kinds=kinds, masks=MaskConfig(soft_edge=0), **others)
+
+
+class OneDonor:
+    """Gives one photograph, and lends a mask where it is given one."""
+
+    def __init__(self, labels=None):
+        self.lend = labels is not None
+        self.labels = lambda rng: labels
+
+    def photograph(self, rng):
+        return {"image": DONOR, "mask": np.zeros(DONOR.shape[:2], np.uint8), "id": "donor"}
+
+
+@pytest.mark.parametrize("kind", ["pida", *CLASSICAL])
+def test_a_forgery_differs_only_under_its_mask(kind):
+    made = set()
+    for seed in range(16):
+        forged = forge(example(), np.random.default_rng(seed), only(kind), OneDonor())
         inside = forged["mask"] == 255
         np.testing.assert_array_equal(forged["image"][~inside], CAT[~inside])
         assert (forged["image"][inside] != CAT[inside]).any()
-        assert json.loads(forged["recipe"])["kind"] in FAMILY
         assert set(np.unique(forged["mask"])) == {0, 255}
+        made.add(json.loads(forged["recipe"])["kind"])
+    # A region that finds no place becomes a perturbation, now and then.
+    assert made <= {*FAMILY, kind}
+    assert kind == "pida" or kind in made
+
+
+def pasted_parts(kind):
+    """Host pixels and recipe of forgeries by an unscaled, unturned, uncorrected paste."""
+    for seed in range(60):
+        forged = forge(example(), np.random.default_rng(seed), only(kind), OneDonor())
+        recipe = json.loads(forged["recipe"])
+        if recipe["kind"] == kind and (recipe["scale"], recipe["angle"], recipe["match"]) == (1, 0, 0):
+            yield forged
+
+
+@pytest.mark.parametrize(("kind", "donor"), [("splicing", "donor"), ("copy_move", "cat")])
+def test_what_is_pasted_comes_from_the_donor(kind, donor):
+    whole = DONOR if donor == "donor" else CAT
+    found = 0
+    for forged in pasted_parts(kind):
+        y, x = (int(np.mean(axis)) for axis in np.nonzero(forged["mask"]))
+        if not (forged["mask"][y - 3 : y + 4, x - 3 : x + 4] == 255).all() or min(y, x) < 3:
+            continue
+        patch = forged["image"][y - 3 : y + 4, x - 3 : x + 4]
+        assert cv2.matchTemplate(whole, patch, cv2.TM_SQDIFF).min() < 10  # rounding; another patch is thousands away
+        found += 1
+    assert found >= 2
+
+
+def test_copy_moves_do_not_stay_where_they_are():
+    for forged in pasted_parts("copy_move"):
+        assert (forged["image"] != CAT).any(-1)[forged["mask"] == 255].mean() > 0.5
+
+
+def test_removal_makes_the_region_smoother():
+    """A region painted over from around holds less detail than the photograph did."""
+    detail = lambda image, where: np.abs(cv2.Laplacian(image, cv2.CV_32F)).mean(-1)[where].mean()  # noqa: E731
+    smoother = []
+    for seed in range(20):
+        forged = forge(example(), np.random.default_rng(seed), only("removal"), None)
+        if json.loads(forged["recipe"])["deviation"] == 0:
+            inner = cv2.erode(forged["mask"], np.ones((5, 5))) == 255
+            smoother.append(detail(forged["image"], inner) < 0.6 * detail(CAT, inner))
+    assert len(smoother) > 5
+    assert np.mean(smoother) > 0.8
+
+
+def test_masks_from_segments_are_connected_pieces_of_one_label():
+    labels = np.zeros(CAT.shape[:2], np.int32)
+    labels[:, 60:] = 3
+    labels[100:140, 20:50] = 3  # unconnected with the other 3
+    labels[:4, :4] = 9  # too small
+    config = MaskConfig(smooth=0, superpixels=0, borrowed=0, min_area=0.02, max_area=0.6)
+    areas = set()
+    for seed in range(40):
+        mask, kind = random_mask(example() | {"segments": labels}, np.random.default_rng(seed), config)
+        assert kind == "segments"
+        assert len(np.unique(labels[mask])) == 1
+        assert cv2.connectedComponents(mask.astype(np.uint8))[0] == 2
+        areas.add(int(mask.sum()))
+    assert areas == {40 * 30, 60 * 160 - 40 * 30 - 16}  # the pieces of 3 and 0 whose area is within bounds
+
+
+def test_masks_are_borrowed_from_other_photographs():
+    config = MaskConfig(smooth=1, superpixels=0, segments=0, borrowed=1e9)
+    mask = np.zeros((40, 60), np.uint8)
+    mask[10:20, 30:60] = 255
+    borrowed, kind = random_mask(example(), np.random.default_rng(0), config, OneDonor(mask // 255))
+    assert kind == "borrowed"
+    np.testing.assert_array_equal(borrowed, cv2.resize(mask, CAT.shape[1::-1], interpolation=cv2.INTER_NEAREST) == 255)
+    for lends_nothing in (None, OneDonor()):
+        assert random_mask(example(), np.random.default_rng(0), config, lends_nothing)[1] == "smooth"
+
+
+def test_after_steps_reach_the_whole_picture_and_the_mask_follows():
+    config = dataclasses.replace(only("pida"), after_resize=1.0, after_jpeg=1.0)
+    forged = forge(example(), np.random.default_rng(1), config)
+    recipe = json.loads(forged["recipe"])
+    H, W = (round(n * recipe["after_resize"]) for n in CAT.shape[:2])
+    assert forged["image"].shape == (H, W, 3)
+    assert forged["mask"].shape == (H, W)
+    assert 70 <= recipe["after_jpeg"] <= 95
 
 
 def test_pida_forges_the_configured_share_and_leaves_forgeries_alone():
@@ -181,7 +283,8 @@ def test_perturbing_a_part_gives_the_pixels_of_perturbing_the_whole(kind):
     )
     for seed in range(8):
         rng = np.random.default_rng(seed)
-        mask, _ = random_mask(CAT, rng, config.masks)
+        rng.random(2)  # drawn before: the kind of forgery, and whether its edge is soft
+        mask, _ = random_mask(example(), rng, config.masks)
         whole, _, _ = perturb_image(CAT, rng, config.perturbations)
         forged = forge(example(), np.random.default_rng(seed), config)["image"]
         np.testing.assert_array_equal(forged, blend(CAT, whole, mask))

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from absl import flags
 
-from pimjax.config import DataConfig, PidaConfig
+from pimjax.config import DataConfig, ForgeryConfig, PidaConfig
 from pimjax.data.images import ImageError
+from pimjax.data.named_sources import folder_source, open_source
 from pimjax.data.pipeline import TrainTransform, prepare, train_batches, validation_set
-from pimjax.data.sources import folder_source, open_source
 from pimjax.data.transforms import fit_square, resize, target_mask
 from pimjax.normalization import denormalize, normalize
 
@@ -17,8 +17,8 @@ DATA = DataConfig(image_size=64, fit="crop", batch_size=4, workers=0, boundary_w
 
 
 def batches(count, data=DATA, start=0, **processes):
-    source = open_source("installed:train")
-    return list(train_batches(source, data, PidaConfig(), seed=5, start_step=start, steps=count, **processes))
+    sources = [open_source("installed:train")]
+    return list(train_batches(sources, data, PidaConfig(), seed=5, start_step=start, steps=count, **processes))
 
 
 def assert_same(a, b):
@@ -67,11 +67,11 @@ def test_processes_share_a_batch_without_overlap():
 
 def test_the_validation_set_is_fixed_and_forged():
     data = dataclasses.replace(DATA, validation_images=7)
-    a, b = (validation_set(open_source("installed:validation"), data, PidaConfig(), seed=1) for _ in range(2))
+    a, b = (validation_set([open_source("installed:validation")], data, PidaConfig(), seed=1) for _ in range(2))
     assert_same([a], [b])
     assert a["image"].shape == (7, 64, 64, 3)
     assert all(a["recipe"])
-    other = validation_set(open_source("installed:validation"), data, PidaConfig(), seed=2)
+    other = validation_set([open_source("installed:validation")], data, PidaConfig(), seed=2)
     assert (a["image"] != other["image"]).any()
 
 
@@ -84,7 +84,7 @@ def test_manipulated_validation_examples_are_taken_once_and_as_they_are(tmp_path
     cv2.imwrite(str(tmp_path / "a.png"), image[..., ::-1])
     cv2.imwrite(str(tmp_path / "m.png"), mask)
     (tmp_path / "list.csv").write_text("image,mask\na.png,m.png\n")
-    examples = validation_set(open_source(f"csv:{tmp_path / 'list.csv'}"), DATA, PidaConfig(), seed=0)
+    examples = validation_set([open_source(f"csv:{tmp_path / 'list.csv'}")], DATA, PidaConfig(), seed=0)
     np.testing.assert_array_equal(examples["image"], image[None])
     expected = np.zeros((16, 16))
     expected[4:8, 4:12] = 1
@@ -99,7 +99,7 @@ def test_a_broken_validation_file_is_refused(tmp_path):
     """A validation set that shrinks in silence gives scores that cannot be compared."""
     (tmp_path / "broken.png").write_bytes(b"broken")
     with pytest.raises(ImageError, match=r"broken\.png: damaged"):
-        validation_set(folder_source(tmp_path), DATA, PidaConfig(), seed=0)
+        validation_set([folder_source(tmp_path)], DATA, PidaConfig(), seed=0)
 
 
 def test_a_crop_beside_the_mask_of_a_manipulated_photo_is_not_forged_again():
@@ -124,10 +124,11 @@ def test_targets_are_a_quarter_rounded_up():
 def test_crops_are_native_pixels_and_small_photos_are_mirrored():
     image = np.random.default_rng(0).integers(0, 256, (20, 33, 3), np.uint8)
     mask = image[..., 0]
-    crop, cut = fit_square(image, mask, 16, (20, 0))
+    maps = {"image": image, "mask": mask}
+    crop, cut = fit_square(maps, 16, (20, 0)).values()
     np.testing.assert_array_equal(crop, image[4:, :16])
     np.testing.assert_array_equal(cut, mask[4:, :16])
-    crop, cut = fit_square(image, mask, 24, (5, 40))
+    crop, cut = fit_square(maps, 24, (5, 40)).values()
     np.testing.assert_array_equal(crop[:20], image[:, 9:])
     np.testing.assert_array_equal(crop[20:], image[:-5:-1, 9:])
     assert cut.shape == (24, 24)
@@ -152,7 +153,53 @@ def test_broken_files_do_not_stop_the_batches(tmp_path):
     for i in range(3):
         cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((64, 64, 3), 80 * i, np.uint8))
     (tmp_path / "1.png").write_bytes(b"broken")
-    batch = next(train_batches(folder_source(tmp_path), DATA, PidaConfig(), 0, 0, 2))
+    batch = next(train_batches([folder_source(tmp_path)], DATA, PidaConfig(), 0, 0, 2))
     named = [line for line in batch["skipped"].tolist() if line]
     assert named
     assert all("1.png: damaged" in line for line in named)
+
+
+def photographs(folder, count, level):
+    import cv2
+
+    folder.mkdir()
+    for i in range(count):
+        cv2.imwrite(str(folder / f"{i}.png"), np.full((64, 64, 3), level, np.uint8))
+    return folder_source(folder)
+
+
+def test_sources_are_mixed_by_weight_and_each_is_gone_through(tmp_path):
+    sources = [photographs(tmp_path / "a", 3, 10), photographs(tmp_path / "b", 9, 200)]
+
+    def ids(weights, steps):
+        data = dataclasses.replace(DATA, batch_size=6, weights=weights, flip=False)
+        return [np.stack(b["id"]) for b in train_batches(sources, data, PidaConfig(probability=0), 0, 0, steps)]
+
+    for weights, share in (((), 0.25), ((1.0, 1.0), 0.5), ((3.0, 1.0), 0.75)):
+        drawn = np.concatenate(ids(weights, 8))
+        of_a = [name for name in drawn if str(tmp_path / "a") in name]
+        assert len(of_a) / len(drawn) == pytest.approx(share, abs=0.05)
+        # The protocol of a fixed number per set and epoch: no image again before all others were seen.
+        assert all(len(set(of_a[i : i + 3])) == 3 for i in range(0, len(of_a) - 2, 3))
+    np.testing.assert_array_equal(ids((1.0, 1.0), 4), ids((1.0, 1.0), 4))
+
+
+def test_mixtures_are_the_same_for_any_number_of_workers_and_processes(tmp_path):
+    sources = [photographs(tmp_path / "a", 3, 10), open_source("installed:train")]
+    kinds = ForgeryConfig(1, 1, 1, 1)
+    config = PidaConfig(0.8, after_resize=0.5, kinds=kinds)
+    flags.FLAGS(["pytest"], known_only=True)
+
+    def drawn(workers=0, **processes):
+        data = dataclasses.replace(DATA, weights=(1.0, 2.0), workers=workers)
+        return list(train_batches(sources, data, config, 3, 0, 3, **processes))
+
+    one = drawn()
+    for workers in (1, 2, 4):
+        assert_same(one, drawn(workers))
+    for count in (2, 4):
+        parts = [drawn(process_index=i, process_count=count) for i in range(count)]
+        for step, batch in enumerate(one):
+            images = np.stack([part[step]["image"] for part in parts], 1).reshape(batch["image"].shape)
+            np.testing.assert_array_equal(images, batch["image"])
+    assert all(batch["image"].shape == (4, 64, 64, 3) for batch in one)

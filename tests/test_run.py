@@ -20,7 +20,7 @@ from pimjax import Localizer
 from pimjax.cli import main
 from pimjax.config import Config, DataConfig, OptimizerConfig, PidaConfig, TrainConfig, tiny_model
 from pimjax.data.images import read_image
-from pimjax.data.sources import open_source
+from pimjax.data.named_sources import open_source
 from pimjax.training.checkpoint import _check_same_run, load_variables
 from pimjax.training.logs import BrokenImages, MetricLog
 from pimjax.training.loop import check_finite, first_state, prepare, run
@@ -151,7 +151,7 @@ def test_a_run_survives_broken_images_and_reports_them(tmp_path, capsys):
     for i in range(3):
         cv2.imwrite(str(tmp_path / f"{i}.png"), np.random.default_rng(i).integers(0, 256, (40, 40, 3), np.uint8))
     (tmp_path / "1.png").write_bytes(b"broken")
-    run(config(tmp_path / "run", steps=2, max_broken=0.5, train=f"folder:{tmp_path}"))
+    run(config(tmp_path / "run", steps=2, max_broken=0.5, train=(f"folder:{tmp_path}",)))
     printed = capsys.readouterr().out
     assert printed.count("skipped:") == 1
     assert re.search(r"1 unreadable training images were skipped, \d+ times", printed)
@@ -228,16 +228,16 @@ def test_execution_is_what_the_configuration_says(tmp_path, monkeypatch):
     wanted = config(tmp_path, steps=1)
     wanted.train = dataclasses.replace(wanted.train, precision="bfloat16", remat=True, accumulate=2)
 
-    class Traced(Exception):
+    class TracedError(Exception):
         pass
 
     def spy(model, optimizer, weights, state, batch, key, accumulate):
         train_step(model, optimizer, weights, state, batch, key, accumulate)
-        raise Traced(model.execution.dtype, model.execution.remat, accumulate)
+        raise TracedError(model.execution.dtype, model.execution.remat, accumulate)
 
     monkeypatch.setattr("pimjax.training.loop.train_step", spy)
     monkeypatch.setattr("jax.local_devices", lambda: jax.devices()[:2])
-    with pytest.raises(Traced) as seen:
+    with pytest.raises(TracedError) as seen:
         run(wanted)
     assert seen.value.args == (jnp.bfloat16, True, 2)
 
@@ -285,7 +285,7 @@ def test_validation_photographs_are_never_trained_on(tmp_path):
     with pytest.raises(
         ValueError, match=r"2 images are in both .*validation must hold photographs that training never"
     ):
-        run(config(tmp_path, train="installed:validation"))
+        run(config(tmp_path, train=("installed:validation",)))
 
 
 def test_a_checkpoint_can_be_used_on_other_devices(finished):

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from pimjax.data.images import ImageError
-from pimjax.data.sources import INSTALLED, SkipBroken, csv_source, folder_source, open_source
+from pimjax.data.named_sources import INSTALLED, csv_source, folder_source, open_source
+from pimjax.data.sources import SkipBroken
 
 
 @pytest.fixture
@@ -64,7 +65,8 @@ def test_a_manifest_of_images_alone(photos):
     [
         ("", "lists no images"),
         ("image,mask\n", "lists no images"),
-        ("image,mask\na.png,m.png\n,m.png\n", "line 3: no image in column 1"),
+        ("image,mask\na.png,m.png\n,m.png\n", "line 3: no image"),
+        ("a.png,m.png,1\nb.png,None,1\n", r"line 2: label 1 \(manipulated\), yet no mask"),
         (b"\xff\xfe\x00", "not a CSV file in UTF-8"),
     ],
 )
@@ -74,17 +76,55 @@ def test_unusable_manifests_are_refused_by_name(tmp_path, text, message):
         csv_source(tmp_path / "list.csv")
 
 
-def test_a_mask_of_another_size_is_refused(photos):
-    cv2.imwrite(str(photos / "m.png"), np.zeros((4, 5), np.uint8))
+def test_a_mask_of_another_shape_is_refused(photos):
+    cv2.imwrite(str(photos / "m.png"), np.zeros((10, 8), np.uint8))
     (photos / "list.csv").write_text("a.png,m.png\n")
-    with pytest.raises(ImageError, match=r"m\.png: the mask is 5×4 pixels, its image .*a\.png is 10×8"):
+    with pytest.raises(ImageError, match=r"m\.png: the mask is 8×10 pixels, its image .*a\.png is 10×8"):
         csv_source(photos / "list.csv")[0]
+
+
+def test_a_smaller_mask_of_the_same_shape_is_scaled(photos):
+    cv2.imwrite(str(photos / "m.png"), cv2.imread(str(photos / "m.png"))[::2, ::2])
+    (photos / "list.csv").write_text("a.png,m.png\n")
+    mask = csv_source(photos / "list.csv")[0]["mask"]
+    assert mask.shape == (8, 10)
+    assert (mask[:2] == 255).all()
+    assert not mask[2:].any()
 
 
 @pytest.mark.parametrize("name", ["", "csv:", "folders:x", "installed:test"])
 def test_unknown_source_names_are_refused(name):
     with pytest.raises(ValueError, match="installed:train"):
         open_source(name)
+
+
+def test_json_pairs(photos):
+    (photos / "list.json").write_text('[["a.png", "m.png"], ["b.png", "Negative"]]')
+    source = open_source(f"json:{photos / 'list.json'}")
+    assert [source[i]["id"].rsplit("/")[-1] for i in (0, 1)] == ["a.png", "b.png"]
+    assert [source[i]["mask"].sum() for i in (0, 1)] == [20 * 255, 0]
+    for text, message in (('{"a": 1}', "write a list of pairs"), ("[", "not JSON"), ('[["a.png"]]', "write a list")):
+        (photos / "list.json").write_text(text)
+        with pytest.raises(ValueError, match=rf"list\.json: {message}"):
+            open_source(f"json:{photos / 'list.json'}")
+
+
+def test_folder_pairs(photos):
+    for folder, file in (("Tp/x", "a.png"), ("Gt/x", "m.png"), ("Au", "b.png")):
+        (photos / folder).mkdir(parents=True)
+        (photos / file).rename(photos / folder / file.replace("m.png", "a_gt.png"))
+    source = open_source(f"pairs:{photos}")
+    assert [source[i]["mask"].sum() for i in range(len(source))] == [20 * 255, 0]
+    (photos / "Gt" / "x" / "a_gt.png").unlink()
+    with pytest.raises(ValueError, match=r"a\.png: no mask x/a or x/a_gt"):
+        open_source(f"pairs:{photos}")
+
+
+def test_segments_are_labels_of_the_image_s_size(photos):
+    labels = np.arange(80, dtype=np.uint16).reshape(8, 10) * 300
+    cv2.imwrite(str(photos / "s.png"), labels)
+    (photos / "list.csv").write_text("image,segments\na.png,s.png\n")
+    np.testing.assert_array_equal(csv_source(photos / "list.csv")[0]["segments"], labels)
 
 
 def test_empty_and_missing_folders_are_refused(tmp_path):

@@ -53,8 +53,6 @@ def _child(engine: str, case: Case) -> Iterator[Connection]:
     # Spawned, not forked: a fresh process has no other's memory, threads or devices.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    # Two processes share an accelerator: neither may take all of its memory at once.
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     process = context.Process(target=_serve, args=(theirs, engine, case), daemon=True)
     process.start()
     theirs.close()
@@ -78,6 +76,8 @@ def _ask(child: Connection, question: str) -> Row:
 def _serve(connection: Connection, engine: str, case: Case) -> None:
     """The child's side: answers "prepare" and "run" until the pipe closes."""
     subject = None
+    # Two processes share an accelerator: neither may take all of its memory at once.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if case.task == "train":
         keep_freed_memory()  # as train.py does on a CPU; for every engine alike
     with contextlib.suppress(EOFError):

@@ -1,77 +1,135 @@
-"""Reading photographs and masks from disk, whatever their format, and writing pictures."""
+"""Decoding photographs and masks, whatever their format, and writing pictures."""
 
+import io
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+from PIL import Image
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 SMALLEST = 4  # pixels a side: one patch of the model
+_ORIENTATION = 0x0112  # the EXIF tag
 
 
 class ImageError(ValueError):
     """A file that cannot be used as an image; the message names it, what is wrong and what to do."""
 
 
-def read_image(path: str | os.PathLike, upright: bool = False) -> np.ndarray:
-    """The photograph at `path` as uint8 RGB [H, W, 3].
+class Header(NamedTuple):
+    """What a file says of itself before its pixels are decoded."""
+
+    format: str  # "JPEG", "PNG", …
+    width: int  # pixels as stored
+    height: int
+    mode: str  # Pillow's: "RGB", "L", "P" (palette), "CMYK", "RGBA", "I;16", …
+    orientation: int  # EXIF, 1..8; 1: as stored
+    end: int  # where Pillow stopped reading, in bytes
+
+
+def read_bytes(path: str | os.PathLike) -> bytes:
+    """The file's content; ImageError if it cannot be read."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror}); correct the path or the permissions") from None
+
+
+def read_header(encoded: bytes, name: str) -> Header:
+    """The header of an encoded image, without decoding it. `name` stands in messages.
+
+    Raises:
+        ImageError: not an image, or of more pixels than Pillow takes for harmless (179 million).
+    """
+    stream = io.BytesIO(encoded)
+    try:
+        image = Image.open(stream)
+        return Header(image.format, *image.size, image.mode, image.getexif().get(_ORIENTATION, 1), stream.tell())
+    except Image.DecompressionBombError:
+        raise ImageError(
+            f"{name}: claims more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels, as decompression bombs do; "
+            "scale it down or remove it"
+        ) from None
+    except Exception:  # whatever a damaged file does to a parser
+        raise ImageError(
+            f"{name}: damaged, or not an image (JPEG, PNG, TIFF, BMP or WebP); save it anew or remove it"
+        ) from None
+
+
+def decode_image(encoded: bytes, name: str, upright: bool = False) -> np.ndarray:
+    """An encoded photograph as uint8 RGB [H, W, 3]; `name` stands in messages.
 
     Converted: grey and palette images to RGB; 16-bit images by dropping the low byte; CMYK to RGB; transparency is
     dropped (the colour below it stays). `upright` applies the EXIF orientation; without it the pixels stay as
     stored, which is the grid that masks are drawn on.
 
     Raises:
-        ImageError: the file is missing, not a decodable image, or smaller than 4×4 pixels.
+        ImageError: not a decodable image, cut off, smaller than 4×4 pixels, or too large (`read_header`).
     """
     flags = cv2.IMREAD_COLOR if upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.cvtColor(_decode(path, flags), cv2.COLOR_BGR2RGB)
+    image = cv2.cvtColor(_decode(encoded, name, flags), cv2.COLOR_BGR2RGB)
     H, W, _ = image.shape
     if min(H, W) < SMALLEST:
-        raise ImageError(f"{path}: {W}×{H} pixels, smaller than the model's {SMALLEST}×{SMALLEST} patch; remove it")
+        raise ImageError(f"{name}: {W}×{H} pixels, smaller than the model's {SMALLEST}×{SMALLEST} patch; remove it")
     return image
 
 
-def read_mask(path: str | os.PathLike) -> np.ndarray:
-    """The mask at `path` as uint8 [H, W], 255 = manipulated, 0 = not.
+def read_image(path: str | os.PathLike, upright: bool = False) -> np.ndarray:
+    """`decode_image` of a file."""
+    return decode_image(read_bytes(path), str(path), upright)
+
+
+def decode_mask(encoded: bytes, name: str) -> np.ndarray:
+    """An encoded mask as uint8 [H, W], 255 = manipulated, 0 = not; `name` stands in messages.
 
     Several channels are averaged, as the released preprocessing does; 16 bits are reduced to 8; transparency is
     ignored. A mask whose largest value is 1 is read as 0/1 and scaled to 0/255.
 
     Raises:
-        ImageError: the file is missing, not a decodable image, or has values but none above 127 (such as a
-            colour-coded mask).
+        ImageError: not a decodable image, or it has values but none above 127 (such as a colour-coded mask).
     """
-    mask = _decode(path, cv2.IMREAD_UNCHANGED)
+    mask = decode_values(encoded, name)
     if mask.dtype == np.uint16 and mask.max() > 255:
         mask = (mask >> 8).astype(np.uint8)
     elif mask.dtype not in (np.uint8, np.uint16, bool):
-        raise ImageError(f"{path}: a mask of {mask.dtype} values; save it as 8-bit, 0 and 255")
+        raise ImageError(f"{name}: a mask of {mask.dtype} values; save it as 8-bit, 0 and 255")
     if mask.ndim == 3:
-        # Two or four channels: the last one is transparency.
-        mask = mask[..., : mask.shape[2] - (mask.shape[2] in (2, 4))].mean(-1)
+        mask = mask.mean(-1)
     mask = np.rint(mask * 255.0 if mask.max() == 1 else mask).astype(np.uint8)
     if 0 < mask.max() <= 127:
         raise ImageError(
-            f"{path}: its largest value is {mask.max()}, so nothing counts as manipulated; save it as 8-bit, 0 and 255"
+            f"{name}: its largest value is {mask.max()}, so nothing counts as manipulated; save it as 8-bit, 0 and 255"
         )
     return mask
 
 
-def _decode(path: str | os.PathLike, flags: int) -> np.ndarray:
-    try:
-        encoded = Path(path).read_bytes()
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror}); correct the path or the permissions") from None
+def decode_values(encoded: bytes, name: str) -> np.ndarray:
+    """An encoded mask or label map as it is stored: any integer dtype, [H, W] or RGB [H, W, 3], without transparency.
+
+    A palette's indices become its colours. ImageError as for `decode_image`.
+    """
+    values = _decode(encoded, name, cv2.IMREAD_UNCHANGED)
+    if values.ndim == 2:
+        return values
+    if values.shape[2] <= 2:
+        return values[..., 0]
+    return values[..., 2::-1]
+
+
+def _decode(encoded: bytes, name: str, flags: int) -> np.ndarray:
+    header = read_header(encoded, name)
     image = None
-    if encoded:
+    # OpenCV 4 fills what a cut-off JPEG lacks with grey; such a file has no end-of-image marker after its header.
+    if header.format != "JPEG" or encoded.find(b"\xff\xd9", header.end) >= 0:
         try:
             image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
         except cv2.error as error:
-            raise ImageError(f"{path}: cannot be decoded ({error.err}); save it anew or remove it") from None
+            raise ImageError(f"{name}: cannot be decoded ({error.err}); save it anew or remove it") from None
     if image is None:
         raise ImageError(
-            f"{path}: damaged, or not an image that OpenCV decodes (JPEG, PNG, TIFF, BMP, WebP); "
+            f"{name}: damaged or cut off, or not an image that OpenCV decodes (JPEG, PNG, TIFF, BMP, WebP); "
             "save it anew or remove it"
         )
     return image

@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 
 from pimjax.config import MaskConfig
+from pimjax.data.donors import Donors
+from pimjax.data.sources import Example
 
 
 def smooth_shape(rng: np.random.Generator, height: int, width: int, area: float) -> np.ndarray:
@@ -49,6 +51,18 @@ def superpixel_union(image: np.ndarray, rng: np.random.Generator, area: float) -
     Grows from a random superpixel by its neighbours, passing over those that would take it beyond the area; one
     superpixel at least. bool [H, W].
     """
+    H, W, _ = image.shape
+    pixels = area * H * W
+    # Superpixels are needed only as far as the union can reach: large enough a window is grown in, not the whole image.
+    side = int(max(96, 4 * np.sqrt(pixels)))
+    y, x = (int(rng.integers(max(n - side, 0) + 1)) for n in (H, W))
+    union = np.zeros((H, W), bool)
+    window = union[y : y + side, x : x + side]
+    window[:] = _union(image[y : y + side, x : x + side], rng, pixels / window.size)
+    return union
+
+
+def _union(image: np.ndarray, rng: np.random.Generator, area: float) -> np.ndarray:
     size = image.shape[1::-1]
     scale = 1.0
     if np.sqrt(area * size[0] * size[1]) / 3 >= 12 and min(size) >= 64:
@@ -72,7 +86,8 @@ def _grow(image: np.ndarray, rng: np.random.Generator, area: float, largest: flo
     codes = np.concatenate([(np.minimum(a, b) * len(sizes) + np.maximum(a, b))[a != b] for a, b in sides])
     pairs = np.stack(np.divmod(np.unique(codes), len(sizes)), axis=1)
     chosen = np.zeros(len(sizes), bool)
-    chosen[labels[rng.integers(H), rng.integers(W)]] = True
+    # From the middle half, so that growth seldom meets the image's or window's edge.
+    chosen[labels[rng.integers(H // 4, H - H // 4), rng.integers(W // 4, W - W // 4)]] = True
     while True:
         fits = sizes <= area * H * W - sizes[chosen].sum()
         touching = pairs[(chosen[pairs].sum(1) == 1) & (chosen | fits)[pairs].all(1)]
@@ -82,15 +97,59 @@ def _grow(image: np.ndarray, rng: np.random.Generator, area: float, largest: flo
     return chosen[labels]
 
 
-def random_mask(image: np.ndarray, rng: np.random.Generator, config: MaskConfig) -> tuple[np.ndarray, str]:
-    """A mask for a uint8 RGB image [H, W, 3], its kind and its area drawn from `config`: bool [H, W] and the kind."""
-    # Log-uniform: small forgeries are as frequent as large ones.
-    area = float(np.exp(rng.uniform(np.log(config.min_area), np.log(config.max_area))))
-    weights = np.array([config.smooth, config.superpixels], float)
-    kind = ("smooth", "superpixels")[rng.choice(2, p=weights / weights.sum())]
+def segment(labels: np.ndarray, rng: np.random.Generator, config: MaskConfig) -> np.ndarray | None:
+    """A connected region of one label of a label map int [H, W], its area within bounds; None if none was found.
+
+    Label 0 of a map of two is the background of a mask, and no candidate.
+    """
+    candidates = np.unique(labels)
+    if candidates.tolist() == [0, 1]:
+        candidates = candidates[1:]
+    for label in rng.permutation(candidates)[:8]:
+        count, regions, stats, _ = cv2.connectedComponentsWithStats((labels == label).view(np.uint8))
+        share = stats[1:, cv2.CC_STAT_AREA] / labels.size
+        if len(fitting := np.flatnonzero((share >= config.min_area) & (share <= config.max_area))):
+            return regions == 1 + rng.choice(fitting)
+    return None
+
+
+def random_area(rng: np.random.Generator, config: MaskConfig) -> float:
+    """A share of the image, log-uniform between the bounds: small forgeries are as frequent as large ones."""
+    return float(np.exp(rng.uniform(np.log(config.min_area), np.log(config.max_area))))
+
+
+def random_mask(
+    example: Example, rng: np.random.Generator, config: MaskConfig, donors: Donors | None = None
+) -> tuple[np.ndarray, str]:
+    """A mask for an example's image, its kind and its area drawn from `config`: bool [H, W] and the kind.
+
+    A segment or mask of one of the `donors` may be borrowed, stretched to this image. A kind for which the photographs
+    lack what it needs is replaced by one that needs nothing.
+    """
+    image, area = example["image"], random_area(rng, config)
+    weights = {kind: getattr(config, kind) for kind in ("smooth", "superpixels", "segments", "borrowed")}
+    if "segments" not in example:
+        del weights["segments"]
+    if donors is None or not donors.lend:
+        del weights["borrowed"]
+    kind, labels = draw(rng, weights), None
+    if kind == "segments":
+        labels = example["segments"]
+    elif kind == "borrowed" and (labels := donors.labels(rng)) is not None:
+        labels = cv2.resize(labels.astype(np.float32), image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    if labels is not None and (mask := segment(labels, rng, config)) is not None:
+        return mask, kind
+    if kind in ("segments", "borrowed"):
+        kind = draw(rng, {"smooth": config.smooth, "superpixels": config.superpixels})
     if kind == "smooth":
         return smooth_shape(rng, *image.shape[:2], area), kind
     return superpixel_union(image, rng, area), kind
+
+
+def draw(rng: np.random.Generator, weights: dict[str, float]) -> str:
+    """A name, drawn by its weight."""
+    shares = np.array(list(weights.values()), float)
+    return list(weights)[rng.choice(len(shares), p=shares / shares.sum())]
 
 
 def is_manipulated(mask: np.ndarray) -> bool:

@@ -51,6 +51,25 @@ def blur(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
     return cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101), {"sigma": sigma}
 
 
+def median(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
+    """Median over 3×3 or 5×5 pixels, each channel for itself."""
+    side = int(rng.choice([3, 5]))
+    return cv2.medianBlur(image, side), {"side": side}
+
+
+def sharpen(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
+    """Unsharp masking: v + a·(v − blurred v), amount a 0.5..2, Gaussian of standard deviation 0.7..2 pixels."""
+    amount, sigma = rng.uniform(0.5, 2.0), rng.uniform(0.7, 2.0)
+    blurred = cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
+    return cv2.addWeighted(image, 1 + amount, blurred, -amount, 0), {"amount": float(amount), "sigma": float(sigma)}
+
+
+def denoise(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
+    """Bilateral filter over 5×5 pixels: standard deviations 10..50 grey levels and 1..3 pixels."""
+    levels, pixels = float(rng.uniform(10, 50)), float(rng.uniform(1, 3))
+    return cv2.bilateralFilter(image, 5, levels, pixels), {"levels": levels, "pixels": pixels}
+
+
 def resample(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
     """Shrinking by a factor 0.4..0.9 and enlarging back, each with a linear, cubic or Lanczos kernel."""
     H, W, _ = image.shape
@@ -65,6 +84,17 @@ def gamma(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
     exponent = float(rng.uniform(0.6, 0.85) if rng.random() < 0.5 else rng.uniform(1.2, 1.7))
     table = np.rint(255 * (np.arange(256) / 255) ** exponent).astype(np.uint8)
     return table[image], {"gamma": exponent}
+
+
+def tone(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
+    """Saturation times 0.5..1.5, then contrast times 0.75..1.3 about middle grey, brightness −25..25 grey levels."""
+    saturation, contrast, brightness = rng.uniform([0.5, 0.75, -25], [1.5, 1.3, 25]).tolist()
+    # Luma stays: colours move to or from the grey of their pixel, which is one matrix; contrast is another factor.
+    luma = np.array([0.299, 0.587, 0.114])
+    colours = contrast * (saturation * np.eye(3) + (1 - saturation) * luma)
+    shift = np.full((3, 1), brightness + 128 * (1 - contrast))
+    changed = cv2.transform(image, np.hstack([colours, shift]).astype(np.float32))
+    return changed, {"saturation": saturation, "contrast": contrast, "brightness": brightness}
 
 
 def remosaic(image: np.ndarray, rng: np.random.Generator) -> Perturbed:

@@ -1,14 +1,21 @@
-"""Pixel-inconsistency data augmentation (paper, section III-E): a photograph blended with its own perturbation."""
+"""Pixel-inconsistency data augmentation (paper, section III-E): a photograph blended with its own perturbation.
+
+Classical forgeries (`pimjax.data.forge`) are made beside it where the configuration gives them a weight.
+"""
 
 import dataclasses
 import json
+from typing import Any
 
 import cv2
 import numpy as np
 
 from pimjax.config import PerturbationConfig, PidaConfig
 from pimjax.data import perturb
-from pimjax.data.masks import is_manipulated, random_mask
+from pimjax.data.donors import Donors
+from pimjax.data.forge import paste, remove
+from pimjax.data.images import SMALLEST
+from pimjax.data.masks import draw, is_manipulated, random_mask
 from pimjax.data.sources import Example
 
 
@@ -16,9 +23,7 @@ def perturb_image(
     image: np.ndarray, rng: np.random.Generator, config: PerturbationConfig
 ) -> tuple[np.ndarray, str, dict[str, float]]:
     """One member of the family, drawn by its weight: the perturbed uint8 image, its name and its parameters."""
-    weights = dataclasses.asdict(config)
-    shares = np.array(list(weights.values()), float)
-    name = list(weights)[rng.choice(len(shares), p=shares / shares.sum())]
+    name = draw(rng, dataclasses.asdict(config))
     perturbed, parameters = getattr(perturb, name)(image, rng)
     return perturbed, name, parameters
 
@@ -45,32 +50,116 @@ def _surroundings(mask: np.ndarray) -> tuple[slice, slice]:
     )
 
 
-def forge(example: Example, rng: np.random.Generator, config: PidaConfig) -> Example:
-    """A forgery from an authentic example: same size, the mask drawn as ground truth.
+def forge(example: Example, rng: np.random.Generator, config: PidaConfig, donors: Donors | None = None) -> Example:
+    """A forgery from an authentic example, the mask drawn as ground truth; of its size unless it is resized afterwards.
 
-    The result's "recipe" says in JSON what was done. Its mask is the hard one also where the blend is soft.
+    `donors` gives other photographs to cut from and to borrow masks from; without it there is no splicing. The
+    result's "recipe" says in JSON what was done. Its mask is the hard one also where the blend is soft.
     """
+    weights = dataclasses.asdict(config.kinds)
+    if donors is None:
+        del weights["splicing"]
+    kind = draw(rng, weights) if any(weights.values()) else "pida"
+    softness = float(rng.uniform(0.5, 2.0)) if rng.random() < config.masks.soft_edge else 0.0
+    made = None
+    if kind in ("splicing", "copy_move"):
+        made = _paste(example, kind, rng, config, donors, softness)
+    if made is None:  # or what was to be pasted found no place
+        made = _perturb(example, kind == "removal", rng, config, donors, softness)
+    image, mask, recipe = made
+    recipe["softness"] = softness
+    return _finish(example, image, mask, recipe, rng, config)
+
+
+Made = tuple[np.ndarray, np.ndarray, dict[str, Any]]  # the forged image, its mask bool [H, W], what was done
+
+
+def _perturb(
+    example: Example,
+    removal: bool,
+    rng: np.random.Generator,
+    config: PidaConfig,
+    donors: Donors | None,
+    softness: float,
+) -> Made:
+    """Perturbed, or painted over, where a mask is."""
     image = example["image"]
-    mask, shape = random_mask(image, rng, config.masks)
+    mask, shape = random_mask(example, rng, config.masks, donors)
     # Only what the mask shows is perturbed, which saves most of the time.
     around = _surroundings(mask)
     part = np.ascontiguousarray(image[around])
-    perturbed, kind, parameters = perturb_image(part, rng, config.perturbations)
-    softness = float(rng.uniform(0.5, 2.0)) if rng.random() < config.masks.soft_edge else 0.0
+    if removal:
+        changed, parameters = remove(part, np.ascontiguousarray(mask[around]), rng)
+        kind = "removal"
+    else:
+        changed, kind, parameters = perturb_image(part, rng, config.perturbations)
     forged = image.copy()
-    forged[around] = blend(part, perturbed, mask[around], softness)
-    recipe = {"kind": kind, **parameters, "mask": shape, "softness": softness}
+    forged[around] = blend(part, changed, mask[around], softness)
+    return forged, mask, {"kind": kind, **parameters, "mask": shape}
+
+
+def _paste(
+    example: Example,
+    kind: str,
+    rng: np.random.Generator,
+    config: PidaConfig,
+    donors: Donors | None,
+    softness: float,
+) -> Made | None:
+    """A region of another photograph, or of the same, laid over it; None if four tries found no place."""
+    donor = _cut(donors.photograph(rng), example["image"].shape, rng) if kind == "splicing" else example
+    region, shape = random_mask(donor, rng, config.masks)
+    for _ in range(4):
+        pasted = paste(example["image"], donor["image"], region, rng, config.masks, match_colours=kind == "splicing")
+        if pasted:
+            recipe = {"kind": kind, **pasted.parameters, "mask": shape}
+            if kind == "splicing":
+                recipe["donor"] = donor["id"]
+            forged, mask = example["image"].copy(), np.zeros(example["mask"].shape, bool)
+            mask[pasted.rectangle] = pasted.mask
+            host = np.ascontiguousarray(example["image"][pasted.rectangle])
+            forged[pasted.rectangle] = blend(host, pasted.image, pasted.mask, softness)
+            return forged, mask, recipe
+    return None
+
+
+def _cut(donor: Example, shape: tuple[int, ...], rng: np.random.Generator) -> Example:
+    """A part of the donor as large as the host at most: whatever the photograph's size, the work is the same."""
+    rows, columns = (
+        slice(start, start + most)
+        for size, most in zip(donor["mask"].shape, shape, strict=False)
+        for start in [int(rng.integers(max(size - most, 0) + 1))]
+    )
+    maps = {key: donor[key][rows, columns] for key in ("image", "mask", "segments") if key in donor}
+    return donor | {key: np.ascontiguousarray(array) for key, array in maps.items()}
+
+
+def _finish(
+    example: Example,
+    image: np.ndarray,
+    mask: np.ndarray,
+    recipe: dict[str, Any],
+    rng: np.random.Generator,
+    config: PidaConfig,
+) -> Example:
+    """What an upload does to the whole forgery now and then, authentic pixels too."""
+    mask = mask.view(np.uint8) * np.uint8(255)
+    if rng.random() < config.after_resize:
+        recipe["after_resize"] = factor = float(rng.uniform(0.6, 1.4))
+        size = [max(SMALLEST, round(n * factor)) for n in image.shape[1::-1]]
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
+        mask = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT)
     if rng.random() < config.after_jpeg:
         recipe["after_jpeg"] = quality = int(rng.integers(70, 96))
-        forged = perturb.compress(forged, quality)
-    return example | {"image": forged, "mask": mask.view(np.uint8) * np.uint8(255), "recipe": json.dumps(recipe)}
+        image = perturb.compress(image, quality)
+    return example | {"image": image, "mask": mask, "recipe": json.dumps(recipe)}
 
 
-def pida(example: Example, rng: np.random.Generator, config: PidaConfig) -> Example:
+def pida(example: Example, rng: np.random.Generator, config: PidaConfig, donors: Donors | None = None) -> Example:
     """With `config.probability` a forgery of an authentic example, else the example itself ("recipe": "").
 
     Examples that are already manipulated (a mask with marked pixels) pass unchanged.
     """
     if is_manipulated(example["mask"]) or rng.random() >= config.probability:
         return example | {"recipe": ""}
-    return forge(example, rng, config)
+    return forge(example, rng, config, donors)

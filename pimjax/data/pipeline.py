@@ -2,20 +2,22 @@
 
 import dataclasses
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import cv2
 import grain
 import numpy as np
 
 from pimjax.config import DataConfig, PidaConfig
+from pimjax.data.donors import Donors
 from pimjax.data.masks import boundary_band, is_manipulated
 from pimjax.data.pida import forge, pida
-from pimjax.data.sources import Example, FileSource, SkipBroken
+from pimjax.data.sources import Example, SkipBroken, Source
 from pimjax.data.transforms import STRIDE, fit_square, resize, target_mask, to_uint8
 from pimjax.normalization import normalize
 
 Batch = dict[str, np.ndarray]
+MAPS = ("image", "mask", "segments")  # what of an example is cut and flipped together
 
 
 def prepare(example: Example, data: DataConfig) -> Example:
@@ -48,20 +50,24 @@ class TrainTransform(grain.transforms.RandomMap):
 
     data: DataConfig
     pida: PidaConfig
+    donors: Donors | None = None  # whose photographs forgeries may take from
 
     def random_map(self, example: Example, rng: np.random.Generator) -> Example:
         """One training sample; see `prepare` for its arrays."""
         manipulated = is_manipulated(example["mask"])
         example = _square(example, self.data, tuple(rng.random(2) * example["mask"].shape))
         if self.data.flip and rng.random() < 0.5:
-            example = example | {key: cv2.flip(example[key], 1) for key in ("image", "mask")}
+            example = example | {key: cv2.flip(example[key], 1) for key in MAPS if key in example}
         # A crop that misses the mask of a manipulated photo is a sample without manipulation, not one to forge again.
-        example = example | {"recipe": ""} if manipulated else pida(example, rng, self.pida)
-        return prepare(example, self.data)
+        if manipulated:
+            return prepare(example | {"recipe": ""}, self.data)
+        example = pida(example, rng, self.pida, self.donors)
+        # A forgery that was scaled at the end needs its square again.
+        return prepare(_square(example, self.data, tuple(rng.random(2) * example["mask"].shape)), self.data)
 
 
 def train_batches(
-    source: FileSource,
+    sources: Sequence[Source],
     data: DataConfig,
     pida_config: PidaConfig,
     seed: int,
@@ -78,11 +84,8 @@ def train_batches(
     # OpenCV's own threads help no image of this size, and fight the training step for the cores.
     cv2.setNumThreads(1)
     dataset = (
-        grain.MapDataset.source(SkipBroken(source))
-        .seed(seed)
-        .shuffle()
-        .repeat()
-        .random_map(TrainTransform(data, pida_config))
+        _mixture(sources, data.weights, seed)
+        .random_map(TrainTransform(data, pida_config, Donors(tuple(sources))))
         # After the random map: before it, every process would draw the same augmentations.
         .slice(slice(process_index, None, process_count))
         .batch(data.batch_size // process_count)
@@ -97,16 +100,27 @@ def train_batches(
     return iter(iterable)
 
 
+def _mixture(sources: Sequence[Source], weights: Sequence[float], seed: int) -> grain.MapDataset:
+    """An endless interleaving of the sources, each shuffled anew whenever it is through."""
+    parts = [
+        grain.MapDataset.source(SkipBroken(source)).seed(seed + number).shuffle().repeat()
+        for number, source in enumerate(sources)
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    return grain.MapDataset.mix(parts, list(weights or map(len, sources))).seed(seed)
+
+
 def _start_worker(index: int, count: int) -> None:
     cv2.setNumThreads(1)
     # A terminal sends Ctrl-C to every process; only the training process answers, and then ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def validation_set(source: FileSource, data: DataConfig, pida_config: PidaConfig, seed: int) -> Batch:
+def validation_set(sources: Sequence[Source], data: DataConfig, pida_config: PidaConfig, seed: int) -> Batch:
     """The fixed validation set, stacked into one batch of host arrays [N, …].
 
-    Every manipulated example of the source is taken, once and as it is (cut around its mask where the model trains on
+    Every manipulated example of the sources is taken, once and as it is (cut around its mask where the model trains on
     crops). If there is none, `data.validation_images` forgeries are made from the authentic ones, each photograph in
     turn. The same for a seed, whatever the training does.
 
@@ -114,16 +128,21 @@ def validation_set(source: FileSource, data: DataConfig, pida_config: PidaConfig
         ImageError: a file of the validation source cannot be used; none is passed over.
     """
     examples = []
-    for index in range(len(source)):
+    for source in sources:
+        for index in range(len(source)):
+            example = source[index]
+            if is_manipulated(example["mask"]):
+                y, x = (np.mean(positions) for positions in np.nonzero(example["mask"] > 127))
+                examples.append(prepare(_square(example, data, (y, x)) | {"recipe": ""}, data))
+    photographs = [] if examples else [(source, index) for source in sources for index in range(len(source))]
+    donors = Donors(tuple(sources))
+    for number in range(data.validation_images if photographs else 0):
+        rng = np.random.default_rng((seed, number))
+        source, index = photographs[number % len(photographs)]
         example = source[index]
-        if is_manipulated(example["mask"]):
-            y, x = (np.mean(positions) for positions in np.nonzero(example["mask"] > 127))
-            examples.append(prepare(_square(example, data, (y, x)) | {"recipe": ""}, data))
-    for index in range(0 if examples else data.validation_images):
-        rng = np.random.default_rng((seed, index))
-        example = source[index % len(source)]
-        centre = rng.random(2) * example["mask"].shape
-        examples.append(prepare(forge(_square(example, data, tuple(centre)), rng, pida_config), data))
+        cut = _square(example, data, tuple(rng.random(2) * example["mask"].shape))
+        forged = forge(cut, rng, pida_config, donors)
+        examples.append(prepare(_square(forged, data, tuple(rng.random(2) * forged["mask"].shape)), data))
     return {key: np.stack([example[key] for example in examples]) for key in examples[0]}
 
 
@@ -131,5 +150,6 @@ def _square(example: Example, data: DataConfig, centre: tuple[float, float]) -> 
     """The example cut to a square of native pixels around `centre` (y, x), or whole where the model resizes."""
     if data.fit != "crop":
         return example
-    image, mask = fit_square(example["image"], example["mask"], data.image_size, centre)
-    return example | {"image": np.ascontiguousarray(image), "mask": np.ascontiguousarray(mask)}
+    maps = {key: example[key] for key in MAPS if key in example}
+    cut = fit_square(maps, data.image_size, centre)
+    return example | {key: np.ascontiguousarray(array) for key, array in cut.items()}

@@ -74,17 +74,18 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
     return cv2.addWeighted(image, 1, image, 0, 0, dtype=cv2.CV_8U)
 
 
-def fit_square(image: np.ndarray, mask: np.ndarray, size: int, centre: tuple[float, float]) -> tuple[np.ndarray, ...]:
-    """Cuts a size×size square of native pixels out of a photo and its mask, as near to `centre` (y, x) as fits.
+def fit_square(maps: dict[str, np.ndarray], size: int, centre: tuple[float, float]) -> dict[str, np.ndarray]:
+    """Cuts a size×size square of native pixels out of maps of one size, as near to `centre` (y, x) as fits.
 
     A photo smaller than the square is first continued by mirroring (its pixels stay as they are, unlike in scaling).
     """
-    H, W = mask.shape
+    H, W = next(iter(maps.values())).shape[:2]
     if min(H, W) < size:
         pad = (0, max(0, size - H), 0, max(0, size - W))
-        image, mask = (cv2.copyMakeBorder(x, *pad, cv2.BORDER_REFLECT) for x in (image, mask))
-    y, x = (int(np.clip(round(c - size / 2), 0, n - size)) for c, n in zip(centre, mask.shape, strict=True))
-    return image[y : y + size, x : x + size], mask[y : y + size, x : x + size]
+        maps = {key: cv2.copyMakeBorder(x, *pad, cv2.BORDER_REFLECT) for key, x in maps.items()}
+        H, W = max(H, size), max(W, size)
+    y, x = (int(np.clip(round(c - size / 2), 0, n - size)) for c, n in zip(centre, (H, W), strict=True))
+    return {key: array[y : y + size, x : x + size] for key, array in maps.items()}
 
 
 def network_input(image: np.ndarray, size: int) -> np.ndarray:

@@ -18,8 +18,9 @@ from tqdm import tqdm
 from pimjax import config as configs
 from pimjax.config import Config
 from pimjax.data.images import write_png
+from pimjax.data.named_sources import open_source
 from pimjax.data.pipeline import train_batches, validation_set
-from pimjax.data.sources import FileSource, open_source
+from pimjax.data.sources import Source
 from pimjax.evaluation.metrics import score, summarize
 from pimjax.evaluation.validate import Predictions, predict_all, score_table, validation_sheet
 from pimjax.models.layers import Execution
@@ -43,7 +44,7 @@ class Run:
     model: PIM
     optimizer: optax.GradientTransformation
     devices: tuple[jax.Device, ...]
-    source: FileSource
+    sources: tuple[Source, ...]
     examples: dict[str, np.ndarray]  # the fixed validation set
 
     @property
@@ -99,12 +100,16 @@ def shapes_of_state(setup: Run) -> TrainState:
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes)
 
 
+def _ids(sources: tuple[Source, ...]) -> set[str]:
+    return {name for source in sources for name in source.ids()}
+
+
 def prepare(config: Config) -> Run:
     """Opens the data and builds the model; nothing is written."""
     local = tuple(jax.local_devices())
     devices.check_batch_size(config.data.batch_size, len(local), config.train.accumulate)
-    source, held_out = open_source(config.data.train), open_source(config.data.validation)
-    if shared := source.paths() & held_out.paths():
+    sources, held_out = (tuple(map(open_source, names)) for names in (config.data.train, config.data.validation))
+    if shared := _ids(sources) & _ids(held_out):
         raise ValueError(
             f"{len(shared)} images are in both config.data.train and config.data.validation, such as {min(shared)}; "
             "validation must hold photographs that training never sees"
@@ -116,16 +121,16 @@ def prepare(config: Config) -> Run:
         remat=config.train.remat,
     )
     model = PIM(config.model, execution)
-    validation = len(examples["id"])
-    print(f"{len(source)} training images, {validation} validation examples, {len(local)} × {local[0].device_kind}")
-    return Run(config, model, make_optimizer(config.optimizer), local, source, examples)
+    images, validation = sum(map(len, sources)), len(examples["id"])
+    print(f"{images} training images, {validation} validation examples, {len(local)} × {local[0].device_kind}")
+    return Run(config, model, make_optimizer(config.optimizer), local, sources, examples)
 
 
 def train(setup: Run, state: TrainState, checkpoints: Any, predict: Predict) -> None:
     """The loop proper, from `state` to the last step. SIGINT (Ctrl-C) saves a checkpoint first."""
     config, start = setup.config, int(state.step)
-    batches = train_batches(setup.source, config.data, config.pida, config.seed, start, config.train.steps)
-    broken = BrokenImages(len(setup.source), config.data.max_broken)
+    batches = train_batches(setup.sources, config.data, config.pida, config.seed, start, config.train.steps)
+    broken = BrokenImages(sum(map(len, setup.sources)), config.data.max_broken)
     key = devices.replicate(jax.random.key(config.seed), setup.devices)
     step_fn = None
     log = MetricLog(setup.workdir, start + 1)
