@@ -10,14 +10,16 @@ ALLOWED = {
     "config": set(),
     "normalization": set(),
     "allocator": set(),
+    "pictures": set(),
     "data": {"config", "normalization"},
+    "inspection": {"config", "data", "pictures"},
     "models": {"config"},
     "weights": {"config", "normalization", "models"},
-    "evaluation": {"normalization"},
-    "training": {"config", "normalization", "data", "models", "weights", "evaluation"},
+    "evaluation": {"normalization", "pictures"},
+    "training": {"config", "normalization", "data", "inspection", "models", "weights", "evaluation"},
     "inference": {"config", "normalization", "data", "models", "weights", "training"},
     "benchmark": {"config", "allocator", "data", "models", "weights", "training"},
-    "cli": {"config", "benchmark", "data", "weights", "evaluation", "training", "inference"},
+    "cli": {"config", "pictures", "benchmark", "data", "inspection", "weights", "training", "inference"},
 }
 # Files that know less than their package.
 STRICTER = {"training/step.py": {"config", "normalization", "models"}}

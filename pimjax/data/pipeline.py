@@ -54,16 +54,20 @@ class TrainTransform(grain.transforms.RandomMap):
 
     def random_map(self, example: Example, rng: np.random.Generator) -> Example:
         """One training sample; see `prepare` for its arrays."""
+        return prepare(self.augment(example, rng)[1], self.data)
+
+    def augment(self, example: Example, rng: np.random.Generator) -> tuple[Example, Example]:
+        """The example cut and flipped, and what was made of it; "recipe" says what."""
         manipulated = is_manipulated(example["mask"])
         example = _square(example, self.data, tuple(rng.random(2) * example["mask"].shape))
         if self.data.flip and rng.random() < 0.5:
             example = example | {key: cv2.flip(example[key], 1) for key in MAPS if key in example}
         # A crop that misses the mask of a manipulated photo is a sample without manipulation, not one to forge again.
         if manipulated:
-            return prepare(example | {"recipe": ""}, self.data)
-        example = pida(example, rng, self.pida, self.donors)
+            return example, example | {"recipe": ""}
+        forged = pida(example, rng, self.pida, self.donors)
         # A forgery that was scaled at the end needs its square again.
-        return prepare(_square(example, self.data, tuple(rng.random(2) * example["mask"].shape)), self.data)
+        return example, _square(forged, self.data, tuple(rng.random(2) * forged["mask"].shape))
 
 
 def train_batches(

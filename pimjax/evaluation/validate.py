@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pimjax.evaluation.metrics import score_images
-from pimjax.evaluation.pictures import contact_sheet, heat
 from pimjax.normalization import denormalize
+from pimjax.pictures import contact_sheet, heat
 
 
 class Predictions(NamedTuple):

@@ -23,6 +23,8 @@ from pimjax.data.pipeline import train_batches, validation_set
 from pimjax.data.sources import Source
 from pimjax.evaluation.metrics import score, summarize
 from pimjax.evaluation.validate import Predictions, predict_all, score_table, validation_sheet
+from pimjax.inspection.judge import require_sound
+from pimjax.inspection.sheets import caption_of
 from pimjax.models.layers import Execution
 from pimjax.models.pim import PIM
 from pimjax.training import checkpoint, devices
@@ -114,6 +116,8 @@ def prepare(config: Config) -> Run:
             f"{len(shared)} images are in both config.data.train and config.data.validation, such as {min(shared)}; "
             "validation must hold photographs that training never sees"
         )
+    for source in (*sources, *held_out):
+        require_sound(source, config.data.max_broken)
     examples = validation_set(held_out, config.data, config.pida, config.seed)
     execution = Execution(
         dtype=jnp.dtype(config.train.precision),
@@ -230,15 +234,6 @@ def summarise(setup: Run, predict: Predict) -> list[dict[str, Any]]:
     write_png(sheet, validation_sheet(shown, pictured, captions))
     print(f"pictures: {sheet}")
     return rows
-
-
-def caption_of(recipe: str) -> str:
-    """A recipe of `pimjax.data.pida` in a few words."""
-    if not recipe:
-        return ""
-    parts = json.loads(recipe)
-    numbers = [f"{name} {value:.3g}" for name, value in parts.items() if isinstance(value, float) and value]
-    return f"{parts['kind']} ({', '.join(numbers)})" if numbers else parts["kind"]
 
 
 def check_finite(step: int, metrics: dict[str, jax.Array]) -> None:

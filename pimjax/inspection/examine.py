@@ -1,0 +1,92 @@
+"""What is known of one example after decoding it: facts, no judgement. See `judge` for that."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+
+from pimjax.data.images import ImageError, decode_image, decode_mask, read_header
+from pimjax.data.sources import Encoded, Source, fit_mask
+from pimjax.inspection.mask_fit import mask_fit
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """One example. Fields that could not be found out because of `error` keep their defaults."""
+
+    index: int  # in its source
+    id: str
+    error: str = ""  # why it cannot be used
+    format: str = ""  # of the image file
+    mode: str = ""  # Pillow's: "RGB", "L", "P", "CMYK", "RGBA", "I;16", …
+    width: int = 0  # pixels
+    height: int = 0
+    orientation: int = 1  # EXIF
+    marked: float | None = None  # share of the image that the mask marks; None: no mask, hence authentic
+    grey: float = 0.0  # share of the mask's values that are neither near black nor near white
+    mask_size: tuple[int, int] | None = None  # width and height where they are not the image's
+    fit: float | None = None  # how well the mask's outline follows the image; see `mask_fit`
+    fingerprint: bytes = b""  # 32 bytes; those of two copies of one picture differ in few bits
+
+
+def examine(source: Source, index: int) -> Facts:
+    """Decodes one example and says what there is. Never raises for bad data: that is `Facts.error`."""
+    facts = Facts(index, f"{source.name}, number {index}")
+    try:
+        encoded = source.encoded(index)
+        facts = dataclasses.replace(facts, id=encoded.id)
+        header = read_header(encoded.image, encoded.id)
+        facts = dataclasses.replace(
+            facts,
+            format=header.format,
+            mode=header.mode,
+            width=header.width,
+            height=header.height,
+            orientation=header.orientation,
+        )
+        image = decode_image(encoded.image, encoded.id)
+        facts = dataclasses.replace(facts, fingerprint=fingerprint(image))
+        return facts if encoded.mask is None else _with_mask(facts, encoded, image)
+    except ImageError as error:
+        return dataclasses.replace(facts, error=str(error))
+
+
+def _with_mask(facts: Facts, encoded: Encoded, image: np.ndarray) -> Facts:
+    stored = decode_mask(encoded.mask, encoded.mask_id)
+    mask = fit_mask(stored, image, encoded)
+    return dataclasses.replace(
+        facts,
+        marked=float((mask > 127).mean()),
+        grey=float(((stored > 20) & (stored < 235)).mean()),
+        mask_size=None if stored.shape == image.shape[:2] else stored.shape[::-1],
+        fit=mask_fit(image, mask > 127),
+    )
+
+
+def fingerprint(image: np.ndarray) -> bytes:
+    """256 bits: whether each of 16×16 cells of a uint8 RGB image [H, W, 3] is darker than its right neighbour."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    cells = cv2.resize(grey, (17, 16), interpolation=cv2.INTER_AREA)
+    return np.packbits(cells[:, 1:] > cells[:, :-1]).tobytes()
+
+
+def examine_all(source: Source, indices: Sequence[int] | None = None, threads: int = 2) -> Iterator[Facts]:
+    """`examine` of all examples, or of those named, in their order."""
+    with ThreadPoolExecutor(threads) as pool:  # OpenCV decodes without holding Python's lock
+        yield from pool.map(lambda index: examine(source, index), range(len(source)) if indices is None else indices)
+
+
+def alike(some: Sequence[bytes], others: Sequence[bytes], most: int = 12) -> list[tuple[int, int]]:
+    """Pairs (i, j) of fingerprints that differ in at most `most` of their 256 bits; empty ones are like none."""
+    a, b = (
+        np.frombuffer(b"".join(x.ljust(32, b"\0") for x in prints), np.uint64).reshape(-1, 4)
+        for prints in (some, others)
+    )
+    pairs = []
+    for i, row in enumerate(a):
+        if some[i]:
+            near = np.flatnonzero(np.bitwise_count(b ^ row).sum(1) <= most)
+            pairs += [(i, int(j)) for j in near if others[j]]
+    return pairs

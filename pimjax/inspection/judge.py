@@ -1,0 +1,152 @@
+"""From facts to a verdict: what forbids training or scoring, what deserves a look, and a summary."""
+
+import dataclasses
+import statistics
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pimjax.data.images import decode_image, decode_mask
+from pimjax.data.sources import Source, fit_mask
+from pimjax.inspection.examine import Facts, alike, examine_all
+from pimjax.inspection.mask_fit import edge_ranks, outline, outline_fit
+
+POOR_FIT = 1.13  # below which a tenth of right masks lies, and most wrong ones
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One kind of trouble and the examples that have it."""
+
+    kind: str
+    what: str  # in words, with what to do
+    examples: tuple[str, ...]  # ids, the worst first
+    forbids: bool = False  # whether training must not start
+
+
+def judge(facts: Sequence[Facts], max_broken: float) -> list[Finding]:
+    """Findings within one source; a share of up to `max_broken` unusable examples is no reason to stop."""
+    masked = [fact for fact in facts if fact.marked is not None]
+    broken = [fact for fact in facts if fact.error]
+    marked = [fact.marked for fact in masked if fact.marked]
+    inverted = bool(marked) and statistics.median(marked) > 0.5
+    most = sorted((fact for fact in masked if fact.marked > 0.5), key=lambda fact: -fact.marked)
+    too_many = len(broken) > max_broken * len(facts)
+    what = "the mask marks more than half of the image"
+    what += "; so do most: invert this set's masks (white = manipulated)" if inverted else "; it may be inverted"
+    findings = [
+        Finding("unusable", "cannot be used; training skips them", tuple(fact.error for fact in broken), too_many),
+        Finding("inverted", what, tuple(f"{fact.id}: {fact.marked:.0%}" for fact in most), inverted),
+        Finding("empty", "has a mask that marks nothing; it counts as authentic", _ids(masked, lambda f: not f.marked)),
+        Finding("grey", "more than 5 % of the mask is grey; is it a mask, saved losslessly?", _grey(masked)),
+        Finding("scaled", "the mask has another size and is scaled, nearest neighbour", _ids(masked, _is_scaled)),
+        Finding("orientation", "EXIF says rotated; image and mask are used as stored", _ids(facts, _is_rotated)),
+        Finding("copies", "the same picture twice, or two forgeries of it", _copies(facts)),
+    ]
+    return [finding for finding in findings if finding.examples]
+
+
+def _ids(facts: Sequence[Facts], condition: Callable[[Facts], Any]) -> tuple[str, ...]:
+    return tuple(fact.id for fact in facts if condition(fact))
+
+
+def _is_scaled(fact: Facts) -> bool:
+    return fact.mask_size is not None
+
+
+def _is_rotated(fact: Facts) -> bool:
+    return fact.orientation != 1
+
+
+def _grey(facts: Sequence[Facts]) -> tuple[str, ...]:
+    return tuple(f"{fact.id}: {fact.grey:.0%}" for fact in facts if fact.grey > 0.05)
+
+
+def _copies(facts: Sequence[Facts]) -> tuple[str, ...]:
+    # A forgery resembles its original; that is no trouble. Two of a kind are.
+    found = []
+    for manipulated in (False, True):
+        some = [fact for fact in facts if bool(fact.marked) == manipulated]
+        prints = [fact.fingerprint for fact in some]
+        found += [f"{some[i].id} = {some[j].id}" for i, j in alike(prints, prints) if i < j]
+    return tuple(found)
+
+
+def judge_against(facts: Sequence[Facts], others: Sequence[Facts]) -> list[Finding]:
+    """Pictures that are in two sources: what a model was trained on must not measure it."""
+    pairs = alike([fact.fingerprint for fact in facts], [fact.fingerprint for fact in others])
+    examples = tuple(f"{facts[i].id} = {others[j].id}" for i, j in pairs)
+    what = "in both sources; do not train on one and score on the other"
+    return [Finding("leak", what, examples, forbids=True)] if pairs else []
+
+
+def judge_fit(source: Source, facts: Sequence[Facts], most: int = 200) -> list[Finding]:
+    """Masks whose outline follows nothing in their image, the worst first, and whose other image they fit better.
+
+    Only the `most` worst are compared with each other's images.
+    """
+    poor = sorted((f for f in facts if f.fit is not None and f.fit < POOR_FIT), key=lambda fact: fact.fit)[:most]
+    maps = []
+    for fact in poor:
+        encoded = source.encoded(fact.index)
+        image = decode_image(encoded.image, encoded.id)
+        mask = fit_mask(decode_mask(encoded.mask, encoded.mask_id), image, encoded)
+        maps.append((edge_ranks(image), outline(mask > 127)))
+    swapped, alone = [], []
+    for i, fact in enumerate(poor):
+        fits = [
+            -9.0 if i == j or maps[i][0].shape != ranks.shape else outline_fit(ranks, maps[i][1]) or -9.0
+            for j, (ranks, _) in enumerate(maps)
+        ]
+        best = max(range(len(fits)), key=fits.__getitem__)
+        if fits[best] > max(2 * POOR_FIT, fact.fit + POOR_FIT):
+            swapped.append(f"{fact.id}: its mask fits {poor[best].id}")
+        else:
+            alone.append(f"{fact.id}: {fact.fit:.1f}")
+    findings = [
+        Finding("swapped", "the mask fits another image of this source better than its own", tuple(swapped)),
+        Finding("misfit", "the mask's outline follows no edges of the image; is it of another?", tuple(alone)),
+    ]
+    return [finding for finding in findings if finding.examples]
+
+
+def require_sound(source: Source, max_broken: float, samples: int = 32) -> None:
+    """The cheap part of the check, before training: some examples, spread over the source.
+
+    Raises:
+        ValueError: what was found forbids training.
+    """
+    indices = np.unique(np.linspace(0, len(source) - 1, samples).astype(int)).tolist()
+    # Of so few examples, a share above the limit must be told from bad luck.
+    limit = max_broken + 3 * np.sqrt(max_broken * (1 - max_broken) / len(indices))
+    for finding in judge(list(examine_all(source, indices)), limit):
+        if finding.forbids:
+            raise ValueError(
+                f"{source.name}: {len(finding.examples)} of {len(indices)} examples looked at: {finding.what}; such as "
+                f"{finding.examples[0]}. All of them: pimjax check-data"
+            )
+
+
+def summary(facts: Sequence[Facts]) -> dict[str, str]:
+    """Counts in words, for a table."""
+    usable = [fact for fact in facts if not fact.error]
+    marked = sorted(fact.marked for fact in usable if fact.marked)
+    sizes = sorted((fact.width * fact.height, fact.width, fact.height) for fact in usable)
+    rows = {
+        "examples": f"{len(facts)}: {len(marked)} manipulated, {len(usable) - len(marked)} authentic, "
+        f"{len(facts) - len(usable)} unusable"
+    }
+    if usable:
+        (_, w, h), (_, W, H) = sizes[0], sizes[-1]
+        rows["sizes"] = f"{w}×{h} … {W}×{H}, {len({size[1:] for size in sizes})} different"
+        rows["files"] = ", ".join(
+            f"{n} {kind}" for kind, n in Counter(f"{f.format} {f.mode}" for f in usable).most_common()
+        )
+    if marked:
+        rows["marked share"] = (
+            f"median {statistics.median(marked):.1%}, {marked[0]:.2%} … {marked[-1]:.0%}; "
+            f"mean {statistics.mean(marked):.1%}"
+        )
+    return rows

@@ -1,0 +1,76 @@
+"""Contact sheets of data: checked examples, and what training makes of photographs."""
+
+import json
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from pimjax.data.pipeline import TrainTransform, prepare
+from pimjax.data.sources import SkipBroken, Source
+from pimjax.inspection.examine import Facts
+from pimjax.pictures import contact_sheet, overlay
+
+
+def checked_sheet(source: Source, facts: Sequence[Facts], rows: int = 8) -> np.ndarray:
+    """Overlays of the masks that fit their images best, of those that fit worst, and of random examples. uint8 RGB."""
+    fitting = sorted((fact for fact in facts if fact.fit is not None), key=lambda fact: -fact.fit)
+    usable = [fact for fact in facts if not fact.error]
+    picked = np.random.default_rng(0).permutation(len(usable))[:rows]
+    columns = {
+        "best fit": fitting[:rows],
+        "worst fit": fitting[::-1][:rows],
+        "random": [usable[i] for i in picked],
+    }
+    columns = {label: [_overlay(source, fact) for fact in chosen] for label, chosen in columns.items() if chosen}
+    blank = np.full((8, 8, 3), 255, np.uint8)
+    most = max(map(len, columns.values()), default=0)
+    if not most:
+        return blank
+    return contact_sheet({label: shown + [blank] * (most - len(shown)) for label, shown in columns.items()}, cell=220)
+
+
+def _overlay(source: Source, fact: Facts) -> np.ndarray:
+    example = source[fact.index]
+    return overlay(example["image"], (example["mask"] > 127).astype(np.float32))
+
+
+def caption_of(recipe: str) -> str:
+    """A recipe of `pimjax.data.pida` in a few words."""
+    if not recipe:
+        return ""
+    parts = json.loads(recipe)
+    numbers = [f"{name} {value:.3g}" for name, value in parts.items() if isinstance(value, int | float) and value]
+    return f"{parts['kind']} ({', '.join(numbers)})" if numbers else parts["kind"]
+
+
+def preview_sheet(sources: Sequence[Source], transform: TrainTransform, seed: int, rows: int = 12) -> np.ndarray:
+    """What training makes of photographs, a row each: pristine, forged, their difference ×8, mask, boundary. uint8 RGB.
+
+    Raises:
+        ValueError: no photograph can be read.
+    """
+    rng = np.random.default_rng(seed)
+    columns: dict[str, list[np.ndarray]] = {}
+    captions = []
+    for number in range(rows):
+        source = SkipBroken(sources[number % len(sources)])
+        pristine, forged = transform.augment(source[int(rng.integers(len(source)))], rng)
+        sample = prepare(forged, transform.data)
+        before = pristine["image"]
+        if before.shape != forged["image"].shape:
+            before = cv2.resize(before, forged["image"].shape[1::-1], interpolation=cv2.INTER_AREA)
+        difference = cv2.absdiff(forged["image"], before).astype(np.float32).max(-1) * (8 / 255)
+        row = {
+            "photograph": pristine["image"],
+            "training image": sample["image"],
+            "difference x8": difference,
+            "mask": forged["mask"] / 255,
+            "boundary": sample["boundary"].astype(np.float32),
+        }
+        for label, picture in row.items():
+            columns.setdefault(label, []).append(picture)
+        captions.append(
+            caption_of(forged["recipe"]) or ("as it is, manipulated" if forged["mask"].any() else "as it is")
+        )
+    return contact_sheet(columns, captions, cell=200)

@@ -1,0 +1,164 @@
+"""Planted faults are found and named, sound data is not accused, and previews show what training sees."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from pimjax.cli import main
+from pimjax.config import DataConfig, ForgeryConfig, PidaConfig
+from pimjax.data.named_sources import open_source
+from pimjax.data.pipeline import TrainTransform
+from pimjax.inspection.examine import alike, examine, fingerprint
+from pimjax.inspection.judge import require_sound
+from pimjax.inspection.sheets import preview_sheet
+
+PHOTOGRAPHS = [open_source("installed:train")[i]["image"] for i in range(6)]
+SPOTS = ((40, 60), (120, 30), (60, 120), (110, 110), (30, 30), (90, 70))
+
+
+def write(folder, number, image, mask):
+    cv2.imwrite(str(folder / f"{number}.jpg"), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+    cv2.imwrite(str(folder / f"{number}.png"), mask)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Twelve spliced photographs of 240×200, each with a disc of another one, and their manifest."""
+    for number in range(12):
+        host = cv2.resize(PHOTOGRAPHS[number % 6], (240, 200), interpolation=cv2.INTER_AREA)
+        if number >= 6:
+            host = cv2.flip(host, 0)
+        y, x = SPOTS[number % 6] if number < 6 else SPOTS[number % 6][::-1]
+        mask = cv2.circle(np.zeros((200, 240), np.uint8), (x, y), 18 + number, 255, -1)
+        other = 255 - cv2.resize(PHOTOGRAPHS[(number + 3) % 6], (240, 200), interpolation=cv2.INTER_AREA)
+        write(tmp_path, number, np.where(mask[..., None] > 0, other, host), mask)
+    rows = "".join(f"{number}.jpg,{number}.png\n" for number in range(12))
+    (tmp_path / "list.csv").write_text("image,mask\n" + rows)
+    return tmp_path
+
+
+def check(folder, *arguments):
+    """Exit status, and the findings by kind."""
+    output = folder / "report"
+    status = main(["check-data", f"csv:{folder / 'list.csv'}", "--output", str(output), *arguments])
+    report = json.loads((output / "check.json").read_text(encoding="utf-8"))
+    assert cv2.imread(str(output / "check.png")).shape[1] > 100
+    return status, {finding["kind"]: finding for finding in report["findings"]}
+
+
+def test_sound_data_may_be_trained_on(folder, capsys):
+    status, findings = check(folder)
+    assert status == 0
+    assert not findings
+    printed = capsys.readouterr().out
+    assert "12: 12 manipulated, 0 authentic, 0 unusable" in printed
+    assert "training may start" in printed
+    require_sound(open_source(f"csv:{folder / 'list.csv'}"), 0.0)
+
+
+def test_planted_faults_are_found_and_named(folder, capsys):
+    read = lambda number: cv2.imread(str(folder / f"{number}.png"), cv2.IMREAD_UNCHANGED)  # noqa: E731
+    save = lambda number, mask: cv2.imwrite(str(folder / f"{number}.png"), mask)  # noqa: E731
+    save(0, 255 - read(0))
+    first, second = read(1), read(2)
+    save(1, second)
+    save(2, first)
+    save(3, read(3).T)
+    save(4, cv2.resize(read(4), (120, 100), interpolation=cv2.INTER_NEAREST))
+    jpeg = (folder / "5.jpg").read_bytes()
+    (folder / "5.jpg").write_bytes(jpeg[: len(jpeg) // 2])
+    save(6, np.zeros_like(read(6)))
+    cv2.imwrite(str(folder / "7.png"), cv2.imread(str(folder / "8.jpg"), 0))
+    status, findings = check(folder, "--max-broken", "0.5")
+    assert status == 0
+    named = {kind: " ".join(finding["examples"]) for kind, finding in findings.items()}
+    assert "0.jpg" in named["inverted"]
+    assert "1.jpg: its mask fits" in named["swapped"]
+    assert "2.jpg: its mask fits" in named["swapped"]
+    assert "3.png: the mask is 200×240 pixels" in named["unusable"]
+    assert "4.jpg" in named["scaled"]
+    assert "5.jpg: damaged or cut off" in named["unusable"]
+    assert "6.jpg" in named["empty"]
+    assert "7.jpg" in named["grey"]
+    # Two unusable ones of twelve are more than the default share.
+    assert check(folder)[0] == 1
+    assert "training must not start: unusable" in capsys.readouterr().out
+
+
+def test_a_set_of_inverted_masks_is_refused(folder):
+    for number in range(12):
+        path = str(folder / f"{number}.png")
+        cv2.imwrite(path, 255 - cv2.imread(path, cv2.IMREAD_UNCHANGED))
+    status, findings = check(folder)
+    assert status == 1
+    assert findings["inverted"]["forbids"]
+    with pytest.raises(ValueError, match=r"list\.csv: 12 of 12 examples looked at: .*invert this set's masks"):
+        require_sound(open_source(f"csv:{folder / 'list.csv'}"), 0.0)
+
+
+def test_pictures_in_two_sources_are_found_whatever_their_size_and_quality(folder):
+    other = folder / "other"
+    other.mkdir()
+    copy = cv2.resize(cv2.imread(str(folder / "9.jpg")), (300, 250), interpolation=cv2.INTER_CUBIC)
+    cv2.imwrite(str(other / "copy.jpg"), copy, [cv2.IMWRITE_JPEG_QUALITY, 60])
+    cv2.imwrite(str(other / "new.png"), open_source("installed:validation")[0]["image"])
+    status, findings = check(folder, "--against", f"folder:{other}")
+    assert status == 1
+    (leak,) = findings["leak"]["examples"]
+    assert leak.endswith("copy.jpg")
+    assert "9.jpg =" in leak
+
+
+def test_copies_within_a_source_are_found(folder):
+    (folder / "0.jpg").write_bytes((folder / "1.jpg").read_bytes())
+    assert "0.jpg" in check(folder)[1]["copies"]["examples"][0]
+
+
+def test_unlike_pictures_have_unlike_fingerprints():
+    prints = [fingerprint(image) for image in PHOTOGRAPHS]
+    assert [(i, j) for i, j in alike(prints, prints) if i != j] == []
+    noisy = np.clip(PHOTOGRAPHS[0] + np.random.default_rng(0).normal(0, 8, PHOTOGRAPHS[0].shape), 0, 255)
+    assert alike([fingerprint(noisy.astype(np.uint8))], prints) == [(0, 0)]
+
+
+def test_facts_of_formats(tmp_path):
+    from PIL import Image
+
+    picture = Image.fromarray(PHOTOGRAPHS[0][:64, :80])
+    picture.convert("CMYK").save(tmp_path / "a.jpg")
+    picture.quantize(16).save(tmp_path / "b.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture.save(tmp_path / "c.jpg", exif=exif)
+    cv2.imwrite(str(tmp_path / "d.png"), np.full((64, 80), 40000, np.uint16))
+    source = open_source(f"folder:{tmp_path}")
+    facts = [examine(source, index) for index in range(4)]
+    assert [(fact.format, fact.mode) for fact in facts] == [
+        ("JPEG", "CMYK"),
+        ("PNG", "P"),
+        ("JPEG", "RGB"),
+        ("PNG", "I;16"),
+    ]
+    assert [fact.orientation for fact in facts] == [1, 1, 6, 1]
+    assert all((fact.width, fact.height, fact.error) == (80, 64, "") for fact in facts)
+
+
+def test_preview_shows_photograph_forgery_and_difference():
+    sources = [open_source("installed:train")]
+    config = PidaConfig(1.0, kinds=ForgeryConfig(1, 1, 1, 1))
+    transform = TrainTransform(DataConfig(image_size=64, fit="crop"), config)
+    sheet = preview_sheet(sources, transform, seed=0, rows=3)
+    np.testing.assert_array_equal(sheet, preview_sheet(sources, transform, seed=0, rows=3))
+    assert sheet.shape[1] > 5 * 200
+    still = preview_sheet(sources, TrainTransform(transform.data, PidaConfig(0.0)), seed=0, rows=3)
+    # The third column, the difference: black but for its label where nothing is forged.
+    column = (slice(60, 220), slice(6 + 2 * 206, 6 + 2 * 206 + 200))
+    assert (still[column] == 0).all()
+    assert (sheet[column] > 0).any()
+
+
+def test_the_command_previews_a_configuration(tmp_path):
+    assert main(["preview-data", "configs/demo.py", "--rows", "2", "--output", str(tmp_path / "p.png")]) == 0
+    assert cv2.imread(str(tmp_path / "p.png")).shape[0] > 400
