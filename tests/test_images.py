@@ -1,12 +1,13 @@
 """Every kind of file that users have: converted by a documented rule, or refused in one line."""
 
 import struct
+import zlib
 
 import cv2
 import numpy as np
 import pytest
 
-from pimjax.data.images import ImageError, decode_mask, read_bytes, read_image, write_png
+from pimjax.data.images import ImageError, decode_mask, read_bytes, read_header, read_image, write_png
 
 RNG = np.random.default_rng(0)
 
@@ -96,6 +97,32 @@ def test_a_truncated_png_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(ImageError, match=r"half\.png"):
         read_image(path)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".bmp", ".webp"])
+def test_cut_off_files_are_refused(tmp_path, suffix):
+    path = save(tmp_path / f"cut{suffix}", cv2.resize(PHOTO, (200, 150)))
+    whole = path.read_bytes()
+    for share in (0.5, 0.9):
+        path.write_bytes(whole[: int(len(whole) * share)])
+        with pytest.raises(ImageError, match=rf"cut\{suffix}: "):
+            read_image(path)
+
+
+def test_decompression_bombs_are_refused_before_they_are_decoded(tmp_path):
+    """A PNG of a hundred bytes that claims 40,000 × 40,000 pixels."""
+    header = struct.pack(">IIBBBBB", 40000, 40000, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+    parts = [struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks]
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    with pytest.raises(ImageError, match=r"bomb\.png: claims more than 178,956,970 pixels"):
+        read_image(tmp_path / "bomb.png")
+
+
+def test_headers_tell_the_orientation():
+    ok, jpeg = cv2.imencode(".jpg", PHOTO)
+    header = read_header(with_orientation(jpeg.tobytes(), 6), "a")
+    assert (header.format, header.width, header.height, header.mode, header.orientation) == ("JPEG", 30, 20, "RGB", 6)
 
 
 def test_an_image_smaller_than_a_patch_is_refused(tmp_path):

@@ -118,6 +118,53 @@ def test_remosaicing_keeps_every_sampled_value(seed):
     np.testing.assert_array_equal(out[inner][blue[inner]][:, 2], CAT[inner][blue[inner]][:, 2])
 
 
+def interpolation_residuals(channel):
+    """How badly each pixel of one of the four Bayer phases follows from its eight neighbours: [2, 2].
+
+    The weights are a least-squares fit of the phase's own, as in Popescu and Farid, "Exposing digital forgeries in
+    color filter array interpolated images", IEEE TSP 2005. Interpolated pixels follow, sampled ones do not.
+    """
+    H, W = (n - n % 2 for n in channel.shape)
+    around = np.pad(channel[:H, :W].astype(float), 1, mode="reflect")
+    residuals = np.empty((2, 2))
+    for y, x in np.ndindex(2, 2):
+        phase = [
+            around[1 + y + dy : 1 + y + dy + H - 1 : 2, 1 + x + dx : 1 + x + dx + W - 1 : 2][2:-2, 2:-2].ravel()
+            for dy in (-1, 0, 1)
+            for dx in (-1, 0, 1)
+        ]
+        neighbours, centre = np.stack(phase[:4] + phase[5:], axis=1), phase[4]
+        weights = np.linalg.lstsq(neighbours, centre, rcond=None)[0]
+        residuals[y, x] = np.mean((neighbours @ weights - centre) ** 2)
+    return residuals
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_remosaicing_leaves_the_trace_of_a_colour_filter_array(number):
+    """Green is sampled on a chequerboard: which of its two halves was interpolated shows, and before there is no trace.
+
+    Red is sampled at one phase of four, the one that follows worst from its neighbours.
+    """
+    image = open_source("installed:validation")[number]["image"]
+
+    def green_ratio(image):
+        residuals = interpolation_residuals(image[..., 1])
+        return np.trace(residuals) / np.trace(residuals[::-1])
+
+    assert 0.9 < green_ratio(image) < 1.1
+    seen = set()
+    for seed in range(12):
+        out, parameters = perturb.remosaic(image, np.random.default_rng(seed))
+        y, x = phase = parameters["phase_y"], parameters["phase_x"]
+        ratio = green_ratio(out)
+        assert (ratio < 0.6) if y == x else (ratio > 1 / 0.6)
+        red = interpolation_residuals(out[..., 0])
+        assert np.unravel_index(red.argmax(), (2, 2)) == phase
+        assert red.max() > 1.5 * np.sort(red, axis=None)[-2]
+        seen.add((*phase, parameters["edge_aware"]))
+    assert len({phase[:2] for phase in seen}) == 4
+
+
 def test_noise_has_its_deviation():
     grey = np.full((200, 200, 3), 128, np.uint8)
     out, parameters = perturb.noise(grey, np.random.default_rng(3))
@@ -237,6 +284,27 @@ def test_masks_are_borrowed_from_other_photographs():
     np.testing.assert_array_equal(borrowed, cv2.resize(mask, CAT.shape[1::-1], interpolation=cv2.INTER_NEAREST) == 255)
     for lends_nothing in (None, OneDonor()):
         assert random_mask(example(), np.random.default_rng(0), config, lends_nothing)[1] == "smooth"
+
+
+def test_many_forgeries_keep_their_promises():
+    """None empty or full, areas within bounds, authentic pixels untouched beyond a soft edge's reach."""
+    config = PidaConfig(after_jpeg=0, kinds=ForgeryConfig(1, 1, 1, 1))
+    areas, soft = [], 0
+    for seed in range(150):
+        forged = forge(example(), np.random.default_rng(seed), config, OneDonor())
+        recipe = json.loads(forged["recipe"])
+        mask = forged["mask"] == 255
+        reach = mask
+        if recipe["softness"]:
+            soft += 1
+            reach = cv2.dilate(forged["mask"], np.ones((17, 17), np.uint8)) == 255  # four deviations of up to 2
+        np.testing.assert_array_equal(forged["image"][~reach], CAT[~reach])
+        areas.append(mask.mean())
+    assert 20 < soft < 60
+    assert min(areas) > 0.005  # a single superpixel may be smaller than what it was drawn for
+    assert max(areas) <= 0.41
+    # Log-uniform: as many below the bounds' geometric mean as above.
+    assert 0.35 < np.mean(np.array(areas) < np.sqrt(0.01 * 0.4)) < 0.65
 
 
 def test_after_steps_reach_the_whole_picture_and_the_mask_follows():
