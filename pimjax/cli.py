@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     prepare = commands.add_parser("prepare-data", help="a dataset as it is distributed, into a source tfds:NAME")
     prepare.add_argument("name", help="such as casia_v1; a wrong one lists all")
     prepare.add_argument("--from", dest="folder", required=True, type=Path, metavar="DIR", help="where its files are")
-    prepare.add_argument("--to", type=Path, metavar="DIR", help="default: that of TFDS, ~/tensorflow_datasets")
+    prepare.add_argument("--to", type=Path, metavar="DIR", help="default: $TFDS_DATA_DIR, ~/tensorflow_datasets")
     prepare.set_defaults(command=_prepare_data)
 
     arguments = parser.parse_args(argv)

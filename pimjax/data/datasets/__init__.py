@@ -1,0 +1,1 @@
+"""TFDS builders of the field's datasets, from files that users place; `catalogue` lists them. Needs no TensorFlow."""

@@ -1,0 +1,117 @@
+"""The files that a user placed: folders by their names, the images in them, and the mask of each."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from pimjax.data.datasets.report import NO_FOLDER, NO_MASK, NOT_IMAGES, Report
+from pimjax.data.images import SUFFIXES
+
+
+class Image(NamedTuple):
+    """An image file and its name within the set."""
+
+    id: str  # a POSIX path, the same whatever folder a mirror wraps around the set
+    path: Path
+
+    @property
+    def stem(self) -> str:
+        """The file's name up to its last dot; "" for ".jpg", which pathlib takes for a stem."""
+        return stem(self.path)
+
+
+class Entry(NamedTuple):
+    """An example to be prepared; no mask means authentic."""
+
+    id: str
+    image: Path
+    mask: Path | None = None
+    kind: str = ""  # of manipulation: "splicing", "copy_move", "removal", "inpainting"; "" where unknown
+
+
+def stem(path: Path) -> str:
+    """The name up to its last dot, which may be nothing; the whole name if it has no dot."""
+    return path.name.rpartition(".")[0] if "." in path.name else path.name
+
+
+def is_image(path: Path) -> bool:
+    """Whether the name ends as images' names do; ".jpg" does."""
+    return "." + path.name.rpartition(".")[2].lower() in SUFFIXES
+
+
+class Placed:
+    """A folder that should hold a set as it is distributed."""
+
+    def __init__(self, root: Path, name: str, instructions: str, report: Report):
+        self.root = root
+        self.name = name  # of the set
+        self.instructions = instructions
+        self.report = report
+
+    def wrong(self, lacking: str) -> FileNotFoundError:
+        """The error for a folder that lacks something the set needs."""
+        return FileNotFoundError(
+            f"{self.root}: not {self.name} as it is distributed: {lacking}. Give the folder in which the files lie "
+            f"so:\n{self.instructions}"
+        )
+
+    def look(self, *names: str) -> Path | None:
+        """The first of the folders that exists, or None, which is reported."""
+        for name in names:
+            if (self.root / name).is_dir():
+                return self.root / name
+        self.report.note(NO_FOLDER, " or ".join(names))
+        return None
+
+    def need(self, *names: str) -> Path:
+        """The first of the folders that exists.
+
+        Raises:
+            FileNotFoundError: there is none of them; says what was looked for and how to place the files.
+        """
+        for name in names:
+            if (self.root / name).is_dir():
+                return self.root / name
+        raise self.wrong(f"there is no folder {' or '.join(names)} in it")
+
+    def images(self, folder: Path, prefix: str, deep: bool = True, hidden: bool = False) -> list[Image]:
+        """The images in a folder, by path; files of other formats are reported.
+
+        Args:
+            folder: where they are.
+            prefix: what stands for `folder` in their ids; "" for nothing.
+            deep: whether folders below it count too.
+            hidden: whether names that start with a dot count.
+        """
+        images = []
+        for place, folders, names in os.walk(folder, followlinks=True):
+            folders[:] = sorted(folders) if deep else []
+            for path in (Path(place, name) for name in sorted(names) if _visible(name, hidden)):
+                identifier = "/".join(filter(None, (prefix, path.relative_to(folder).as_posix())))
+                if is_image(path):
+                    images.append(Image(identifier, path))
+                else:
+                    self.report.note(NOT_IMAGES, identifier)
+        return images
+
+    def authentic(self, folder: Path | None, prefix: str) -> list[Entry]:
+        """The entries of all images in a folder, as authentic ones; none if there is no folder."""
+        return [Entry(*image) for image in self.images(folder, prefix)] if folder else []
+
+    def forged(self, image: Image, mask: Path | None, kind: str = "") -> list[Entry]:
+        """The entry of a manipulated image; none, which is reported, if it has no mask."""
+        if mask is None:
+            self.report.note(NO_MASK, image.id)
+            return []
+        return [Entry(*image, mask, kind)]
+
+
+def masks_by_stem(folder: Path, hidden: bool = False) -> dict[str, Path]:
+    """The image files directly in a folder, by their stems; of two with one stem, a PNG."""
+    paths = [path for path in sorted(folder.iterdir()) if _visible(path.name, hidden) and is_image(path)]
+    return {stem(path): path for path in sorted(paths, key=lambda path: path.suffix.lower() == ".png")}
+
+
+def _visible(name: str, hidden: bool) -> bool:
+    """Whether a file counts. macOS leaves "._x.jpg" beside x.jpg, which is no image."""
+    return not name.startswith("._") and (hidden or not name.startswith("."))
