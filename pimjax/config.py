@@ -128,7 +128,8 @@ class DataConfig:
     flip: bool = True  # random horizontal flips in training
     boundary_width: int = 8  # width of the boundary band, in pixels of the network input, half on either side
     batch_size: int = 28  # images per step, over all devices
-    validation_images: int = 64  # forgeries made for validation where its source holds authentic photos only
+    validation_images: int = 64  # forgeries made for validation where its sources hold authentic photos only
+    max_validation: int = 1000  # manipulated examples taken for validation at most; a megabyte each at 512²
     workers: int = 2  # worker processes; 0 decodes in the training process. Any number gives the same batches
     max_broken: float = 0.05  # share of training images that may be unreadable before the run stops
 
@@ -189,6 +190,7 @@ def check(config: Config) -> None:
         "data.image_size": config.data.image_size,
         "data.batch_size": config.data.batch_size,
         "data.validation_images": config.data.validation_images,
+        "data.max_validation": config.data.max_validation,
         "data.boundary_width": config.data.boundary_width,
         "train.steps": config.train.steps,
         "train.validate_every": config.train.validate_every,

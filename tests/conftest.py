@@ -14,3 +14,11 @@ def compile_each_program_once(tmp_path_factory):
     """Runs that repeat or resume a run compile the same program; within a session it is compiled once."""
     jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+# With two workers taking whole files, a long one that comes last leaves the other worker idle.
+LONGEST_FIRST = ("test_run", "test_training", "test_parity", "test_execution")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONGEST_FIRST.index(item.path.stem) if item.path.stem in LONGEST_FIRST else 99)

@@ -95,6 +95,25 @@ def test_manipulated_validation_examples_are_taken_once_and_as_they_are(tmp_path
     assert examples["boundary"][0][6, [3, 4, 11, 12]].all()
 
 
+def test_a_large_validation_source_is_sampled(tmp_path):
+    import cv2
+
+    for i in range(8):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((64, 64, 3), 20 * i, np.uint8))
+    cv2.imwrite(str(tmp_path / "m.png"), np.full((64, 64), 255, np.uint8))
+    (tmp_path / "list.csv").write_text("".join(f"{i}.png,{'m.png' if i % 2 else ''}\n" for i in range(8)))
+    sources = [open_source(f"csv:{tmp_path / 'list.csv'}")]
+
+    def ids(most):
+        data = dataclasses.replace(DATA, max_validation=most)
+        return [name[-5] for name in validation_set(sources, data, PidaConfig(), seed=0)["id"].tolist()]
+
+    assert sorted(ids(8)) == ["1", "3", "5", "7"]
+    assert len(set(ids(3))) == 3
+    assert set(ids(3)) < set("1357")
+    assert ids(3) == ids(3)
+
+
 def test_a_broken_validation_file_is_refused(tmp_path):
     """A validation set that shrinks in silence gives scores that cannot be compared."""
     (tmp_path / "broken.png").write_bytes(b"broken")

@@ -125,19 +125,16 @@ def validation_set(sources: Sequence[Source], data: DataConfig, pida_config: Pid
     """The fixed validation set, stacked into one batch of host arrays [N, …].
 
     Every manipulated example of the sources is taken, once and as it is (cut around its mask where the model trains on
-    crops). If there is none, `data.validation_images` forgeries are made from the authentic ones, each photograph in
-    turn. The same for a seed, whatever the training does.
+    crops), or `data.max_validation` of them, always the same. If there is none, `data.validation_images` forgeries are
+    made from the authentic ones, each photograph in turn. The same for a seed, whatever the training does.
 
     Raises:
         ImageError: a file of the validation source cannot be used; none is passed over.
     """
     examples = []
-    for source in sources:
-        for index in range(len(source)):
-            example = source[index]
-            if is_manipulated(example["mask"]):
-                y, x = (np.mean(positions) for positions in np.nonzero(example["mask"] > 127))
-                examples.append(prepare(_square(example, data, (y, x)) | {"recipe": ""}, data))
+    for example in _manipulated(sources, data.max_validation):
+        y, x = (np.mean(positions) for positions in np.nonzero(example["mask"] > 127))
+        examples.append(prepare(_square(example, data, (y, x)) | {"recipe": ""}, data))
     photographs = [] if examples else [(source, index) for source in sources for index in range(len(source))]
     donors = Donors(tuple(sources))
     for number in range(data.validation_images if photographs else 0):
@@ -148,6 +145,22 @@ def validation_set(sources: Sequence[Source], data: DataConfig, pida_config: Pid
         forged = forge(cut, rng, pida_config, donors)
         examples.append(prepare(_square(forged, data, tuple(rng.random(2) * forged["mask"].shape)), data))
     return {key: np.stack([example[key] for example in examples]) for key in examples[0]}
+
+
+def _manipulated(sources: Sequence[Source], most: int) -> Iterator[Example]:
+    """The manipulated examples, or `most` of them drawn from all over the sources."""
+    places = [(source, index) for source in sources for index in range(len(source))]
+    if len(places) > most:
+        places = [places[i] for i in np.random.default_rng(0).permutation(len(places))]
+    for source, index in places:
+        # A mask must be decoded to know that it marks something; a photograph without one need not be.
+        if source.annotated and source.encoded(index).mask is not None:
+            example = source[index]
+            if is_manipulated(example["mask"]):
+                yield example
+                most -= 1
+                if not most:
+                    return
 
 
 def _square(example: Example, data: DataConfig, centre: tuple[float, float]) -> Example:
