@@ -10,7 +10,7 @@ import numpy as np
 from absl import logging
 from tqdm import tqdm
 
-from pimjax.config import PRECISIONS, ModelConfig, read_config
+from pimjax.config import PRECISIONS, ModelConfig, check, read_config
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,14 +48,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     bench.add_argument("--output", default=Path("bench"), type=Path, metavar="DIR", help="default: bench")
     bench.set_defaults(command=_bench)
 
-    check = commands.add_parser("check-data", help="decode all of a source and say whether training may start")
-    check.add_argument("source", help="such as csv:FILE, folder:DIR, pairs:DIR, tfds:NAME")
-    check.add_argument("--against", metavar="SOURCE", help="another source that must share no picture with it")
-    check.add_argument(
+    checking = commands.add_parser("check-data", help="decode all of a source and say whether training may start")
+    checking.add_argument("source", help="such as csv:FILE, folder:DIR, pairs:DIR, tfds:NAME")
+    checking.add_argument("--against", metavar="SOURCE", help="another source that must share no picture with it")
+    checking.add_argument(
         "--max-broken", type=float, default=0.05, metavar="SHARE", help="unusable share that is no reason"
     )
-    check.add_argument("--output", default=Path("check"), type=Path, metavar="DIR", help="default: check")
-    check.set_defaults(command=_check_data)
+    checking.add_argument("--output", default=Path("check"), type=Path, metavar="DIR", help="default: check")
+    checking.set_defaults(command=_check_data)
 
     preview = commands.add_parser("preview-data", help="a picture of what a configuration's training will see")
     preview.add_argument("config", type=Path, help="such as configs/demo.py")
@@ -183,6 +183,7 @@ def _preview_data(arguments: argparse.Namespace) -> int:
     from pimjax.inspection.sheets import preview_sheet
 
     config = read_config(arguments.config)
+    check(config)
     sources = tuple(map(open_source, config.data.train))
     transform = TrainTransform(config.data, config.pida, Donors(sources))
     write_png(arguments.output, preview_sheet(sources, transform, config.seed, arguments.rows))

@@ -202,6 +202,8 @@ def check(config: Config) -> None:
         if value < 1:
             raise ValueError(f"config.{key} is {value}; it must be at least 1")
     check_model(config.model)
+    if min(config.data.weights, default=1) <= 0:
+        raise ValueError(f"config.data.weights is {config.data.weights}; each must be positive")
     if config.data.weights and len(config.data.weights) != len(config.data.train):
         raise ValueError(
             f"config.data.weights has {len(config.data.weights)} numbers for the {len(config.data.train)} sources of "
@@ -211,7 +213,6 @@ def check(config: Config) -> None:
         ("pida.masks", (config.pida.masks.smooth, config.pida.masks.superpixels)),  # which need nothing of a source
         ("pida.masks", (config.pida.masks.segments, config.pida.masks.borrowed, 1)),
         ("pida.kinds", dataclasses.astuple(config.pida.kinds)),
-        ("data.weights", config.data.weights or (1,)),
         ("pida.perturbations", dataclasses.astuple(config.pida.perturbations)),
         ("loss", dataclasses.astuple(config.loss)),
     ):

@@ -6,8 +6,9 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from pimjax.data.images import ImageError, decode_mask, read_bytes, read_header, read_image, write_png
+from pimjax.data.images import ImageError, decode_labels, decode_mask, read_bytes, read_header, read_image, write_png
 
 RNG = np.random.default_rng(0)
 
@@ -54,16 +55,14 @@ def test_sixteen_bits_lose_their_low_byte(tmp_path):
 
 
 def test_cmyk_becomes_rgb(tmp_path):
-    pillow = pytest.importorskip("PIL.Image")
-    pillow.fromarray(PHOTO).convert("CMYK").save(tmp_path / "print.jpg", quality=100, subsampling=0)
+    Image.fromarray(PHOTO).convert("CMYK").save(tmp_path / "print.jpg", quality=100, subsampling=0)
     difference = np.abs(read_image(tmp_path / "print.jpg").astype(int) - PHOTO)
     assert difference.mean() < 3
 
 
 def test_palette_becomes_rgb(tmp_path):
-    pillow = pytest.importorskip("PIL.Image")
     few = (PHOTO // 64) * 64
-    pillow.fromarray(few).quantize(256).save(tmp_path / "palette.png")
+    Image.fromarray(few).quantize(256).save(tmp_path / "palette.png")
     assert np.abs(read_image(tmp_path / "palette.png").astype(int) - few).max() <= 8
 
 
@@ -74,6 +73,31 @@ def test_orientation_is_applied_only_when_asked(tmp_path):
     assert read_image(path).shape == (20, 30, 3)
     upright = read_image(path, upright=True)
     np.testing.assert_array_equal(upright, np.rot90(read_image(path), -1))
+
+
+def test_a_tiff_stored_turned_is_refused_where_its_mask_would_not_turn(tmp_path):
+    """OpenCV applies a TIFF's orientation whatever it is asked for."""
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(PHOTO).save(tmp_path / "a.tif", exif=exif)
+    for read in (read_image, read_mask):
+        with pytest.raises(ImageError, match=r"a\.tif: a TIFF stored turned"):
+            read(tmp_path / "a.tif")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif", upright=True), PHOTO[::-1, ::-1])
+
+
+def test_label_maps_are_one_number_a_segment(tmp_path):
+    labels = np.repeat(np.arange(5, dtype=np.int32), 4).reshape(4, 5)
+    palette = Image.fromarray(labels.astype(np.uint8), "P")
+    palette.putpalette([0, 0, 0] * 5)  # what colours they have does not matter
+    palette.save(tmp_path / "p.png")
+    np.testing.assert_array_equal(decode_labels(read_bytes(tmp_path / "p.png"), "p"), labels)
+    deep = save(tmp_path / "deep.png", labels.astype(np.uint16) * 300)
+    np.testing.assert_array_equal(decode_labels(read_bytes(deep), "d"), labels * 300)
+    coloured = np.random.default_rng(0).integers(0, 256, (5, 3), np.uint8)[labels]
+    found = decode_labels(read_bytes(save(tmp_path / "c.png", coloured)), "c")
+    assert len(np.unique(found)) == 5
+    assert len(np.unique(np.stack([found, labels]).reshape(2, -1), axis=1).T) == 5
 
 
 @pytest.mark.parametrize(
@@ -122,7 +146,9 @@ def test_decompression_bombs_are_refused_before_they_are_decoded(tmp_path):
 def test_headers_tell_the_orientation():
     ok, jpeg = cv2.imencode(".jpg", PHOTO)
     header = read_header(with_orientation(jpeg.tobytes(), 6), "a")
-    assert (header.format, header.width, header.height, header.mode, header.orientation) == ("JPEG", 30, 20, "RGB", 6)
+    assert header[:6] == ("JPEG", 30, 20, "RGB", 8, 6)
+    ok, deep = cv2.imencode(".tif", PHOTO.astype(np.uint16))
+    assert read_header(deep.tobytes(), "b")[:6] == ("TIFF", 30, 20, "RGB", 16, 1)
 
 
 def test_an_image_smaller_than_a_patch_is_refused(tmp_path):

@@ -111,6 +111,28 @@ def test_pictures_in_two_sources_are_found_whatever_their_size_and_quality(folde
     assert "9.jpg =" in leak
 
 
+def test_flat_pictures_are_no_copies_and_few_masks_no_verdict(tmp_path):
+    for i in range(4):
+        write(tmp_path, i, np.full((60, 80, 3), 60 * i, np.uint8), np.full((60, 80), 255, np.uint8))
+    (tmp_path / "list.csv").write_text("".join(f"{i}.jpg,{i}.png\n" for i in range(4)))
+    status, findings = check(tmp_path)
+    assert status == 0
+    assert findings.keys() == {"inverted"}
+
+
+def test_segments_of_another_size_are_found_before_training(folder):
+    cv2.imwrite(str(folder / "s.png"), np.zeros((50, 60), np.uint8))
+    (folder / "list.csv").write_text("image,segments\n" + "".join(f"{i}.jpg,s.png\n" for i in range(12)))
+    with pytest.raises(ValueError, match="12 of 12 examples looked at: cannot be used"):
+        require_sound(open_source(f"csv:{folder / 'list.csv'}"), 0.05)
+
+
+def test_a_mask_saved_as_jpeg_is_named(folder):
+    cv2.imwrite(str(folder / "m.jpg"), cv2.imread(str(folder / "3.png"), 0))
+    (folder / "list.csv").write_text("3.jpg,m.jpg\n")
+    assert check(folder)[1].keys() == {"lossy"}
+
+
 def test_copies_within_a_source_are_found(folder):
     (folder / "0.jpg").write_bytes((folder / "1.jpg").read_bytes())
     assert "0.jpg" in check(folder)[1]["copies"]["examples"][0]
@@ -142,6 +164,7 @@ def test_facts_of_formats(tmp_path):
         ("PNG", "I;16"),
     ]
     assert [fact.orientation for fact in facts] == [1, 1, 6, 1]
+    assert [fact.bits for fact in facts] == [8, 4, 8, 16]
     assert all((fact.width, fact.height, fact.error) == (80, 64, "") for fact in facts)
 
 

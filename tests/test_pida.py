@@ -259,6 +259,28 @@ def test_removal_makes_the_region_smoother():
     assert np.mean(smoother) > 0.8
 
 
+def test_the_only_photograph_is_not_spliced_with_itself():
+    donors = OneDonor()
+    donors.photograph = lambda rng: example()
+    kinds = {
+        json.loads(forge(example(), np.random.default_rng(i), only("splicing"), donors)["recipe"])["kind"]
+        for i in range(12)
+    }
+    assert "splicing" not in kinds
+    assert "copy_move" in kinds
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (5, 7), (4, 60)])
+def test_tiny_photographs_are_forged_but_never_all_over(shape):
+    photo = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    tiny = {"image": photo, "mask": np.zeros(shape, np.uint8), "id": "tiny"}
+    config = PidaConfig(after_resize=0.5, kinds=ForgeryConfig(1, 1, 1, 1))
+    for seed in range(60):
+        mask = forge(tiny, np.random.default_rng(seed), config, OneDonor())["mask"]
+        assert mask.any()
+        assert not mask.all()
+
+
 def test_masks_from_segments_are_connected_pieces_of_one_label():
     labels = np.zeros(CAT.shape[:2], np.int32)
     labels[:, 60:] = 3

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from absl import flags
 
-from pimjax.config import DataConfig, ForgeryConfig, PidaConfig
+from pimjax.config import Config, DataConfig, ForgeryConfig, PidaConfig, check, from_dict
 from pimjax.data.images import ImageError
 from pimjax.data.named_sources import folder_source, open_source
 from pimjax.data.pipeline import TrainTransform, prepare, train_batches, validation_set
@@ -222,3 +222,15 @@ def test_mixtures_are_the_same_for_any_number_of_workers_and_processes(tmp_path)
             images = np.stack([part[step]["image"] for part in parts], 1).reshape(batch["image"].shape)
             np.testing.assert_array_equal(images, batch["image"])
     assert all(batch["image"].shape == (4, 64, 64, 3) for batch in one)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"), [((0.0,), "each must be positive"), ((1.0, 1.0), "has 2 numbers for the 1 sources")]
+)
+def test_weights_are_positive_and_one_for_each_source(weights, message):
+    with pytest.raises(ValueError, match=rf"config\.data\.weights .*{message}"):
+        check(Config(data=DataConfig(weights=weights)))
+
+
+def test_a_run_stored_with_one_source_by_name_is_still_read():
+    assert from_dict(DataConfig, {"train": "csv:a.csv"}).train == ("csv:a.csv",)

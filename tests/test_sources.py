@@ -120,6 +120,13 @@ def test_folder_pairs(photos):
         open_source(f"pairs:{photos}")
 
 
+def test_folder_pairs_without_pairs_are_refused(tmp_path):
+    for folder in ("Tp", "Gt"):
+        (tmp_path / folder).mkdir()
+    with pytest.raises(ValueError, match="holds no images in Tp"):
+        open_source(f"pairs:{tmp_path}")
+
+
 def test_segments_are_labels_of_the_image_s_size(photos):
     labels = np.arange(80, dtype=np.uint16).reshape(8, 10) * 300
     cv2.imwrite(str(photos / "s.png"), labels)

@@ -11,7 +11,7 @@ from PIL import Image
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 SMALLEST = 4  # pixels a side: one patch of the model
-_ORIENTATION = 0x0112  # the EXIF tag
+_ORIENTATION, _BITS = 0x0112, 0x0102  # tags of TIFF and EXIF
 
 
 class ImageError(ValueError):
@@ -25,6 +25,7 @@ class Header(NamedTuple):
     width: int  # pixels as stored
     height: int
     mode: str  # Pillow's: "RGB", "L", "P" (palette), "CMYK", "RGBA", "I;16", …
+    bits: int  # per channel, 1..32
     orientation: int  # EXIF, 1..8; 1: as stored
     end: int  # where Pillow stopped reading, in bytes
 
@@ -46,7 +47,7 @@ def read_header(encoded: bytes, name: str) -> Header:
     stream = io.BytesIO(encoded)
     try:
         image = Image.open(stream)
-        return Header(image.format, *image.size, image.mode, image.getexif().get(_ORIENTATION, 1), stream.tell())
+        return Header(image.format, *image.size, image.mode, _bits(image, encoded), _orientation(image), stream.tell())
     except Image.DecompressionBombError:
         raise ImageError(
             f"{name}: claims more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels, as decompression bombs do; "
@@ -56,6 +57,20 @@ def read_header(encoded: bytes, name: str) -> Header:
         raise ImageError(
             f"{name}: damaged, or not an image (JPEG, PNG, TIFF, BMP or WebP); save it anew or remove it"
         ) from None
+
+
+def _bits(image: Image.Image, encoded: bytes) -> int:
+    if image.format == "PNG":
+        return encoded[24]  # of IHDR, which is always first
+    return max(image.tag_v2.get(_BITS, (8,))) if image.format == "TIFF" else 8
+
+
+def _orientation(image: Image.Image) -> int:
+    if image.format != "PNG":
+        return image.getexif().get(_ORIENTATION, 1)
+    exif = Image.Exif()  # a PNG's getexif() would decode all of its pixels
+    exif.load(image.info.get("exif", b""))
+    return exif.get(_ORIENTATION, 1)
 
 
 def decode_image(encoded: bytes, name: str, upright: bool = False) -> np.ndarray:
@@ -106,7 +121,7 @@ def decode_mask(encoded: bytes, name: str) -> np.ndarray:
 
 
 def decode_values(encoded: bytes, name: str) -> np.ndarray:
-    """An encoded mask or label map as it is stored: any integer dtype, [H, W] or RGB [H, W, 3], without transparency.
+    """An encoded mask as it is stored: any integer dtype, [H, W] or RGB [H, W, 3], without transparency.
 
     A palette's indices become its colours. ImageError as for `decode_image`.
     """
@@ -118,8 +133,24 @@ def decode_values(encoded: bytes, name: str) -> np.ndarray:
     return values[..., 2::-1]
 
 
+def decode_labels(encoded: bytes, name: str) -> np.ndarray:
+    """An encoded label map as int32 [H, W]: grey levels, a palette's indices, or one number for each colour.
+
+    ImageError as for `decode_image`.
+    """
+    if read_header(encoded, name).mode == "P":
+        try:
+            return np.asarray(Image.open(io.BytesIO(encoded))).astype(np.int32)
+        except Exception as error:  # whatever a damaged file does to a decoder
+            raise ImageError(f"{name}: cannot be decoded ({error}); save it anew or remove it") from None
+    values = decode_values(encoded, name).astype(np.int32)
+    return values if values.ndim == 2 else values @ np.array([1 << 16, 1 << 8, 1], np.int32)
+
+
 def _decode(encoded: bytes, name: str, flags: int) -> np.ndarray:
     header = read_header(encoded, name)
+    if header.format == "TIFF" and header.orientation != 1 and flags != cv2.IMREAD_COLOR:
+        raise ImageError(f"{name}: a TIFF stored turned, which OpenCV cannot leave as it is; save it anew, upright")
     image = None
     # OpenCV 4 fills what a cut-off JPEG lacks with grey; such a file has no end-of-image marker after its header.
     if header.format != "JPEG" or encoded.find(b"\xff\xd9", header.end) >= 0:

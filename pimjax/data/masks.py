@@ -141,9 +141,11 @@ def random_mask(
         return mask, kind
     if kind in ("segments", "borrowed"):
         kind = draw(rng, {"smooth": config.smooth, "superpixels": config.superpixels})
-    if kind == "smooth":
-        return smooth_shape(rng, *image.shape[:2], area), kind
-    return superpixel_union(image, rng, area), kind
+    if kind == "superpixels":
+        mask = superpixel_union(image, rng, area)
+        if mask.mean() <= 1.05 * config.max_area:  # the only superpixel of a tiny image is all of it
+            return mask, kind
+    return smooth_shape(rng, *image.shape[:2], area), "smooth"
 
 
 def draw(rng: np.random.Generator, weights: dict[str, float]) -> str:

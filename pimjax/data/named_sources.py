@@ -121,7 +121,10 @@ def pairs_source(folder: str | os.PathLike) -> FileSource:
         if not found:
             raise ValueError(f"{image}: no mask {stem} or {stem}_gt in {folder / 'Gt'}; add it or remove the image")
         records.append(Record(image, found[0]))
-    return FileSource(records + [Record(image) for image in _pictures(folder / "Au")], str(folder))
+    records += [Record(image) for image in _pictures(folder / "Au")]
+    if not records:
+        raise ValueError(f"{folder}: holds no images in Tp, nor in Au; give another folder")
+    return FileSource(records, str(folder))
 
 
 def _pictures(folder: Path) -> list[Path]:
@@ -176,7 +179,10 @@ def tfds_source(name: str) -> TfdsSource:
     from pimjax.data.datasets.catalogue import load  # TFDS takes two seconds to import
 
     dataset, _, split = name.partition(":")
-    return TfdsSource(load(dataset, split or None), f"tfds:{name}")
+    if "[" in split:  # of which two could overlap unseen
+        raise ValueError(f"tfds:{name}: name a whole split")
+    records = load(dataset, split or None)
+    return TfdsSource(records, f"tfds:{dataset}:{records.split}")
 
 
 OPENERS = {

@@ -107,7 +107,14 @@ def _paste(
     softness: float,
 ) -> Made | None:
     """A region of another photograph, or of the same, laid over it; None if four tries found no place."""
-    donor = _cut(donors.photograph(rng), example["image"].shape, rng) if kind == "splicing" else example
+    donor = example
+    for _ in range(4 if kind == "splicing" else 0):
+        if donor["id"] == example["id"]:
+            donor = donors.photograph(rng)
+    if donor["id"] == example["id"]:  # there may be no other photograph
+        kind, donor = "copy_move", example
+    else:
+        donor = _cut(donor, example["image"].shape, rng)
     region, shape = random_mask(donor, rng, config.masks)
     for _ in range(4):
         pasted = paste(example["image"], donor["image"], region, rng, config.masks, match_colours=kind == "splicing")
@@ -144,11 +151,14 @@ def _finish(
 ) -> Example:
     """What an upload does to the whole forgery now and then, authentic pixels too."""
     mask = mask.view(np.uint8) * np.uint8(255)
+    example = {key: value for key, value in example.items() if key != "segments"}  # which are of another picture now
     if rng.random() < config.after_resize:
-        recipe["after_resize"] = factor = float(rng.uniform(0.6, 1.4))
+        factor = float(rng.uniform(0.6, 1.4))
         size = [max(SMALLEST, round(n * factor)) for n in image.shape[1::-1]]
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
-        mask = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT)
+        smaller = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT)
+        if is_manipulated(smaller):  # a mask of few pixels may fall between those that are kept
+            mask, recipe["after_resize"] = smaller, factor
+            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
     if rng.random() < config.after_jpeg:
         recipe["after_jpeg"] = quality = int(rng.integers(70, 96))
         image = perturb.compress(image, quality)

@@ -12,7 +12,7 @@ from pimjax.config import DataConfig, PidaConfig
 from pimjax.data.donors import Donors
 from pimjax.data.masks import boundary_band, is_manipulated
 from pimjax.data.pida import forge, pida
-from pimjax.data.sources import Example, SkipBroken, Source
+from pimjax.data.sources import Example, SkipBroken, Source, decode_example
 from pimjax.data.transforms import STRIDE, fit_square, resize, target_mask, to_uint8
 from pimjax.normalization import normalize
 
@@ -149,18 +149,17 @@ def validation_set(sources: Sequence[Source], data: DataConfig, pida_config: Pid
 
 def _manipulated(sources: Sequence[Source], most: int) -> Iterator[Example]:
     """The manipulated examples, or `most` of them drawn from all over the sources."""
-    places = [(source, index) for source in sources for index in range(len(source))]
+    places = [(source, index) for source in sources for index in source.annotated]
     if len(places) > most:
         places = [places[i] for i in np.random.default_rng(0).permutation(len(places))]
     for source, index in places:
+        encoded = source.encoded(index)
         # A mask must be decoded to know that it marks something; a photograph without one need not be.
-        if source.annotated and source.encoded(index).mask is not None:
-            example = source[index]
-            if is_manipulated(example["mask"]):
-                yield example
-                most -= 1
-                if not most:
-                    return
+        if encoded.mask is not None and is_manipulated((example := decode_example(encoded))["mask"]):
+            yield example
+            most -= 1
+            if not most:
+                return
 
 
 def _square(example: Example, data: DataConfig, centre: tuple[float, float]) -> Example:

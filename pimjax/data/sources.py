@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from pimjax.data.images import ImageError, decode_image, decode_mask, decode_values, read_bytes
+from pimjax.data.images import ImageError, decode_image, decode_labels, decode_mask, read_bytes
 
 Example = dict[str, np.ndarray | str]
 
@@ -31,7 +31,7 @@ class Source(abc.ABC):
     """A length, and examples by index. What it holds and how it is stored is the subclass's, decoding is the same."""
 
     name: str
-    annotated: bool  # whether any example has a mask or segments
+    annotated: Sequence[int]  # the examples that may have a mask or segments
 
     @abc.abstractmethod
     def __len__(self) -> int:
@@ -64,10 +64,9 @@ def decode_example(encoded: Encoded) -> Example:
     if encoded.mask is not None:
         example["mask"] = fit_mask(decode_mask(encoded.mask, encoded.mask_id), image, encoded)
     if encoded.segments is not None:
-        segments = decode_values(encoded.segments, f"{encoded.id}: its segments")
-        if segments.shape != image.shape[:2]:
+        example["segments"] = decode_labels(encoded.segments, f"{encoded.id}: its segments")
+        if example["segments"].shape != image.shape[:2]:
             raise ImageError(f"{encoded.id}: its segments are no label map of its size; correct the manifest")
-        example["segments"] = segments.astype(np.int32)
     return example
 
 
@@ -98,7 +97,7 @@ class FileSource(Source):
     def __init__(self, records: Sequence[Record], name: str, keep_decoded: bool = False):
         self.records = list(records)
         self.name = name
-        self.annotated = any(record.mask or record.segments for record in self.records)
+        self.annotated = [i for i, record in enumerate(self.records) if record.mask or record.segments]
         self._decoded: dict[int, Example] | None = {} if keep_decoded else None
 
     def __len__(self) -> int:
@@ -129,7 +128,7 @@ class TfdsSource(Source):
     def __init__(self, records: Sequence[dict[str, Any]], name: str):
         self.records = records
         self.name = name
-        self.annotated = True
+        self.annotated = range(len(records))
 
     def __len__(self) -> int:
         return len(self.records)

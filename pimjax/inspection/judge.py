@@ -31,9 +31,9 @@ def judge(facts: Sequence[Facts], max_broken: float) -> list[Finding]:
     masked = [fact for fact in facts if fact.marked is not None]
     broken = [fact for fact in facts if fact.error]
     marked = [fact.marked for fact in masked if fact.marked]
-    inverted = bool(marked) and statistics.median(marked) > 0.5
+    inverted = len(marked) >= 8 and statistics.median(marked) > 0.5  # of fewer, nothing can be said of the set
     most = sorted((fact for fact in masked if fact.marked > 0.5), key=lambda fact: -fact.marked)
-    too_many = len(broken) > max_broken * len(facts)
+    too_many = len(broken) > max_broken * len(facts) or len(broken) == len(facts)
     what = "the mask marks more than half of the image"
     what += "; so do most: invert this set's masks (white = manipulated)" if inverted else "; it may be inverted"
     findings = [
@@ -41,6 +41,7 @@ def judge(facts: Sequence[Facts], max_broken: float) -> list[Finding]:
         Finding("inverted", what, tuple(f"{fact.id}: {fact.marked:.0%}" for fact in most), inverted),
         Finding("empty", "has a mask that marks nothing; it counts as authentic", _ids(masked, lambda f: not f.marked)),
         Finding("grey", "more than 5 % of the mask is grey; is it a mask, saved losslessly?", _grey(masked)),
+        Finding("lossy", "the mask is a JPEG: compression blurs its edges", _ids(masked, _is_lossy)),
         Finding("scaled", "the mask has another size and is scaled, nearest neighbour", _ids(masked, _is_scaled)),
         Finding("orientation", "EXIF says rotated; image and mask are used as stored", _ids(facts, _is_rotated)),
         Finding("copies", "the same picture twice, or two forgeries of it", _copies(facts)),
@@ -54,6 +55,10 @@ def _ids(facts: Sequence[Facts], condition: Callable[[Facts], Any]) -> tuple[str
 
 def _is_scaled(fact: Facts) -> bool:
     return fact.mask_size is not None
+
+
+def _is_lossy(fact: Facts) -> bool:
+    return fact.mask_format == "JPEG"
 
 
 def _is_rotated(fact: Facts) -> bool:
@@ -82,7 +87,7 @@ def judge_against(facts: Sequence[Facts], others: Sequence[Facts]) -> list[Findi
     return [Finding("leak", what, examples, forbids=True)] if pairs else []
 
 
-def judge_fit(source: Source, facts: Sequence[Facts], most: int = 200) -> list[Finding]:
+def judge_fit(source: Source, facts: Sequence[Facts], most: int = 60) -> list[Finding]:
     """Masks whose outline follows nothing in their image, the worst first, and whose other image they fit better.
 
     Only the `most` worst are compared with each other's images.
@@ -113,7 +118,7 @@ def judge_fit(source: Source, facts: Sequence[Facts], most: int = 200) -> list[F
 
 
 def require_sound(source: Source, max_broken: float, samples: int = 32) -> None:
-    """The cheap part of the check, before training: some examples, spread over the source.
+    """The cheap part of the check, before training: some examples, spread over the source. Prints what is odd.
 
     Raises:
         ValueError: what was found forbids training.
@@ -127,6 +132,8 @@ def require_sound(source: Source, max_broken: float, samples: int = 32) -> None:
                 f"{source.name}: {len(finding.examples)} of {len(indices)} examples looked at: {finding.what}; such as "
                 f"{finding.examples[0]}. All of them: pimjax check-data"
             )
+        share = f"{len(finding.examples)} of {len(indices)} looked at"
+        print(f"{source.name}: {finding.what}: {finding.examples[0]}, {share}")
 
 
 def summary(facts: Sequence[Facts]) -> dict[str, str]:
@@ -141,9 +148,8 @@ def summary(facts: Sequence[Facts]) -> dict[str, str]:
     if usable:
         (_, w, h), (_, W, H) = sizes[0], sizes[-1]
         rows["sizes"] = f"{w}×{h} … {W}×{H}, {len({size[1:] for size in sizes})} different"
-        rows["files"] = ", ".join(
-            f"{n} {kind}" for kind, n in Counter(f"{f.format} {f.mode}" for f in usable).most_common()
-        )
+        kinds = Counter(f"{fact.format} {fact.mode} {fact.bits}-bit" for fact in usable)
+        rows["files"] = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
     if marked:
         rows["marked share"] = (
             f"median {statistics.median(marked):.1%}, {marked[0]:.2%} … {marked[-1]:.0%}; "

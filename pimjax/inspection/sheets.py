@@ -32,7 +32,14 @@ def checked_sheet(source: Source, facts: Sequence[Facts], rows: int = 8) -> np.n
 
 def _overlay(source: Source, fact: Facts) -> np.ndarray:
     example = source[fact.index]
-    return overlay(example["image"], (example["mask"] > 127).astype(np.float32))
+    return overlay(_shrink(example["image"]), (_shrink(example["mask"]) > 127).astype(np.float32))
+
+
+def _shrink(picture: np.ndarray, side: int = 220) -> np.ndarray:
+    """No larger than it is shown: a sheet of photographs at full size fills the memory."""
+    scale = side / max(picture.shape[:2])
+    size = [max(1, round(n * scale)) for n in picture.shape[1::-1]]
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA) if scale < 1 else picture
 
 
 def caption_of(recipe: str) -> str:
@@ -60,12 +67,12 @@ def preview_sheet(sources: Sequence[Source], transform: TrainTransform, seed: in
         before = pristine["image"]
         if before.shape != forged["image"].shape:
             before = cv2.resize(before, forged["image"].shape[1::-1], interpolation=cv2.INTER_AREA)
-        difference = cv2.absdiff(forged["image"], before).astype(np.float32).max(-1) * (8 / 255)
+        difference = _shrink(cv2.absdiff(forged["image"], before).max(-1)) * (8 / 255)
         row = {
-            "photograph": pristine["image"],
-            "training image": sample["image"],
+            "photograph": _shrink(pristine["image"]),
+            "training image": _shrink(sample["image"]),
             "difference x8": difference,
-            "mask": forged["mask"] / 255,
+            "mask": _shrink(forged["mask"]) / 255,
             "boundary": sample["boundary"].astype(np.float32),
         }
         for label, picture in row.items():

@@ -68,6 +68,8 @@ def prepare(name: str, manual_dir: str | os.PathLike, data_dir: str | os.PathLik
         config = tfds.download.DownloadConfig(manual_dir=manual_dir)
         builder.download_and_prepare(download_config=config)
         print(f"{name}: prepared in {builder.data_path}")
+        if data_dir:
+            print(f"to read it as tfds:{name}, set TFDS_DATA_DIR={data_dir}")
     print(summary(builder.info.metadata))
     return builder
 
