@@ -54,7 +54,7 @@ def superpixel_union(image: np.ndarray, rng: np.random.Generator, area: float) -
     H, W, _ = image.shape
     pixels = area * H * W
     # Superpixels are needed only as far as the union can reach: large enough a window is grown in, not the whole image.
-    side = int(max(96, 4 * np.sqrt(pixels)))
+    side = int(max(96, 3 * np.sqrt(pixels)))
     y, x = (int(rng.integers(max(n - side, 0) + 1)) for n in (H, W))
     union = np.zeros((H, W), bool)
     window = union[y : y + side, x : x + side]
