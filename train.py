@@ -6,7 +6,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from pimjax.allocator import keep_freed_memory
-from pimjax.config import explain_flag_error
+from pimjax.config_files import explain_flag_error
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "a file with get_config(), such as configs/demo.py")
 flags.mark_flag_as_required("config")

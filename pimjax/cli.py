@@ -10,7 +10,9 @@ import numpy as np
 from absl import logging
 from tqdm import tqdm
 
-from pimjax.config import PRECISIONS, ModelConfig, check, read_config
+from pimjax.config import PRECISIONS, ModelConfig
+from pimjax.config_checks import check
+from pimjax.config_files import read_config
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pimjax import PIM
-from pimjax.config import read_config
+from pimjax.config_files import read_config
 from pimjax.evaluation.metrics import score
 from pimjax.models.layers import Execution
 from pimjax.training.checkpoint import load_variables

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from absl import flags
 
-from pimjax.config import Config, DataConfig, ForgeryConfig, PidaConfig, check, from_dict
+from pimjax.config import Config, DataConfig, ForgeryConfig, PidaConfig
+from pimjax.config_checks import check
+from pimjax.config_files import from_dict
 from pimjax.data.images import ImageError
 from pimjax.data.named_sources import folder_source, open_source
 from pimjax.data.pipeline import TrainTransform, prepare, train_batches, validation_set

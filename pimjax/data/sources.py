@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from pimjax.data.images import ImageError, decode_image, decode_labels, decode_mask, read_bytes
+from pimjax.data.transforms import in_proportion
 
 Example = dict[str, np.ndarray | str]
 
@@ -64,18 +65,24 @@ def decode_example(encoded: Encoded) -> Example:
     if encoded.mask is not None:
         example["mask"] = fit_mask(decode_mask(encoded.mask, encoded.mask_id), image, encoded)
     if encoded.segments is not None:
-        example["segments"] = decode_labels(encoded.segments, f"{encoded.id}: its segments")
-        if example["segments"].shape != image.shape[:2]:
-            raise ImageError(f"{encoded.id}: its segments are no label map of its size; correct the manifest")
+        example["segments"] = decode_segments(encoded, image)
     return example
 
 
+def decode_segments(encoded: Encoded, image: np.ndarray) -> np.ndarray:
+    """The example's label map, int32 [H, W]; ImageError if it is not of the image's size."""
+    segments = decode_labels(encoded.segments, f"{encoded.id}: its segments")
+    if segments.shape != image.shape[:2]:
+        raise ImageError(f"{encoded.id}: its segments are no label map of its size; correct the manifest")
+    return segments
+
+
 def fit_mask(mask: np.ndarray, image: np.ndarray, encoded: Encoded) -> np.ndarray:
-    """`mask` at the image's size, if its sides are in proportion to within two pixels; else ImageError."""
+    """`mask` at the image's size, if its sides are in proportion; else ImageError."""
     (h, w), (H, W) = mask.shape, image.shape[:2]
     if (h, w) == (H, W):
         return mask
-    if abs(h * W - w * H) > 2 * max(h, w, H, W):
+    if not in_proportion(mask.shape, image.shape):
         raise ImageError(
             f"{encoded.mask_id}: the mask is {w}×{h} pixels, its image {encoded.id} is {W}×{H}, of another shape; "
             "correct the mask or the manifest"

@@ -74,6 +74,12 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
     return cv2.addWeighted(image, 1, image, 0, 0, dtype=cv2.CV_8U)
 
 
+def in_proportion(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether two pictures' sides (height, width, …) are alike in proportion, a pixel more or less on each of them."""
+    (h, w), (H, W) = shape[:2], other[:2]
+    return abs(h * W - w * H) <= 2 * max(h, w, H, W)
+
+
 def fit_square(maps: dict[str, np.ndarray], size: int, centre: tuple[float, float]) -> dict[str, np.ndarray]:
     """Cuts a size×size square of native pixels out of maps of one size, as near to `centre` (y, x) as fits.
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from pimjax.data.images import ImageError, decode_image, decode_mask, read_header
-from pimjax.data.sources import Encoded, Source, decode_example, fit_mask
+from pimjax.data.sources import Encoded, Source, decode_segments, fit_mask
 from pimjax.inspection.mask_fit import mask_fit
 
 
@@ -53,7 +53,7 @@ def examine(source: Source, index: int) -> Facts:
         image = decode_image(encoded.image, encoded.id)
         facts = dataclasses.replace(facts, fingerprint=fingerprint(image))
         if encoded.segments is not None:
-            decode_example(encoded)  # raises where the segments cannot be used
+            decode_segments(encoded, image)  # raises where they cannot be used
         return facts if encoded.mask is None else _with_mask(facts, encoded, image)
     except ImageError as error:
         return dataclasses.replace(facts, error=str(error))

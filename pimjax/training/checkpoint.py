@@ -13,8 +13,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
-from pimjax import config as configs
 from pimjax.config import Config
+from pimjax.config_files import flatten, from_dict
 from pimjax.training.step import TrainState
 from pimjax.weights.convert import variable_shapes
 
@@ -103,7 +103,7 @@ def load_variables(directory: str | Path) -> tuple[dict[str, Any], Config]:
 def _stored_config(checkpoints: ocp.CheckpointManager, step: int) -> Config:
     stored = checkpoints.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore()))["config"]
     try:
-        return configs.from_dict(Config, stored)
+        return from_dict(Config, stored)
     except ValueError as error:
         raise ValueError(f"{checkpoints.directory}: {error}; it was written by another version of pimjax") from None
 
@@ -112,7 +112,7 @@ def _check_same_run(stored: Config, wanted: Config, directory: Any) -> None:
     # How long a run lasts and how often it looks up may change on resuming; what it computes may not.
     free = {"workdir", "data.workers", "data.max_broken", "train.init", "train.mapping", "train.remat", "train.steps"}
     free |= {f"train.{name}_every" for name in ("validate", "log", "checkpoint")}
-    old, new = configs.flatten(stored), configs.flatten(wanted)
+    old, new = flatten(stored), flatten(wanted)
     changed = [key for key in old if old[key] != new[key] and key not in free]
     if changed:
         listing = ", ".join(f"{key} (there {old[key]!r}, now {new[key]!r})" for key in changed)

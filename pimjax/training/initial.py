@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pimjax.config import ModelConfig, read_config
+from pimjax.config import ModelConfig
+from pimjax.config_files import read_config
 from pimjax.training.checkpoint import load_variables
 from pimjax.weights.card import ModelCard, card_of_run
 from pimjax.weights.convert import match_torch, to_torch

@@ -15,8 +15,8 @@ import numpy as np
 import optax
 from tqdm import tqdm
 
-from pimjax import config as configs
 from pimjax.config import Config
+from pimjax.config_checks import check
 from pimjax.data.images import write_png
 from pimjax.data.named_sources import open_source
 from pimjax.data.pipeline import train_batches, validation_set
@@ -65,7 +65,7 @@ def run(config: Config) -> list[dict[str, Any]]:
         ValueError, FileNotFoundError: the configuration, the data or an existing checkpoint cannot be used; nothing
             was overwritten.
     """
-    configs.check(config)
+    check(config)
     setup = prepare(config)
     with checkpoint.open_checkpoints(setup.workdir) as checkpoints:
         if checkpoints.latest_step() is None:

@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pimjax.config import FITS, Config, ModelConfig, check_model, from_dict
+from pimjax.config import FITS, Config, ModelConfig
+from pimjax.config_checks import check_model
+from pimjax.config_files import from_dict
 from pimjax.normalization import IMAGENET_MEAN, IMAGENET_STD
 from pimjax.weights.unpickle import WeightsFileError
 

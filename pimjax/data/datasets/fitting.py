@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 
+from pimjax.data.transforms import in_proportion
+
 
 def fit(mask: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, str, str]:
     """A bool mask [h, w] on the grid of a uint8 RGB image [H, W, 3], and what had to be done.
@@ -18,8 +20,7 @@ def fit(mask: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, str, str]:
         return mask, "", ""
     if (h, w) == (W, H):
         return _rotate(mask, image)
-    # Proportions are the image's when a pixel more or less on each side would make them so.
-    other = "" if abs(h * W - w * H) <= 2 * max(h, w, H, W) else ", of other proportions"
+    other = "" if in_proportion(mask.shape, image.shape) else ", of other proportions"
     scaled = cv2.resize(mask.astype(np.uint8), (W, H), interpolation=cv2.INTER_NEAREST_EXACT)
     return scaled > 0, "scaled", f"from {w}×{h} to {W}×{H}{other}"
 

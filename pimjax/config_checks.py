@@ -1,0 +1,97 @@
+"""What values a configuration may hold: refused by key, before anything is built or read."""
+
+import dataclasses
+
+from pimjax.config import FITS, FUSIONS, LOCAL_STREAMS, PRECISIONS, Config, ModelConfig
+
+
+def check(config: Config) -> None:
+    """Raises ValueError for a value that no run can use, naming the key and what it may be."""
+    one_of = (
+        ("data.fit", config.data.fit, FITS),
+        ("train.mapping", config.train.mapping, ("pmap", "shard_map")),
+        ("train.precision", config.train.precision, PRECISIONS),
+    )
+    for key, value, allowed in one_of:
+        if value not in allowed:
+            raise ValueError(f"config.{key} is {value!r}; it must be one of {', '.join(map(repr, allowed))}")
+    positive = {
+        "data.image_size": config.data.image_size,
+        "data.batch_size": config.data.batch_size,
+        "data.validation_images": config.data.validation_images,
+        "data.max_validation": config.data.max_validation,
+        "data.boundary_width": config.data.boundary_width,
+        "train.steps": config.train.steps,
+        "train.validate_every": config.train.validate_every,
+        "train.log_every": config.train.log_every,
+        "train.checkpoint_every": config.train.checkpoint_every,
+        "train.accumulate": config.train.accumulate,
+    }
+    for key, value in positive.items():
+        if value < 1:
+            raise ValueError(f"config.{key} is {value}; it must be at least 1")
+    check_model(config.model)
+    if min(config.data.weights, default=1) <= 0:
+        raise ValueError(f"config.data.weights is {config.data.weights}; each must be positive")
+    if config.data.weights and len(config.data.weights) != len(config.data.train):
+        raise ValueError(
+            f"config.data.weights has {len(config.data.weights)} numbers for the {len(config.data.train)} sources of "
+            "config.data.train; give one for each, or none"
+        )
+    for key, weights in (
+        ("pida.masks", (config.pida.masks.smooth, config.pida.masks.superpixels)),  # which need nothing of a source
+        ("pida.masks", (config.pida.masks.segments, config.pida.masks.borrowed, 1)),
+        ("pida.kinds", dataclasses.astuple(config.pida.kinds)),
+        ("pida.perturbations", dataclasses.astuple(config.pida.perturbations)),
+        ("loss", dataclasses.astuple(config.loss)),
+    ):
+        if min(weights) < 0 or not any(weights):
+            raise ValueError(f"config.{key}: weights must not be negative, and one must be positive")
+    if not 0 < config.pida.masks.min_area <= config.pida.masks.max_area < 1:
+        raise ValueError(
+            f"config.pida.masks: areas must satisfy 0 < min_area <= max_area < 1, "
+            f"not {config.pida.masks.min_area} and {config.pida.masks.max_area}"
+        )
+
+
+# What a model can be built with in reasonable time and memory: field → smallest and largest.
+_BOUNDS = {
+    "embed_dim": (1, 1024),
+    "depths": (1, 64),
+    "num_heads": (1, 256),
+    "window": (1, 32),
+    "mlp_ratio": (1, 16),
+    "drop_path": (0, 0.99),
+    "decoder_channels": (1, 8192),
+    "pool_bins": (1, 64),
+    "decoder_dropout": (0, 0.99),
+}
+
+
+def check_model(model: ModelConfig) -> None:
+    """Raises ValueError for a value, or a type, with which no PIM can be built, naming the key."""
+    for field in dataclasses.fields(model):
+        value = getattr(model, field.name)
+        kinds = {float: (int, float), tuple[int, ...]: (tuple,)}.get(field.type, (field.type,))
+        many = value if isinstance(value, tuple) else (value,)
+        if type(value) not in kinds or (kinds == (tuple,) and any(type(item) is not int for item in many)):
+            raise ValueError(f"config.model.{field.name} must be {getattr(field.type, '__name__', field.type)}")
+        low, high = _BOUNDS.get(field.name, (None, None))
+        if low is not None and not (0 < len(many) <= 8 and all(low <= item <= high for item in many)):
+            raise ValueError(f"config.model.{field.name} is {value}; it must lie in {low} … {high}")
+    for key, value, allowed in (
+        ("local_stream", model.local_stream, LOCAL_STREAMS),
+        ("fusion", model.fusion, FUSIONS),
+    ):
+        if value not in allowed:
+            raise ValueError(f"config.model.{key} is {value!r}; it must be one of {', '.join(map(repr, allowed))}")
+    if len(model.depths) != len(model.num_heads):
+        raise ValueError(
+            f"config.model.depths {model.depths} and num_heads {model.num_heads} must be as long as each other"
+        )
+    for stage, heads in enumerate(model.num_heads):
+        if model.embed_dim * 2**stage % heads:
+            raise ValueError(
+                f"config.model.embed_dim gives stage {stage + 1} {model.embed_dim * 2**stage} channels, "
+                f"which {heads} heads cannot share evenly; change embed_dim or num_heads"
+            )
