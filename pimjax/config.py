@@ -10,6 +10,9 @@ LOCAL_STREAMS = ("both", "central", "radial", "none")
 FUSIONS = ("lwm", "concatenation", "addition")
 FITS = ("resize", "crop")
 PRECISIONS = ("float32", "bfloat16")
+MAPPINGS = ("pmap", "shard_map")
+SCHEDULES = ("constant", "cosine")
+BAD_STEPS = ("stop", "skip")
 
 
 @dataclasses.dataclass
@@ -49,13 +52,20 @@ class LossConfig:
 
 @dataclasses.dataclass
 class OptimizerConfig:
-    """Adam with coupled L2 weight decay at a constant rate, as published (not AdamW)."""
+    """Adam with coupled L2 weight decay (not AdamW). The defaults, a constant rate and nothing else, are as published."""
 
-    learning_rate: float = 6e-5
+    learning_rate: float = 6e-5  # the highest, where a schedule changes it
+    schedule: str = "constant"  # after the warm-up: "constant", or "cosine" down to final_rate at config.train.steps
+    warmup: int = 0  # steps over which the rate rises from 0
+    final_rate: float = 0.0  # where the cosine ends, as a share of learning_rate
     b1: float = 0.9
     b2: float = 0.999
     eps: float = 1e-8
     weight_decay: float = 1e-5  # times the parameter, added to the gradient before Adam
+    clip: float = 0.0  # largest norm of the whole gradient, which is scaled down to it; 0: not clipped
+    ema: float = 0.0  # decay of a running average of the parameters, which then is the model; 0: none
+    encoder_rate: float = 1.0  # rate of both encoders, as a multiple of learning_rate
+    layer_decay: float = 1.0  # and a factor of their rate for every block between a layer and the encoder's end
 
 
 @dataclasses.dataclass
@@ -133,22 +143,32 @@ class DataConfig:
 
 @dataclasses.dataclass
 class TrainConfig:
-    """How long a run lasts and when it looks up."""
+    """How long a run lasts, how it is computed, and what it keeps."""
 
     init: str = ""  # weights to start from: released, UPerNet, Swin, a run or native; "": fresh. Not read on resuming
     steps: int = 9000
     validate_every: int = 500  # steps
     log_every: int = 10  # steps between lines of metrics.jsonl and TensorBoard
     checkpoint_every: int = 500  # steps
+    keep_last: int = 1  # newest checkpoints kept
+    keep_best: int = 1  # checkpoints kept for their validation F1
     mapping: str = "pmap"  # how the per-device step is mapped over devices: "pmap" or "shard_map"
-    sync_batch_norm: bool = False  # BatchNorm statistics over all devices; published: per device
-    precision: str = (
-        "float32"  # of maps and products; "bfloat16" leaves parameters, statistics, softmax, losses float32
-    )
+    shard_optimizer: bool = False  # optimiser state and averages in equal parts on all devices (ZeRO-1), not on each
+    # BatchNorm over all images of a step; published: those of a device and part
+    sync_batch_norm: bool = False
+    precision: str = "float32"  # of maps and products; "bfloat16" leaves parameters, statistics, softmax, losses float32
     remat: bool = False  # compute blocks and decoders again in the backward pass: less memory, a third more work
-    accumulate: int = (
-        1  # parts of a device's batch taken one after another for one step; BatchNorm sees each part alone
-    )
+    accumulate: int = 1  # parts of a device's batch taken one after another, as if by so many devices
+    bad_step: str = "stop"  # what a loss that is no number, or a spike, does: "stop" the run, or "skip" the step
+    spike: float = 0.0  # a loss this many times the usual one is bad; 0: only one that is no number
+    wandb: str = ""  # also log to this Weights & Biases project (extra "wandb"); "": do not
+
+
+@dataclasses.dataclass
+class ProfileConfig:
+    """Which steps to trace for TensorBoard's profiler or Perfetto, into "profile" in the run's directory."""
+
+    steps: tuple[int, ...] = ()  # the first and the last
 
 
 @dataclasses.dataclass
@@ -163,6 +183,7 @@ class Config:
     pida: PidaConfig = dataclasses.field(default_factory=PidaConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    profile: ProfileConfig = dataclasses.field(default_factory=ProfileConfig)
 
 
 def tiny_model(**changes: Any) -> ModelConfig:

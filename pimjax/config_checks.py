@@ -2,15 +2,27 @@
 
 import dataclasses
 
-from pimjax.config import FITS, FUSIONS, LOCAL_STREAMS, PRECISIONS, Config, ModelConfig
+from pimjax.config import (
+    BAD_STEPS,
+    FITS,
+    FUSIONS,
+    LOCAL_STREAMS,
+    MAPPINGS,
+    PRECISIONS,
+    SCHEDULES,
+    Config,
+    ModelConfig,
+)
 
 
 def check(config: Config) -> None:
     """Raises ValueError for a value that no run can use, naming the key and what it may be."""
     one_of = (
         ("data.fit", config.data.fit, FITS),
-        ("train.mapping", config.train.mapping, ("pmap", "shard_map")),
+        ("optimizer.schedule", config.optimizer.schedule, SCHEDULES),
+        ("train.mapping", config.train.mapping, MAPPINGS),
         ("train.precision", config.train.precision, PRECISIONS),
+        ("train.bad_step", config.train.bad_step, BAD_STEPS),
     )
     for key, value, allowed in one_of:
         if value not in allowed:
@@ -25,12 +37,15 @@ def check(config: Config) -> None:
         "train.validate_every": config.train.validate_every,
         "train.log_every": config.train.log_every,
         "train.checkpoint_every": config.train.checkpoint_every,
+        "train.keep_last": config.train.keep_last,
+        "train.keep_best": config.train.keep_best,
         "train.accumulate": config.train.accumulate,
     }
     for key, value in positive.items():
         if value < 1:
             raise ValueError(f"config.{key} is {value}; it must be at least 1")
     check_model(config.model)
+    _check_training(config)
     if min(config.data.weights, default=1) <= 0:
         raise ValueError(f"config.data.weights is {config.data.weights}; each must be positive")
     if config.data.weights and len(config.data.weights) != len(config.data.train):
@@ -52,6 +67,26 @@ def check(config: Config) -> None:
             f"config.pida.masks: areas must satisfy 0 < min_area <= max_area < 1, "
             f"not {config.pida.masks.min_area} and {config.pida.masks.max_area}"
         )
+
+
+def _check_training(config: Config) -> None:
+    optimizer, first_and_last = config.optimizer, config.profile.steps
+    bounds = (
+        ("optimizer.warmup", optimizer.warmup, 0, config.train.steps),
+        ("optimizer.final_rate", optimizer.final_rate, 0, 1),
+        ("optimizer.clip", optimizer.clip, 0, float("inf")),
+        ("optimizer.ema", optimizer.ema, 0, 0.999999),
+        ("optimizer.encoder_rate", optimizer.encoder_rate, 0, float("inf")),
+        ("optimizer.layer_decay", optimizer.layer_decay, 0, 1),
+        ("train.spike", config.train.spike, 0, float("inf")),
+    )
+    for key, value, low, high in bounds:
+        if not low <= value <= high:
+            raise ValueError(f"config.{key} is {value}; it must lie in {low} … {high}")
+    if 0 < config.train.spike <= 1:
+        raise ValueError(f"config.train.spike is {config.train.spike}; a spike is more than the usual loss: above 1, or 0")
+    if first_and_last and not (len(first_and_last) == 2 and 1 <= first_and_last[0] <= first_and_last[1]):
+        raise ValueError(f"config.profile.steps is {first_and_last}; give the first and the last step, as in (10, 12)")
 
 
 # What a model can be built with in reasonable time and memory: field → smallest and largest.

@@ -12,10 +12,11 @@ from pimjax import PIM
 from pimjax.config import LossConfig, OptimizerConfig, tiny_model
 from pimjax.models.layers import Execution
 from pimjax.models.pim import Features, PIMOutput
-from pimjax.training import devices
+from pimjax.training.devices import Layout, check_batch_size
 from pimjax.training.losses import Targets, compactness, pim_loss
 from pimjax.training.optimizer import make_optimizer
-from pimjax.training.step import AXIS, init_state, train_step
+from pimjax.training.shards import AXIS
+from pimjax.training.step import Recipe, init_state, train_step
 
 RNG = np.random.default_rng(0)
 
@@ -92,54 +93,91 @@ def test_weight_decay_is_coupled():
     np.testing.assert_allclose(updates["a"], [-1e-3, 1e-3], rtol=2e-3)
 
 
-def batch(images=4):
+def batch(images=8):
     rng = np.random.default_rng(1)
     return {
         "image": rng.integers(0, 256, (images, 32, 32, 3), np.uint8),
         "mask": rng.integers(0, 2, (images, 8, 8), np.uint8),
         "boundary": rng.integers(0, 2, (images, 8, 8), np.uint8),
         "target": rng.standard_normal((images, 8, 8, 3), np.float32),
+        "stop": np.zeros(images, bool),
     }
 
 
+# BatchNorm, stochastic depth and dropout, as quick to compile as may be.
+SMALL = tiny_model(
+    depths=(2,), num_heads=(1,), pool_bins=(1, 2), global_stream=False, boundary_decoder=False,
+    drop_path=0.3, decoder_dropout=0.3,
+)  # fmt: skip
+ADAM = OptimizerConfig(learning_rate=1e-3)
+
+
 @functools.cache
-def losses(mapping, count, synchronised=True, accumulate=1):
-    """Losses of three steps over `count` of the simulated devices, each taking its images in `accumulate` parts."""
-    used = jax.devices()[:count]
-    config = tiny_model(depths=(1, 1), num_heads=(1, 2), drop_path=0.0, decoder_dropout=0.0, global_stream=False)
-    model = PIM(config, Execution(bn_axis=AXIS if synchronised else None))
-    optimizer = make_optimizer(OptimizerConfig(learning_rate=1e-3))
-    state = devices.replicate(init_state(model, optimizer, jax.random.key(0)), used)
-    one_step = functools.partial(train_step, model, optimizer, LossConfig(), accumulate=accumulate)
-    step = devices.map_step(one_step, mapping, used)
-    values, key = [], devices.replicate(jax.random.key(1), used)
-    for _ in range(3):
-        state, metrics = step(state, devices.split_batch(batch(), mapping, used), key)
+def first_state():
+    return jax.device_get(init_state(PIM(SMALL), make_optimizer(ADAM), jax.random.key(0), average=True))
+
+
+@functools.cache
+def trained(mapping, count, synchronised=True, accumulate=1, shard=False, steps=5, images=8, **recipe):
+    """Losses of the steps over `count` of the simulated devices, and the state after them as it would be stored."""
+    layout = Layout(jax.devices()[:count], mapping, count if shard else 1)
+    model, optimizer = PIM(SMALL, Execution(bn_axis=AXIS if synchronised else None)), make_optimizer(ADAM)
+    step = functools.partial(
+        train_step, Recipe(model, optimizer, LossConfig(), accumulate, shards=layout.shards, ema=0.9, **recipe)
+    )
+    first = first_state()
+    state = jax.tree.map(lambda a, like: jax.device_put(a, like.sharding), first, layout.stored_shapes(first))
+    state = layout.from_stored(state)
+    inputs, values, compiled = layout.split_batch(batch(images)), [], None
+    for _ in range(steps):
+        compiled = compiled or layout.map_step(step, first).lower(state, inputs).compile()
+        state, metrics = compiled(state, inputs)
         values.append(float(metrics["loss/total"]))
-    assert int(state.step) == 3
-    return values
+    assert int(state.step) == steps
+    assert not bool(metrics["stop"])
+    return values, jax.tree.map(np.asarray, layout.to_stored(state, first))
 
 
-def test_four_devices_equal_one_under_both_mappings():
-    one = losses("shard_map", 1)
-    assert one[2] < one[0]
-    np.testing.assert_allclose(losses("pmap", 4), one, rtol=1e-5)
-    np.testing.assert_allclose(losses("shard_map", 4), one, rtol=1e-5)
+# One device with 8 images, 8 with one each, 2 with 4 in two parts, one with 4 parts of two; two processes of two
+# devices are in test_processes.py.
+WAYS = [
+    pytest.param(*way, id="-".join(map(str, way)))
+    for mapping in ("pmap", "shard_map")
+    for way in ((mapping, 8), (mapping, 2, True, 2), (mapping, 1, True, 4), (mapping, 4, True, 1, True))
+]
+
+
+@pytest.mark.parametrize("way", [pytest.param(w.values, id=w.id) for w in WAYS])
+def test_however_it_is_spread_a_run_is_the_same(way):
+    """Losses, parameters, statistics, Adam's moments and the average; dropout is drawn by image."""
+    expected, state = trained("shard_map", 1)
+    losses, other = trained(*way)
+    assert expected[-1] < expected[0]
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    for name in ("params", "batch_stats", "opt_state", "average"):
+        # Adam's first steps have the sign of gradients of which some are rounding: hence absolute, in learning rates.
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3), getattr(other, name), getattr(state, name)
+        )
 
 
 def test_unsynchronised_batch_norm_is_another_computation():
-    assert abs(losses("pmap", 4, synchronised=False)[0] - losses("pmap", 4)[0]) > 1e-4
+    assert abs(trained("pmap", 4, synchronised=False)[0][0] - trained("pmap", 4)[0][0]) > 1e-4
 
 
 @pytest.mark.parametrize("mapping", ["pmap", "shard_map"])
 def test_parts_in_turn_equal_parts_on_devices(mapping):
-    """Where every part has its own statistics, four devices with an image each do what two with two parts each do."""
-    parts = losses(mapping, 2, synchronised=False, accumulate=2)
-    np.testing.assert_allclose(parts, losses("pmap", 4, synchronised=False), rtol=1e-5)
+    """Where every part has its own statistics, four devices with two images do what two with two parts each do."""
+    losses, state = trained(mapping, 2, synchronised=False, accumulate=2)
+    expected, other = trained("pmap", 4, synchronised=False)
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), state.batch_stats, other.batch_stats
+    )
 
 
 def test_a_batch_that_devices_cannot_share_is_refused():
     with pytest.raises(ValueError, match="batch_size is 6, which 4 devices × 1 parts"):
-        devices.check_batch_size(6, 4)
+        check_batch_size(6, 4)
     with pytest.raises(ValueError, match="use a multiple of 4"):
-        devices.check_batch_size(6, 2, accumulate=2)
+        check_batch_size(6, 2, accumulate=2)

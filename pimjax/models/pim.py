@@ -39,23 +39,24 @@ class PIM(nn.Module):
 
     `PIM(ModelConfig()).apply(variables, images, train=False)` with float32 images [B, H, W, 3], RGB in 0..1
     normalised with `pimjax.normalization.normalize`; any H and W. Outputs are float32 whatever `execution.dtype`, maps
-    are not. In training pass `rngs={"dropout": key}` and `mutable=["batch_stats"]`. Under `jax.jit`, what of the output
-    is not returned is not computed.
+    are not. In training pass `rngs={"dropout": key}` and `mutable=["batch_stats"]`; what is dropped of an image depends
+    on the key and on its number in `examples`, int32 [B] (0 … B − 1 unless given). Under `jax.jit`, what of the output is
+    not returned is not computed.
     """
 
     config: ModelConfig
     execution: Execution = Execution()
 
     @nn.compact
-    def __call__(self, images: jax.Array, train: bool = False) -> PIMOutput:
+    def __call__(self, images: jax.Array, train: bool = False, examples: jax.Array | None = None) -> PIMOutput:
         c, execution = self.config, self.execution
 
         def block(module: type[nn.Module]) -> type[nn.Module]:
-            # The mode (train) is the last argument, counted with self.
+            # Where the mode (train) is among the arguments, counted with self.
             positions = {LearningToWeight: 3}
             return nn.remat(module, static_argnums=(positions.get(module, 2),)) if execution.remat else module
 
-        swin = SwinEncoder(c, False, c.high_pass_init, execution, name="encoder")(images, train)
+        swin = SwinEncoder(c, False, c.high_pass_init, execution, name="encoder")(images, train, examples)
         local = swin
         if c.local_stream != "none":
             local = tuple(
@@ -64,14 +65,16 @@ class PIM(nn.Module):
             )
         global_, fused = (), local
         if c.global_stream:
-            global_ = SwinEncoder(c, c.raster_mask, execution=execution, name="masked_encoder")(images, train)
+            global_ = SwinEncoder(c, c.raster_mask, execution=execution, name="masked_encoder")(
+                images, train, examples
+            )
             fused = tuple(
                 block(LearningToWeight)(c.fusion, execution, name=f"fusion{i}")((a, b), a, train)
                 for i, (a, b) in enumerate(zip(local, global_, strict=True))
             )
 
         def decode(name: str, maps: Maps, outputs: int) -> jax.Array:
-            decoded = block(UPerNetDecoder)(c, outputs, execution, name=name)(maps, train)
+            decoded = block(UPerNetDecoder)(c, outputs, execution, name=name)(maps, train, examples)
             return decoded.astype(jnp.promote_types(decoded.dtype, jnp.float32))
 
         return PIMOutput(

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pimjax.config import ModelConfig
-from pimjax.models.layers import Execution, dense, layer_norm
+from pimjax.models.layers import Dropout, Execution, dense, layer_norm
 from pimjax.models.windows import (
     merge_windows,
     pad_to_multiple,
@@ -110,12 +110,12 @@ class SwinBlock(nn.Module):
     masked: bool
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        drop_path = nn.Dropout(self.drop_path, broadcast_dims=(1, 2, 3), deterministic=not train)
+    def __call__(self, x: jax.Array, train: bool, examples: jax.Array | None = None) -> jax.Array:
+        drop_path = Dropout(self.drop_path, name="drop_path")
         attention = WindowAttention(self.num_heads, self.window, self.masked, self.shift, name="attention")
-        x = x + drop_path(attention(layer_norm(x, "norm1")))
+        x = x + drop_path(attention(layer_norm(x, "norm1")), train, examples)
         y = dense(layer_norm(x, "norm2"), self.mlp_ratio * x.shape[-1], "fc1")
-        return x + drop_path(dense(nn.gelu(y, approximate=False), x.shape[-1], "fc2"))
+        return x + drop_path(dense(nn.gelu(y, approximate=False), x.shape[-1], "fc2"), train, examples)
 
 
 class PatchEmbedding(nn.Module):
@@ -151,7 +151,10 @@ class PatchMerging(nn.Module):
 
 
 class SwinEncoder(nn.Module):
-    """Normalised image [B, H, W, 3] → four maps, strides 4, 8, 16, 32 and channels embed_dim · 1, 2, 4, 8."""
+    """Normalised image [B, H, W, 3] → four maps, strides 4, 8, 16, 32 and channels embed_dim · 1, 2, 4, 8.
+
+    `examples`, int32 [B]: the images' numbers in the whole batch, by which stochastic depth is drawn.
+    """
 
     config: ModelConfig
     masked: bool = False
@@ -159,7 +162,9 @@ class SwinEncoder(nn.Module):
     execution: Execution = Execution()
 
     @nn.compact
-    def __call__(self, images: jax.Array, train: bool) -> tuple[jax.Array, ...]:
+    def __call__(
+        self, images: jax.Array, train: bool, examples: jax.Array | None = None
+    ) -> tuple[jax.Array, ...]:
         c = self.config
         block = nn.remat(SwinBlock, static_argnums=(2,)) if self.execution.remat else SwinBlock
         x = layer_norm(PatchEmbedding(c.embed_dim, self.high_pass_init, name="patch_embed")(images), "patch_norm")
@@ -177,7 +182,7 @@ class SwinEncoder(nn.Module):
                     drop_path=c.drop_path * index / max(total - 1, 1),
                     masked=self.masked,
                     name=f"stage{stage}_block{i}",
-                )(x, train)
+                )(x, train, examples)
                 index += 1
             maps.append(layer_norm(x, f"norm{stage}"))
         return tuple(maps)

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 
 from pimjax.config import ModelConfig
-from pimjax.models.layers import Conv, ConvBNReLU, Execution, adaptive_average_pool, resize_bilinear
+from pimjax.models.layers import Conv, ConvBNReLU, Dropout, Execution, adaptive_average_pool, resize_bilinear
 
 
 class UPerNetDecoder(nn.Module):
@@ -17,7 +17,7 @@ class UPerNetDecoder(nn.Module):
     execution: Execution = Execution()
 
     @nn.compact
-    def __call__(self, maps: Sequence[jax.Array], train: bool) -> jax.Array:
+    def __call__(self, maps: Sequence[jax.Array], train: bool, examples: jax.Array | None = None) -> jax.Array:
         def unit(kernel: int, name: str, *maps: jax.Array) -> jax.Array:
             return ConvBNReLU(self.config.decoder_channels, kernel, self.execution, name=name)(maps, train)
 
@@ -33,5 +33,5 @@ class UPerNetDecoder(nn.Module):
         last = len(levels) - 1
         levels = [x if i == last else unit(3, f"fpn{i}", x) for i, x in enumerate(levels)]
         x = unit(3, "fpn_bottleneck", *levels)
-        x = nn.Dropout(self.config.decoder_dropout, broadcast_dims=(1, 2), deterministic=not train)(x)
+        x = Dropout(self.config.decoder_dropout, channels=True, name="dropout")(x, train, examples)
         return Conv(self.outputs, use_bias=True, name="classifier")(x)

@@ -1,13 +1,83 @@
-"""The published optimiser."""
+"""The optimiser: Adam as published, and what is usual around it (schedules, layer-wise rates, clipping, averaging)."""
 
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 import optax
 
 from pimjax.config import OptimizerConfig
 
+ENCODERS = ("encoder", "masked_encoder")
 
-def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
-    """Adam whose gradient includes weight_decay · parameter (coupled L2), for every parameter, at a constant rate."""
-    return optax.chain(
+
+def make_optimizer(config: OptimizerConfig, steps: int = 1) -> optax.GradientTransformation:
+    """Adam whose gradient includes weight_decay · parameter (coupled L2), for every parameter.
+
+    Every transformation works on each number of a parameter by itself, so that devices may share out its state.
+
+    Args:
+        config: rates, decays and schedule.
+        steps: length of the run, which the cosine ends with.
+    """
+    rate = make_schedule(config, steps) if config.warmup or config.schedule != "constant" else config.learning_rate
+    transformations = [
         optax.add_decayed_weights(config.weight_decay),
-        optax.adam(config.learning_rate, b1=config.b1, b2=config.b2, eps=config.eps),
-    )
+        optax.adam(rate, b1=config.b1, b2=config.b2, eps=config.eps),
+    ]
+    if (config.encoder_rate, config.layer_decay) != (1, 1):
+        transformations.append(
+            optax.stateless(lambda updates, _: jax.tree.map(jnp.multiply, updates, rate_factors(updates, config)))
+        )
+    return optax.chain(*transformations)
+
+
+def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
+    """Steps taken → learning rate: a linear warm-up from 0, then constant or half a cosine period to the run's end."""
+    rest: optax.Schedule = optax.constant_schedule(config.learning_rate)
+    if config.schedule == "cosine":
+        rest = optax.cosine_decay_schedule(config.learning_rate, max(steps - config.warmup, 1), config.final_rate)
+    if not config.warmup:
+        return rest
+    rise = optax.linear_schedule(0.0, config.learning_rate, config.warmup)
+    return optax.join_schedules([rise, rest], [config.warmup])
+
+
+def rate_factors(params: Any, config: OptimizerConfig) -> Any:
+    """By how much each parameter's rate is multiplied: a tree of floats like `params`.
+
+    1 outside the encoders. A layer of an encoder of n blocks has encoder_rate · layer_decay^(n + 1 − i): i is the
+    number of its block from 1; what merges or normalises a stage's map counts with the stage's last block, the patch
+    embedding is 0 (as for vision transformers: Bao et al., BEiT, ICLR 2022).
+    """
+
+    def encoder_factors(encoder: dict[str, Any]) -> dict[str, Any]:
+        blocks = sorted((tuple(map(int, re.findall(r"\d+", name))) for name in encoder if "_block" in name))
+
+        def factor(layer: str) -> float:
+            if layer.startswith("patch_"):
+                number = 0
+            elif "_block" in layer:
+                number = 1 + blocks.index(tuple(map(int, re.findall(r"\d+", layer))))
+            else:  # merge0, norm0, …
+                number = sum(stage <= int(re.findall(r"\d+", layer)[0]) for stage, _ in blocks)
+            return config.encoder_rate * config.layer_decay ** (len(blocks) + 1 - number)
+
+        return {name: jax.tree.map(lambda _, f=factor(name): f, layer) for name, layer in encoder.items()}
+
+    return {
+        name: encoder_factors(part) if name in ENCODERS else jax.tree.map(lambda _: 1.0, part)
+        for name, part in params.items()
+    }
+
+
+def clip_factor(norm: jax.Array, largest: float) -> jax.Array | float:
+    """What to multiply a gradient of this norm with, so that its norm is `largest` at most; 0 does not clip."""
+    return jnp.minimum(1.0, largest / jnp.maximum(norm, 1e-12)) if largest else 1.0
+
+
+def update_average(average: Any, params: Any, step: jax.Array, decay: float) -> Any:
+    """Exponential moving average of the parameters after `step` steps; it forgets its beginning faster: (1+t)/(10+t)."""
+    kept = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    return jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, average, params)

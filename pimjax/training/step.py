@@ -1,10 +1,11 @@
 """One step of training and of evaluation, on one device's share of a batch. Pure functions of their arguments.
 
 A batch is {"image": uint8 [B, H, W, 3], "mask": uint8 [B, h, w], "boundary": uint8 [B, h, w],
-"target": float32 [B, h, w, 3]}, the last three at a quarter of the input's size.
+"target": float32 [B, h, w, 3], "stop": bool [B]}, maps at a quarter of the input's size. "stop" is how a process tells
+all others that it was asked to end: one true is enough.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.struct
 import jax
@@ -15,31 +16,69 @@ from pimjax.config import LossConfig
 from pimjax.models.pim import PIM, PIMOutput
 from pimjax.normalization import normalize
 from pimjax.training.losses import Targets, pim_loss
+from pimjax.training.optimizer import clip_factor, update_average
+from pimjax.training.shards import AXIS, gather, global_norm, own_part, scatter_mean
 
 Batch = dict[str, jax.Array]
-AXIS = "data"  # the mapped axis over which gradients and metrics are averaged
+SETTLED = 50  # steps after which the usual loss is known well enough to tell a spike from it
+
+
+class Recipe(NamedTuple):
+    """What all steps of a run have in common."""
+
+    model: PIM
+    optimizer: optax.GradientTransformation
+    loss: LossConfig
+    accumulate: int = 1  # parts of a device's images taken one after another
+    clip: float = 0.0  # largest gradient norm; 0: any
+    ema: float = 0.0  # decay of the parameters' running average; 0: none
+    spike: float = 0.0  # a loss so many times the usual one is bad; 0: only one that is no number
+    shards: int = 1  # devices that share the optimiser's state out; 1: it is whole on each
 
 
 @flax.struct.dataclass
 class TrainState:
-    """All that a training step changes."""
+    """All that a training step changes, and the random state that it does not."""
 
     step: jax.Array  # int32 scalar: steps taken
+    key: jax.Array  # uint32 [2]: the run's random key; each step's is folded from it
     params: Any
     batch_stats: Any
     opt_state: Any
+    average: Any = None  # running average of `params`, or None
+    usual_loss: Any = None  # float32 scalar: running mean over the last fifty good steps or so
 
 
-def init_state(model: PIM, optimizer: optax.GradientTransformation, key: jax.Array) -> TrainState:
+def init_state(model: PIM, optimizer: optax.GradientTransformation, key: jax.Array, average: bool = False) -> TrainState:
     """Freshly initialised parameters. They do not depend on the image size."""
     variables = jax.jit(model.init)(key, jnp.zeros((1, 32, 32, 3)))
+    return state_from(variables, optimizer, key, average)
+
+
+def state_from(
+    variables: dict[str, Any], optimizer: optax.GradientTransformation, key: jax.Array, average: bool = False
+) -> TrainState:
+    """The state before the first step, from variables {"params", "batch_stats"}."""
+    params = variables["params"]
     return TrainState(
-        jnp.zeros((), jnp.int32), variables["params"], variables["batch_stats"], optimizer.init(variables["params"])
+        step=jnp.zeros((), jnp.int32),
+        key=jax.random.key_data(key),
+        params=params,
+        batch_stats=variables["batch_stats"],
+        opt_state=optimizer.init(params),
+        average=jax.tree.map(jnp.copy, params) if average else None,
+        usual_loss=jnp.zeros(()),
     )
 
 
 def loss_and_gradients(
-    model: PIM, weights: LossConfig, state: TrainState, images: jax.Array, targets: Targets, key: jax.Array
+    model: PIM,
+    weights: LossConfig,
+    state: TrainState,
+    images: jax.Array,
+    targets: Targets,
+    key: jax.Array,
+    examples: jax.Array | None = None,
 ) -> tuple[Any, dict[str, jax.Array], Any]:
     """Gradients of the loss in training mode.
 
@@ -50,6 +89,7 @@ def loss_and_gradients(
         images: float32 [B, H, W, 3], normalised.
         targets: at a quarter of the size.
         key: drives dropout and stochastic depth.
+        examples: int32 [B], the images' numbers in the whole batch, for `PIM`.
 
     Returns:
         gradients as `state.params`, the loss terms, the updated BatchNorm statistics.
@@ -60,6 +100,7 @@ def loss_and_gradients(
             {"params": params, "batch_stats": state.batch_stats},
             images,
             train=True,
+            examples=examples,
             rngs={"dropout": key},
             mutable=["batch_stats"],
         )
@@ -78,54 +119,81 @@ def accumulated_gradients(
     targets: Targets,
     key: jax.Array,
     parts: int,
+    examples: jax.Array | None = None,
 ) -> tuple[Any, dict[str, jax.Array], Any]:
     """`loss_and_gradients` of B/parts images at a time, averaged over the parts: memory of one part.
 
-    BatchNorm normalises each part by its own statistics, and updates the running ones once per part.
+    The parts are to BatchNorm what as many devices would be: each is normalised by its own statistics, and the running
+    ones are averaged over them. Where statistics are synchronised, every layer needs all images at once, and the batch
+    is taken whole: let the model's `execution.remat` save memory then.
     """
-    if parts == 1:
-        return loss_and_gradients(model, weights, state, images, targets, key)
+    if parts == 1 or model.execution.bn_axis:
+        return loss_and_gradients(model, weights, state, images, targets, key, examples)
+    if examples is None:
+        examples = jnp.arange(len(images))
 
-    def add_part(carry: tuple[Any, Any], part: tuple[jax.Array, Any]) -> tuple[tuple[Any, Any], dict[str, jax.Array]]:
-        total, batch_stats = carry
-        index, (images, targets) = part
-        gradients, terms, batch_stats = loss_and_gradients(
-            model, weights, state.replace(batch_stats=batch_stats), images, targets, jax.random.fold_in(key, index)
-        )
-        return (jax.tree.map(jnp.add, total, gradients), batch_stats), terms
+    def add_part(total: Any, part: tuple[jax.Array, ...]) -> tuple[Any, Any]:
+        images, targets, examples = part
+        gradients, *rest = loss_and_gradients(model, weights, state, images, targets, key, examples)
+        return jax.tree.map(jnp.add, total, gradients), rest
 
-    split = jax.tree.map(lambda array: array.reshape(parts, -1, *array.shape[1:]), (images, targets))
-    start = (jax.tree.map(jnp.zeros_like, state.params), state.batch_stats)
-    (total, batch_stats), terms = jax.lax.scan(add_part, start, (jnp.arange(parts), split))
-    return jax.tree.map(lambda g: g / parts, total), {name: term.mean() for name, term in terms.items()}, batch_stats
+    split = jax.tree.map(lambda array: array.reshape(parts, -1, *array.shape[1:]), (images, targets, examples))
+    total, rest = jax.lax.scan(add_part, jax.tree.map(jnp.zeros_like, state.params), split)
+    terms, batch_stats = jax.tree.map(lambda values: values.mean(0), rest)
+    return jax.tree.map(lambda g: g / parts, total), terms, batch_stats
 
 
-def train_step(
-    model: PIM,
-    optimizer: optax.GradientTransformation,
-    weights: LossConfig,
-    state: TrainState,
-    batch: Batch,
-    key: jax.Array,
-    accumulate: int = 1,
-) -> tuple[TrainState, dict[str, jax.Array]]:
+def train_step(recipe: Recipe, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
     """One optimiser step under a mapped axis `AXIS`; returns the new state and scalar metrics, equal on all devices.
 
-    `key` is the run's; the step number and the device's index are folded in here, so that a resumed run draws the
-    same dropout. The running BatchNorm statistics are averaged over devices. With `accumulate` > 1 the batch is taken
-    in that many parts; see `accumulated_gradients`.
+    What is drawn for an image depends on the run's key, the step and the image's number in the whole batch, hence not
+    on how the batch is spread. A bad step (a loss or gradient that is no number, a spike) counts, and changes nothing
+    else: metrics["bad"] is true. With `recipe.shards` > 1, `state.opt_state` and `state.average` are this device's
+    parts; see `pimjax.training.shards`.
     """
-    key = jax.random.fold_in(jax.random.fold_in(key, state.step), jax.lax.axis_index(AXIS))
+    shards, params = recipe.shards, state.params
+    key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
+    images = normalize(batch["image"])
+    examples = jax.lax.axis_index(AXIS) * len(images) + jnp.arange(len(images))
     targets = Targets(batch["mask"], batch["boundary"], batch["target"])
     gradients, terms, batch_stats = accumulated_gradients(
-        model, weights, state, normalize(batch["image"]), targets, key, accumulate
+        recipe.model, recipe.loss, state, images, targets, key, recipe.accumulate, examples
     )
-    gradients, terms, batch_stats = jax.lax.pmean((gradients, terms, batch_stats), AXIS)
-    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+    terms, batch_stats = jax.lax.pmean((terms, batch_stats), AXIS)
+    gradients = scatter_mean(gradients, shards)
+    norm = global_norm(gradients, params, shards)
+    bad = is_bad(terms["total"], norm, state, recipe.spike)
+
+    def unless_bad(new: Any, old: Any) -> Any:
+        return jax.tree.map(lambda n, o: jnp.where(bad, o, n), new, old)
+
+    factor = clip_factor(norm, recipe.clip)
+    part = own_part(params, shards)
+    updates, opt_state = recipe.optimizer.update(jax.tree.map(lambda g: factor * g, gradients), state.opt_state, part)
+    part = unless_bad(optax.apply_updates(part, updates), part)
+    average = state.average
+    if average is not None:
+        average = unless_bad(update_average(average, part, state.step, recipe.ema), average)
+    usual = jnp.where(state.usual_loss == 0, terms["total"], 0.98 * state.usual_loss + 0.02 * terms["total"])
     metrics = {f"loss/{name}": value for name, value in terms.items()}
-    metrics["gradient_norm"] = optax.tree.norm(gradients)
-    params = optax.apply_updates(state.params, updates)
-    return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
+    metrics |= {"gradient_norm": norm, "bad": bad, "stop": jax.lax.pmax(batch["stop"].any(), AXIS)}
+    return TrainState(
+        step=state.step + 1,
+        key=state.key,
+        params=gather(part, params, shards),
+        batch_stats=unless_bad(batch_stats, state.batch_stats),
+        opt_state=unless_bad(opt_state, state.opt_state),
+        average=average,
+        usual_loss=unless_bad(usual, state.usual_loss),
+    ), metrics
+
+
+def is_bad(loss: jax.Array, norm: jax.Array, state: TrainState, spike: float) -> jax.Array:
+    """Whether a step must not be taken. Boolean scalar."""
+    bad = ~(jnp.isfinite(loss) & jnp.isfinite(norm))
+    if spike:
+        bad |= (state.step >= SETTLED) & (loss > spike * state.usual_loss)
+    return bad
 
 
 def eval_step(model: PIM, variables: dict[str, Any], images: jax.Array) -> PIMOutput:
