@@ -6,8 +6,12 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from pimjax.allocator import keep_freed_memory
-from pimjax.config_files import explain_flag_error
+from pimjax.config_files import parse_flags
 
+flags.DEFINE_bool("distributed", False, "one process of several, as the cluster says: SLURM, TPU pod, GKE, Open MPI")
+flags.DEFINE_string("coordinator", None, "one process of several: HOST:PORT of the first")
+flags.DEFINE_integer("process_count", None, "how many there are")
+flags.DEFINE_integer("process_index", None, "which of them this is, from 0")
 CONFIG = config_flags.DEFINE_config_file("config", None, "a file with get_config(), such as configs/demo.py")
 flags.mark_flag_as_required("config")
 
@@ -15,24 +19,21 @@ flags.mark_flag_as_required("config")
 def main(argv: list[str]) -> None:
     """Runs the configuration; what the user can mend is said in one line."""
     keep_freed_memory()  # before jax's threads have arenas of their own
-    from pimjax.training.loop import run  # after the flags: a misspelt one need not wait for jax
+    from pimjax.training import loop, processes  # after the flags: a misspelt one need not wait for jax
 
-    logging.set_verbosity(logging.ERROR)  # orbax and jax tell their every move
+    logging.set_verbosity(logging.FATAL)  # orbax and jax tell their every move; what fails, we say ourselves
     if argv[1:]:
         sys.exit(f"error: {argv[1]}: not a flag; did you forget the dashes of --{argv[1]}")
     try:
-        run(CONFIG.value)
-    except (ValueError, OSError, KeyboardInterrupt) as error:
-        sys.exit(f"error: {error}" if str(error) else "interrupted; the same command resumes from the last checkpoint")
-
-
-def parse(argv: list[str]) -> list[str]:
-    """absl's parser; a wrong key or value under --config is one line, not a traceback."""
-    try:
-        return flags.FLAGS(argv)
-    except (flags.Error, KeyError, TypeError, AttributeError, OSError) as error:
-        sys.exit(explain_flag_error(argv, error))
+        given = [flags.FLAGS[name].value for name in ("coordinator", "process_count", "process_index")]
+        if flags.FLAGS.distributed or any(value is not None for value in given):
+            processes.join(*given)
+        loop.run(CONFIG.value)
+    except KeyboardInterrupt as interrupt:
+        sys.exit(str(interrupt) or "interrupted; the same command resumes from the last checkpoint")
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=parse)
+    app.run(main, flags_parser=parse_flags)

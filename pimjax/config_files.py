@@ -4,7 +4,10 @@ import dataclasses
 import difflib
 import os
 import runpy
+import sys
 from typing import Any
+
+from absl import flags
 
 from pimjax.config import Config
 
@@ -51,7 +54,15 @@ def read_config(file: str | os.PathLike) -> Config:
     return config
 
 
-def explain_flag_error(argv: list[str], error: Exception) -> str:
+def parse_flags(argv: list[str]) -> list[str]:
+    """absl's parser for `app.run`; a wrong key or value under --config is one line, not a traceback."""
+    try:
+        return flags.FLAGS(argv)
+    except (flags.Error, KeyError, TypeError, AttributeError, OSError) as error:
+        sys.exit(_explain_flag_error(argv, error))
+
+
+def _explain_flag_error(argv: list[str], error: Exception) -> str:
     """One line for a command line that absl's flags refused: for a misspelt `--config.KEY`, the nearest keys."""
     known = flatten(Config())
     sections = {key.rsplit(".", 1)[0] for key in known if "." in key}

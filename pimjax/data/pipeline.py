@@ -90,9 +90,10 @@ def train_batches(
     dataset = (
         _mixture(sources, data.weights, seed)
         .random_map(TrainTransform(data, pida_config, Donors(tuple(sources))))
-        # After the random map: before it, every process would draw the same augmentations.
-        .slice(slice(process_index, None, process_count))
+        # Sliced after the random map: before it, every process would draw the same augmentations. Whole batches, so that
+        # all processes together have the samples in the order in which one alone would.
         .batch(data.batch_size // process_count)
+        .slice(slice(process_index, None, process_count))
         .slice(slice(start_step, steps))
     )
     iterable = dataset.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4))

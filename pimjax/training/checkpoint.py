@@ -1,10 +1,18 @@
 """Checkpoints of a run: the newest to resume from, the best to use.
 
-A run's directory holds "checkpoints/step_N", each with the model's variables, the optimiser's state and the run's
-configuration. They are written in the background and appear only when complete.
+A run's directory holds "checkpoints/step_N", each with
+
+- variables: the model's, to be used: its parameters (their running average, where the run keeps one) and statistics,
+- optimizer: what else the next step needs: Adam's state, the step's number (which is the position in the data, since
+  batch n is a function of n), the random key,
+- config: the run's configuration,
+- progress: how many images each BatchNorm statistic saw, the devices, and all validation scores so far.
+
+They are written in the background and appear only when complete.
 """
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,64 +20,171 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
+from tqdm import tqdm
 
 from pimjax.config import Config
 from pimjax.config_files import flatten, from_dict
+from pimjax.training.devices import Layout
 from pimjax.training.step import TrainState
 from pimjax.weights.convert import variable_shapes
 
 FOLDER = "checkpoints"
+ITEMS = ("variables", "optimizer", "config", "progress")
 
 
 def _f1(metrics: dict[str, float]) -> float:
     return metrics["f1"]
 
 
-def open_checkpoints(workdir: str | Path, read_only: bool = False) -> ocp.CheckpointManager:
-    """The checkpoints of the run in `workdir`; the newest is kept, and the best by validation F1."""
-    best = preservation_policy.BestN(get_metric_fn=_f1, n=1, keep_checkpoints_without_metrics=False)
+def open_manager(workdir: str | Path, last: int = 1, best: int = 1, read_only: bool = False) -> ocp.CheckpointManager:
+    """orbax's view of the checkpoints in `workdir`; the `last` newest are kept, and the `best` by validation F1."""
+    good = preservation_policy.BestN(get_metric_fn=_f1, n=best, keep_checkpoints_without_metrics=False)
     options = ocp.CheckpointManagerOptions(
-        preservation_policy=preservation_policy.AnyPreservationPolicy([preservation_policy.LatestN(1), best]),
+        preservation_policy=preservation_policy.AnyPreservationPolicy([preservation_policy.LatestN(last), good]),
         best_fn=_f1,
         step_prefix="step",
         read_only=read_only,
     )
-    return ocp.CheckpointManager(
-        Path(workdir).resolve() / FOLDER, item_names=("variables", "optimizer", "config"), options=options
-    )
+    return ocp.CheckpointManager(Path(workdir).resolve() / FOLDER, item_names=ITEMS, options=options)
 
 
-def save(
-    checkpoints: ocp.CheckpointManager, state: TrainState, config: Config, metrics: dict[str, float] | None
-) -> None:
-    """Writes `state` as step `state.step`, with `metrics` (holding "f1") if it was validated; once only."""
-    step = int(state.step)
-    if step in checkpoints.all_steps():
-        return
-    arguments = ocp.args.Composite(
-        variables=ocp.args.StandardSave({"params": state.params, "batch_stats": state.batch_stats}),
-        optimizer=ocp.args.StandardSave({"opt_state": state.opt_state, "step": state.step}),
-        config=ocp.args.JsonSave(dataclasses.asdict(config)),
-    )
-    checkpoints.save(step, args=arguments, metrics=metrics)
+class Checkpoints:
+    """The checkpoints of one run, in all its processes. A context manager: leaving it waits for what is being written.
 
-
-def restore_newest(checkpoints: ocp.CheckpointManager, like: TrainState, config: Config) -> TrainState:
-    """The newest checkpoint, of which there must be one, in the shapes and shardings of `like`.
-
-    `like` holds arrays or `jax.ShapeDtypeStruct`.
-
-    Raises:
-        ValueError: it was written by a run of another model, data or recipe, or by another version of pimjax.
+    Attributes:
+        validations: the scores of all validations so far, {"step", "f1", …} each.
     """
-    step = checkpoints.latest_step()
-    _check_same_run(_stored_config(checkpoints, step), config, checkpoints.directory)
-    arguments = ocp.args.Composite(
-        variables=ocp.args.StandardRestore({"params": like.params, "batch_stats": like.batch_stats}),
-        optimizer=ocp.args.StandardRestore({"opt_state": like.opt_state, "step": like.step}),
-    )
-    items = checkpoints.restore(step, args=arguments)
-    return TrainState(**items["variables"], **items["optimizer"])
+
+    def __init__(self, config: Config, layout: Layout, shapes: TrainState):
+        self.validations: list[dict[str, float]] = []
+        self._config, self._layout, self._shapes = config, layout, shapes
+        self._manager = open_manager(config.workdir, config.train.keep_last, config.train.keep_best)
+        self._writing: int | None = None  # the step being written
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.settle(wait=True)
+        self._manager.close()
+
+    @property
+    def newest(self) -> int | None:
+        """The newest complete checkpoint's step."""
+        return self._manager.latest_step()
+
+    def save(self, state: TrainState, scores: dict[str, float] | None = None) -> None:
+        """Writes `state` as step `state.step`, with `scores` (holding "f1") if it was validated; once only.
+
+        What fails, as on a full disk, is said and leaves the earlier checkpoints as they are; see `settle`.
+        """
+        step = int(state.step)
+        if scores is not None:
+            self.validations.append({"step": step, **scores})
+        self.settle(wait=True)
+        if step in self._manager.all_steps():
+            return
+        state = self._layout.to_stored(state, self._shapes)
+        used, rest = _items(state)
+        progress = self._circumstances() | {"validations": self.validations}
+        arguments = ocp.args.Composite(
+            variables=ocp.args.StandardSave(used),
+            optimizer=ocp.args.StandardSave(rest),
+            config=ocp.args.JsonSave(dataclasses.asdict(self._config)),
+            progress=ocp.args.JsonSave(progress),
+        )
+        self._writing = step
+        try:
+            self._manager.save(step, args=arguments, metrics=scores)
+        except (OSError, ValueError, RuntimeError) as error:
+            self._failed(error)
+
+    def settle(self, wait: bool = False) -> bool:
+        """Looks whether the checkpoint being written is complete, or waits until it is.
+
+        Returns:
+            False if it failed. That was said, and what it left behind is deleted.
+        """
+        if self._writing is None or (self._manager.is_saving_in_progress() and not wait):
+            return True
+        try:
+            self._manager.wait_until_finished()
+        except (OSError, ValueError, RuntimeError) as error:  # whatever the file system or tensorstore has to say
+            self._failed(error)
+            return False
+        self._writing = None
+        return True
+
+    def _failed(self, error: Exception) -> None:
+        step, self._writing = self._writing, None
+        if jax.process_index() == 0:
+            for left in Path(self._manager.directory).glob(f"step_{step}.orbax-checkpoint-tmp*"):
+                shutil.rmtree(left, ignore_errors=True)
+        kept = f"that of step {self.newest} is intact" if self.newest is not None else "there is none yet"
+        tqdm.write(f"checkpoint of step {step} could not be written ({kept}): {_brief(error)}")
+
+    def restore(self) -> TrainState:
+        """The newest checkpoint, of which there must be one, placed for the next step; `validations` are its own.
+
+        Raises:
+            ValueError: it was written by a run of another model, data or recipe, with other groups of images for
+                BatchNorm, or by another version of pimjax.
+        """
+        directory, step = self._manager.directory, self.newest
+        items = self._manager.restore(step, args=_json_items())
+        config, progress = _config_of(items, directory), items["progress"]
+        _check_same_run(config, self._config, directory)
+        self._check_same_groups(progress)
+        shapes = self._layout.stored_shapes(self._shapes)
+        used, rest = _items(shapes)
+        arguments = ocp.args.Composite(
+            variables=ocp.args.StandardRestore(used), optimizer=ocp.args.StandardRestore(rest)
+        )
+        items = self._manager.restore(step, args=arguments)
+        used, rest = items["variables"], dict(items["optimizer"])
+        if "params" in rest:  # beside the average, which is what the model uses
+            rest["average"] = used["params"]
+        state = TrainState(**{"params": used["params"]} | {"batch_stats": used["batch_stats"]} | rest)
+        self.validations = list(progress["validations"])
+        return self._layout.from_stored(state)
+
+    def best_variables(self) -> dict[str, Any]:
+        """The best checkpoint's variables, or the newest's where none was validated, on every device."""
+        shapes = dataclasses.replace(self._layout, shards=1).stored_shapes(self._shapes)
+        used = {"params": shapes.params, "batch_stats": shapes.batch_stats}
+        step = self._manager.best_step()
+        arguments = ocp.args.Composite(variables=ocp.args.StandardRestore(used))
+        return self._manager.restore(self.newest if step is None else step, args=arguments)["variables"]
+
+    def _circumstances(self) -> dict[str, Any]:
+        train, devices = self._config.train, len(self._layout.devices)
+        parts = 1 if train.sync_batch_norm else devices * train.accumulate
+        return {
+            "images_per_statistic": self._config.data.batch_size // parts,
+            "devices": devices,
+            "processes": self._layout.processes,
+        }
+
+    def _check_same_groups(self, progress: dict[str, Any]) -> None:
+        there, here = (side["images_per_statistic"] for side in (progress, self._circumstances()))
+        if there != here:
+            parts = self._config.data.batch_size / there / len(self._layout.devices)
+            way = f"use config.train.accumulate = {parts:.0f}" if parts >= 1 and parts % 1 == 0 else "use as many devices"
+            raise ValueError(
+                f"{self._manager.directory}: each BatchNorm statistic of this run is of {there} images "
+                f"({progress['devices']} devices), here it would be of {here}, which is another computation: {way}, or "
+                "start a new workdir from it with --config.train.init (config.train.sync_batch_norm does not depend on "
+                "devices)"
+            )
+
+
+def _items(state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The state as the items "variables" and "optimizer"."""
+    rest = {name: getattr(state, name) for name in ("step", "key", "opt_state", "usual_loss")}
+    used = {"params": state.params, "batch_stats": state.batch_stats}
+    if state.average is not None:
+        used["params"], rest["params"] = state.average, state.params
+    return used, rest
 
 
 def load_variables(directory: str | Path) -> tuple[dict[str, Any], Config]:
@@ -86,32 +201,47 @@ def load_variables(directory: str | Path) -> tuple[dict[str, Any], Config]:
         raise FileNotFoundError(
             f"{directory}: no checkpoint there; give a run's directory, as in --checkpoint runs/demo"
         )
-    with open_checkpoints(workdir, read_only=True) as checkpoints:
-        step = checkpoints.best_step()
-        if step is None and (step := checkpoints.latest_step()) is None:
+    with open_manager(workdir, read_only=True) as manager:
+        step = manager.best_step()
+        if step is None and (step := manager.latest_step()) is None:
             raise FileNotFoundError(f"{directory}: its run has not written a complete checkpoint yet")
-        config = _stored_config(checkpoints, step)
+        stored = manager.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore()))
+        config = _config_of(stored, manager.directory)
         # Onto one device of this machine: those they were saved from need not exist here.
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         like = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), variable_shapes(config.model)
         )
-        items = checkpoints.restore(step, args=ocp.args.Composite(variables=ocp.args.StandardRestore(like)))
+        items = manager.restore(step, args=ocp.args.Composite(variables=ocp.args.StandardRestore(like)))
     return jax.tree.map(np.asarray, items["variables"]), config
 
 
-def _stored_config(checkpoints: ocp.CheckpointManager, step: int) -> Config:
-    stored = checkpoints.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore()))["config"]
+def _json_items() -> ocp.args.Composite:
+    return ocp.args.Composite(config=ocp.args.JsonRestore(), progress=ocp.args.JsonRestore())
+
+
+def _config_of(items: Any, directory: Any) -> Config:
     try:
-        return from_dict(Config, stored)
+        return from_dict(Config, items["config"])
     except ValueError as error:
-        raise ValueError(f"{checkpoints.directory}: {error}; it was written by another version of pimjax") from None
+        raise ValueError(f"{directory}: {error}; it was written by another version of pimjax") from None
+
+
+def _brief(error: Exception) -> str:
+    """The end of a long message, where the operating system's reason stands."""
+    text = " ".join(str(error).split())
+    return text if len(text) < 200 else f"… {text[-160:]}"
 
 
 def _check_same_run(stored: Config, wanted: Config, directory: Any) -> None:
-    # How long a run lasts and how often it looks up may change on resuming; what it computes may not.
-    free = {"workdir", "data.workers", "data.max_broken", "train.init", "train.mapping", "train.remat", "train.steps"}
+    # How a run is computed, how long it lasts and how often it looks up may change on resuming; what it computes may
+    # not. Parts and devices are compared by what they mean to BatchNorm.
+    free = {"workdir", "data.workers", "data.max_broken", "profile.steps"}
     free |= {f"train.{name}_every" for name in ("validate", "log", "checkpoint")}
+    free |= {f"train.{name}" for name in ("init", "mapping", "remat", "shard_optimizer", "accumulate", "keep_last")}
+    free |= {f"train.{name}" for name in ("keep_best", "bad_step", "spike", "wandb")}
+    if wanted.optimizer.schedule == "constant":
+        free.add("train.steps")
     old, new = flatten(stored), flatten(wanted)
     changed = [key for key in old if old[key] != new[key] and key not in free]
     if changed:

@@ -46,14 +46,18 @@ class Layout:
         """Split over the devices along the axes so named; without any, a copy on each."""
         return NamedSharding(self.mesh, PartitionSpec(*axes))
 
-    def replicate(self, tree: Any) -> Any:
-        """Copies of host arrays, equal in all processes, on every device."""
+    def place(self, state: TrainState) -> TrainState:
+        """A state of host arrays, equal in all processes, on the devices as it is stored."""
 
-        def leaf(array: Any) -> jax.Array:
+        def leaf(array: Any, spec: PartitionSpec) -> jax.Array:
             array = np.asarray(array)
-            return jax.make_array_from_callback(array.shape, self.sharding(), lambda index: array[index])
+            return jax.make_array_from_callback(array.shape, self.sharding(*spec), lambda index: array[index])
 
-        return jax.tree.map(leaf, tree)
+        return jax.tree.map(leaf, state, self._specs(state))
+
+    def whole(self, tree: Any) -> Any:
+        """Shared-out arrays, as they are stored, on every device."""
+        return jax.jit(lambda tree: tree, out_shardings=self.sharding())(tree)
 
     def split_batch(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
         """Moves this process's part of a batch, [B / processes, …], to its devices, as `map_step`'s function wants it."""

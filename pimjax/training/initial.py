@@ -11,6 +11,7 @@ import numpy as np
 from pimjax.config import ModelConfig
 from pimjax.config_files import read_config
 from pimjax.training.checkpoint import load_variables
+from pimjax.training.processes import tell
 from pimjax.weights.card import ModelCard, card_of_run
 from pimjax.weights.convert import match_torch, to_torch
 from pimjax.weights.files import Stored, is_native, read_stored
@@ -66,12 +67,12 @@ def initial_variables(path: str | os.PathLike, fresh: dict[str, Any], config: Mo
     arrays, card = read_model(path)
     if any(name.removeprefix("module.").startswith("backbone_swin.") for name in arrays):
         variables = match_torch(arrays, config, path)
-        print(f"starting from the weights in {path}")
+        tell(f"starting from the weights in {path}")
         # What the arrays' shapes do not show.
         for key in ("raster_mask", "pool_bins"):
             if (there := getattr(card.model, key)) != (here := getattr(config, key)):
-                print(f"note: they were trained with config.model.{key} = {there}, this run has {here}")
+                tell(f"note: they were trained with config.model.{key} = {there}, this run has {here}")
     else:
         variables, rows = fill(fresh, arrays, config, str(path))
-        print(f"starting from {path}:\n\n{initialization_table(rows)}\n")
+        tell(f"starting from {path}:\n\n{initialization_table(rows)}\n")
     return jax.tree.map(jnp.array, {name: variables[name] for name in fresh})

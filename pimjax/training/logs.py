@@ -1,37 +1,124 @@
-"""What a run tells: JSON lines, TensorBoard, a progress bar, and the images it could not read."""
+"""What a run tells: JSON lines, TensorBoard, Weights & Biases, a progress bar, and the images it could not read."""
 
+import dataclasses
 import json
 import os
 import time
+import uuid
 from pathlib import Path
+from typing import Any
 
-from tensorboardX import SummaryWriter
+import numpy as np
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tqdm import tqdm
 
+from pimjax.config import Config
 
-class MetricLog:
-    """Scalars by step, to `metrics.jsonl` and to TensorBoard event files in `workdir`.
 
-    A resumed run forgets the lines at and after `start_step`, which it is about to compute again.
+class RunLog:
+    """Scalars and pictures by step: `metrics.jsonl`, TensorBoard event files, and W&B if `config.train.wandb` says so.
+
+    A resumed run forgets the lines at and after `start_step`, which it is about to compute again. On a full disk the
+    run goes on: lines wait in memory until there is room.
     """
 
-    def __init__(self, workdir: Path, start_step: int):
+    def __init__(self, config: Config, start_step: int):
+        workdir = Path(config.workdir)
         workdir.mkdir(parents=True, exist_ok=True)
-        self._path = workdir / "metrics.jsonl"
+        self._path, self._unwritten, self._complained = workdir / "metrics.jsonl", b"", False
         _keep_before(self._path, start_step)
-        self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=start_step, flush_secs=10)
+        self._wandb = _start_wandb(config, workdir) if config.train.wandb else None
+        (workdir / "tensorboard").mkdir(exist_ok=True)
+        # Written here and now: tensorboardX's own thread would die of a full disk, and the run wait for it for ever.
+        self._board = EventsWriter(str(workdir / "tensorboard" / "events"), f".{os.getpid()}")
+        self._to_board(Event(step=start_step, session_log=SessionLog(status=SessionLog.START)))
 
     def write(self, step: int, scalars: dict[str, float]) -> None:
         """Adds one line {"step": …, "time": seconds since 1970, …}."""
         scalars = {name: float(value) for name, value in scalars.items()}
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, "time": round(time.time(), 3), **scalars}) + "\n")
+        line = json.dumps({"step": step, "time": round(time.time(), 3), **scalars}) + "\n"
+        self._unwritten += line.encode()
+        try:
+            _append(self._path, self._unwritten)
+            self._unwritten = b""
+        except OSError as error:
+            self._complain(error)
         for name, value in scalars.items():
-            self._board.add_scalar(name, value, step)
+            self._to_board(Event(step=step, wall_time=time.time(), summary=summary.scalar(name, value)))
+        if self._wandb is not None:
+            self._wandb.log({"step": step, **scalars})
+
+    def picture(self, step: int, name: str, image: np.ndarray) -> None:
+        """Adds an image, uint8 [H, W, 3]."""
+        drawn = summary.image(name, image, dataformats="HWC")
+        self._to_board(Event(step=step, wall_time=time.time(), summary=drawn))
+        if self._wandb is not None:
+            import wandb
+
+            self._wandb.log({"step": step, name: wandb.Image(image)})
 
     def close(self) -> None:
-        """Flushes TensorBoard's file."""
-        self._board.close()
+        """Writes what can be written."""
+        if self._unwritten:
+            try:
+                _append(self._path, self._unwritten)
+            except OSError as error:
+                self._complain(error)
+        try:
+            self._board.close()
+        except OSError as error:
+            self._complain(error)
+        if self._wandb is not None:
+            self._wandb.finish()
+
+    def _to_board(self, event: Event) -> None:
+        try:
+            self._board.write_event(event)
+            self._board.flush()
+        except OSError as error:
+            self._complain(error)
+
+    def _complain(self, error: OSError) -> None:
+        if not self._complained:
+            tqdm.write(f"the log cannot be written for now, training goes on: {error}")
+        self._complained = True
+
+
+def _start_wandb(config: Config, workdir: Path) -> Any:
+    try:
+        import wandb
+    except ImportError:
+        raise ValueError("config.train.wandb needs Weights & Biases: pip install 'pimjax[wandb]'") from None
+    identity = workdir / "wandb_id"
+    if not identity.exists():
+        identity.write_text(uuid.uuid4().hex, encoding="utf-8")
+    run = wandb.init(
+        project=config.train.wandb,
+        name=workdir.name,
+        id=identity.read_text(encoding="utf-8"),
+        resume="allow",
+        dir=str(workdir),
+        config=dataclasses.asdict(config),
+    )
+    run.define_metric("*", step_metric="step")  # a resumed run may go back some steps
+    return run
+
+
+def _append(path: Path, data: bytes) -> None:
+    """All of `data` or nothing."""
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        size = os.fstat(file).st_size
+        try:
+            while data:
+                data = data[os.write(file, data) :]
+        except OSError:
+            os.ftruncate(file, size)
+            raise
+    finally:
+        os.close(file)
 
 
 def _keep_before(path: Path, start_step: int) -> None:
@@ -47,6 +134,35 @@ def _keep_before(path: Path, start_step: int) -> None:
     new = path.with_suffix(".tmp")
     new.write_text("".join(kept), encoding="utf-8")
     os.replace(new, path)
+
+
+class Pace:
+    """How fast steps follow each other, and which share of the time the host waited for data."""
+
+    def __init__(self, batch_size: int):
+        self._batch_size = batch_size
+        self.restart(0)
+
+    def restart(self, step: int) -> None:
+        """Counts anew from `step`, just finished, leaving out what was no training (compiling, scoring)."""
+        self._step, self._began, self._waited = step, time.perf_counter(), 0.0
+
+    def waited(self, seconds: float) -> None:
+        """Counts a wait for the next batch."""
+        self._waited += seconds
+
+    def measure(self, step: int) -> dict[str, float]:
+        """Since the last call of either method, up to `step`, just finished: {} if that is no step at all."""
+        steps, seconds = step - self._step, time.perf_counter() - self._began
+        if steps <= 0:
+            return {}
+        pace = {
+            "images_per_second": steps * self._batch_size / seconds,
+            "seconds_per_step": seconds / steps,
+            "data_wait": self._waited / seconds,
+        }
+        self.restart(step)
+        return pace
 
 
 class BrokenImages:
