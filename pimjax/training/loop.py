@@ -18,7 +18,7 @@ from pimjax.data.pipeline import train_batches
 from pimjax.training.checkpoint import Checkpoints
 from pimjax.training.logs import BrokenImages, Pace, RunLog
 from pimjax.training.optimizer import make_schedule
-from pimjax.training.processes import Interrupt, gather_strings, is_first, lock, tell
+from pimjax.training.processes import Interrupt, ending_together, gather_strings, is_first, lock, tell
 from pimjax.training.scoring import Predict, make_predict, sheet, summarise, validate
 from pimjax.training.setup import Run, first_state, prepare
 from pimjax.training.step import TrainState, train_step
@@ -44,7 +44,11 @@ def run(config: Config) -> list[dict[str, Any]]:
     """
     with Interrupt() as interrupt:
         setup = prepare(config)
-        with _workdir(setup), Checkpoints(config, setup.layout, setup.shapes) as checkpoints:
+        with (
+            _workdir(setup),
+            Checkpoints(config, setup.layout, setup.shapes) as checkpoints,
+            ending_together(),
+        ):
             if checkpoints.newest is None:
                 state = first_state(setup)
             else:

@@ -1,8 +1,12 @@
 """Many processes of one run: how they find each other, the little they tell each other, and how a run is asked to end."""
 
+import contextlib
 import fcntl
+import multiprocessing
 import os
 import signal
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -10,7 +14,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-HEARTBEAT = 60  # seconds after which a silent process counts as dead, and the others end
+PATIENCE = 60  # seconds after which a silent process counts as dead, and the others end
 
 
 def join(coordinator: str | None, count: int | None, index: int | None) -> None:
@@ -31,7 +35,13 @@ def join(coordinator: str | None, count: int | None, index: int | None) -> None:
     # A request to end is agreed on within the step: see the batch's "stop".
     jax.config.update("jax_enable_preemption_service", False)
     try:
-        jax.distributed.initialize(coordinator, count, index, heartbeat_timeout_seconds=HEARTBEAT)
+        jax.distributed.initialize(
+            coordinator,
+            count,
+            index,
+            heartbeat_timeout_seconds=PATIENCE,
+            shutdown_timeout_seconds=PATIENCE,
+        )
     except (ValueError, RuntimeError) as error:
         raise ValueError(
             f"the processes of this run cannot be joined ({error}); start one on every host within 5 minutes, by SLURM, "
@@ -103,18 +113,35 @@ class Interrupt:
         if self.nothing_to_save:
             if number == signal.SIGINT:
                 raise KeyboardInterrupt
-            leave("asked to end: nothing to save since the last checkpoint")
+            leave("asked to end: nothing to save since the last checkpoint", 0)
 
     def __exit__(self, *exception: Any) -> None:
         for name, handler in self._previous.items():
             signal.signal(name, handler)
 
 
-def leave(message: str) -> None:
-    """Ends this process and its workers at once with exit status 0, whatever its threads are doing."""
-    import multiprocessing
-
+def leave(message: str, status: int) -> None:
+    """Ends this process and its workers at once, whatever its threads are doing or waiting for."""
     print(message, flush=True)
     for child in multiprocessing.active_children():
         child.kill()
-    os._exit(0)
+    os._exit(status)
+
+
+@contextlib.contextmanager
+def ending_together() -> Iterator[None]:
+    """What ends this process ends the others too, of a run that has several.
+
+    An orderly exit would wait for them, and they, within a step, for this one.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if jax.process_count() == 1:
+            raise
+        if isinstance(error, jax.errors.JaxRuntimeError):
+            hint = "probably another process of this run has ended: see what it says; the same commands resume"
+            leave(f"error: {' '.join(str(error).split())}\n{hint}", 1)
+        if not isinstance(error, (ValueError, OSError, KeyboardInterrupt)):
+            traceback.print_exc()
+        leave(f"error: {error}", 1)

@@ -1,0 +1,105 @@
+"""Runs of several real processes: the same numbers as one, and what happens when one of them ends."""
+
+import json
+import re
+import signal
+import time
+
+import numpy as np
+import pytest
+from launch import finish, logged, small_config, start, start_two
+
+from pimjax.training.checkpoint import Checkpoints, load_variables
+from pimjax.training.loop import run
+from pimjax.training.setup import prepare
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The directory of the run that one process with one device made."""
+    workdir = tmp_path_factory.mktemp("alone") / "run"
+    finish(start(workdir))
+    return workdir
+
+
+def same_run(workdir, other):
+    """Losses to rounding, scores exactly."""
+    losses, expected = logged(workdir), logged(other)
+    assert sorted(losses) == sorted(expected) == [1, 2, 3, 4, 5]
+    np.testing.assert_allclose(list(losses.values()), list(expected.values()), rtol=1e-5)
+    assert logged(workdir, "validation/f1") == logged(other, "validation/f1")
+    assert (workdir / "summary.json").read_text() == (other / "summary.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("mapping", "shard"), [("pmap", False), pytest.param("shard_map", True), pytest.param("pmap", True)]
+)
+def test_two_processes_do_what_one_does(alone, tmp_path, mapping, shard):
+    """Two processes of two devices with two images each, against one device with eight."""
+    flags = [f"--config.train.mapping={mapping}", f"--config.train.shard_optimizer={shard}"]
+    printed = finish(*start_two(tmp_path / "run", *flags))
+    same_run(tmp_path / "run", alone)
+    assert "4 × cpu in 2 processes" in printed[0]
+    assert "validation" not in printed[1]  # the first alone tells
+
+
+def wait_for_step(workdir, step, *processes):
+    deadline = time.monotonic() + 240
+    while not (metrics := workdir / "metrics.jsonl").exists() or metrics.read_text().count("\n") < step:
+        for process in processes:
+            assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_sigterm_saves_and_any_number_of_processes_resumes(alone, tmp_path):
+    """One of two is asked to end; both save the same step and leave with status 0. One process goes on."""
+    workdir = tmp_path / "run"
+    processes = start_two(workdir, "--config.train.steps=100000")
+    wait_for_step(workdir, 2, *processes)
+    processes[1].send_signal(signal.SIGTERM)
+    asked = time.monotonic()
+    printed = finish(*processes)
+    assert time.monotonic() - asked < 30
+    stopped = int(re.search(r"asked to end: checkpoint of step (\d+) saved", printed[0]).group(1))
+    assert stopped < 5, "too fast a machine for this test"
+    printed = finish(start(workdir, "--config.data.workers=1"))
+    assert f"from step {stopped}" in printed[0]
+    same_run(workdir, alone)
+
+
+def test_a_dead_process_ends_the_others_and_both_resume(alone, tmp_path):
+    workdir = tmp_path / "run"
+    flags = ["--config.train.checkpoint_every=1"]
+    first, second = start_two(workdir, *flags, "--config.train.steps=100000")
+    wait_for_step(workdir, 3, first, second)
+    second.kill()
+    died = time.monotonic()
+    text, _ = first.communicate(timeout=120)
+    assert time.monotonic() - died < 120
+    assert first.returncode != 0
+    # Ours where a collective fails, JAX's where the heartbeat is missed.
+    assert "another process of this run has ended" in text or "another task died" in text
+    finish(*start_two(workdir, "--config.train.steps=100001"))
+
+
+def test_slurm_is_recognised(alone, tmp_path):
+    """As srun sets the environment of two tasks on this host."""
+    processes = [
+        start(
+            tmp_path / "run",
+            "--distributed",
+            devices=2,
+            environment={
+                "SLURM_JOB_ID": str(int(time.time()) % 4000),
+                "SLURM_STEP_NODELIST": "localhost",
+                "SLURM_NTASKS": "2",
+                "SLURM_PROCID": str(i),
+                "SLURM_LOCALID": str(i),
+                "SLURM_STEP_NUM_NODES": "1",
+            },
+        )
+        for i in range(2)
+    ]
+    finish(*processes)
+    same_run(tmp_path / "run", alone)
