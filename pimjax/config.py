@@ -156,7 +156,9 @@ class TrainConfig:
     shard_optimizer: bool = False  # optimiser state and averages in equal parts on all devices (ZeRO-1), not on each
     # BatchNorm over all images of a step; published: those of a device and part
     sync_batch_norm: bool = False
-    precision: str = "float32"  # of maps and products; "bfloat16" leaves parameters, statistics, softmax, losses float32
+    precision: str = (
+        "float32"  # of maps and products; "bfloat16" leaves parameters, statistics, softmax, losses float32
+    )
     remat: bool = False  # compute blocks and decoders again in the backward pass: less memory, a third more work
     accumulate: int = 1  # parts of a device's batch taken one after another, as if by so many devices
     bad_step: str = "stop"  # what a loss that is no number, or a spike, does: "stop" the run, or "skip" the step

@@ -84,7 +84,9 @@ def _check_training(config: Config) -> None:
         if not low <= value <= high:
             raise ValueError(f"config.{key} is {value}; it must lie in {low} … {high}")
     if 0 < config.train.spike <= 1:
-        raise ValueError(f"config.train.spike is {config.train.spike}; a spike is more than the usual loss: above 1, or 0")
+        raise ValueError(
+            f"config.train.spike is {config.train.spike}; a spike is more than the usual loss: above 1, or 0"
+        )
     if first_and_last and not (len(first_and_last) == 2 and 1 <= first_and_last[0] <= first_and_last[1]):
         raise ValueError(f"config.profile.steps is {first_and_last}; give the first and the last step, as in (10, 12)")
 

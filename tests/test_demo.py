@@ -14,7 +14,8 @@ from pimjax.config_files import read_config
 from pimjax.evaluation.metrics import score
 from pimjax.models.layers import Execution
 from pimjax.training.checkpoint import load_variables
-from pimjax.training.loop import make_predict, predict_set, prepare
+from pimjax.training.scoring import make_predict, predict_set
+from pimjax.training.setup import prepare
 
 ROOT = Path(__file__).parent.parent
 
@@ -30,7 +31,10 @@ def test_bfloat16_sees_what_float32_sees(tmp_path):
     setup = prepare(config)
     masks = [
         predict_set(
-            setup, make_predict(PIM(config.model, Execution(dtype=dtype))), variables, setup.examples["image"]
+            setup,
+            make_predict(PIM(config.model, Execution(dtype=dtype)), setup.layout),
+            variables,
+            setup.examples["image"],
         ).mask
         for dtype in (jnp.float32, jnp.bfloat16)
     ]

@@ -125,11 +125,10 @@ def test_accumulated_gradients_are_the_mean_of_the_parts():
     (first, terms, stats), (second, _, _) = gradients(IMAGES[:1]), gradients(IMAGES[1:])
     both, _, _ = gradients(IMAGES, parts=2)
     assert distance(both, jax.tree.map(lambda a, b: (a + b) / 2, first, second)) < 1e-4
-    # Two equal parts: the losses of one, the running statistics moved twice.
+    # Two equal parts: the losses of one, and the running statistics.
     _, twice_terms, twice_stats = gradients(jnp.concatenate([IMAGES[:1]] * 2), parts=2)
     assert distance(twice_terms, terms) < 1e-5
-    moved = jax.tree.map(lambda new, old: old + 1.9 * (new - old), stats, state().batch_stats)
-    assert distance(twice_stats, moved) < 1e-4
+    assert distance(twice_stats, stats) < 1e-5
 
 
 @pytest.mark.parametrize("shape", [(2, 6, 8), (1, 5, 7), (1, 1, 1), (3, 2, 9)])

@@ -12,7 +12,7 @@ from pimjax.data.transforms import network_input, target_mask
 from pimjax.evaluation.metrics import roc_auc, score, score_images
 from pimjax.training.losses import Targets
 from pimjax.training.optimizer import make_optimizer
-from pimjax.training.step import TrainState, loss_and_gradients
+from pimjax.training.step import loss_and_gradients, state_from
 
 
 @pytest.mark.parametrize(
@@ -42,15 +42,14 @@ def three_steps(dtype):
     images, targets = training_batch(dtype)
     model, optimizer = PIM(ModelConfig(drop_path=0.0, decoder_dropout=0.0)), make_optimizer(OptimizerConfig())
     variables = jax.tree.map(lambda x: x.astype(dtype), from_torch(formula.state_dict(3)))
-    params = variables["params"]
-    state = TrainState(np.int32(0), params, variables["batch_stats"], optimizer.init(params))
+    state = state_from(variables, optimizer, jax.random.key(0))
 
     @jax.jit
     def step(state):
         gradients, terms, stats = loss_and_gradients(model, LossConfig(), state, images, targets, jax.random.key(0))
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        state = TrainState(state.step + 1, optax.apply_updates(state.params, updates), stats, opt_state)
-        return state, terms, gradients
+        params = optax.apply_updates(state.params, updates)
+        return state.replace(params=params, batch_stats=stats, opt_state=opt_state), terms, gradients
 
     losses, first = [], None
     for _ in range(3):

@@ -157,7 +157,9 @@ def test_however_it_is_spread_a_run_is_the_same(way):
     for name in ("params", "batch_stats", "opt_state", "average"):
         # Adam's first steps have the sign of gradients of which some are rounding: hence absolute, in learning rates.
         jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3), getattr(other, name), getattr(state, name)
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3),
+            getattr(other, name),
+            getattr(state, name),
         )
 
 

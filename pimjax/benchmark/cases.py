@@ -104,30 +104,24 @@ def _training(case: Case) -> tuple[Any, tuple[Any, ...]]:
 
     from pimjax.models.layers import Execution
     from pimjax.models.pim import PIM
-    from pimjax.training import devices
+    from pimjax.training.devices import Layout
     from pimjax.training.optimizer import make_optimizer
-    from pimjax.training.step import TrainState, train_step
+    from pimjax.training.step import Recipe, state_from, train_step
 
-    local = jax.local_devices()[:1]
+    layout = Layout(tuple(jax.local_devices()[:1]))
     model = PIM(case.model, Execution(dtype=jnp.dtype(case.precision)))
     optimizer = make_optimizer(OptimizerConfig())
-    variables = jax.device_put(stand_in(case.model))
-    state = TrainState(
-        jnp.zeros((), jnp.int32), variables["params"], variables["batch_stats"], optimizer.init(variables["params"])
-    )
+    state = state_from(stand_in(case.model), optimizer, jax.random.key(0))
     rng, small = np.random.default_rng(0), (case.batch, -(-case.size // 4), -(-case.size // 4))
     batch = {
         "image": rng.integers(0, 256, (case.batch, case.size, case.size, 3), np.uint8),
         "mask": rng.integers(0, 2, small, np.uint8),
         "boundary": rng.integers(0, 2, small, np.uint8),
         "target": rng.standard_normal((*small, 3), np.float32),
+        "stop": np.zeros(case.batch, bool),
     }
-    step = functools.partial(train_step, model, optimizer, LossConfig())
-    return devices.map_step(step, "pmap", local), (
-        devices.replicate(state, local),
-        devices.split_batch(batch, "pmap", local),
-        devices.replicate(jax.random.key(0), local),
-    )
+    step = functools.partial(train_step, Recipe(model, optimizer, LossConfig()))
+    return layout.map_step(step, state), (layout.place(state), layout.split_batch(batch))
 
 
 def stand_in(model: ModelConfig) -> dict[str, Any]:

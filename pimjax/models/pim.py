@@ -65,9 +65,7 @@ class PIM(nn.Module):
             )
         global_, fused = (), local
         if c.global_stream:
-            global_ = SwinEncoder(c, c.raster_mask, execution=execution, name="masked_encoder")(
-                images, train, examples
-            )
+            global_ = SwinEncoder(c, c.raster_mask, execution=execution, name="masked_encoder")(images, train, examples)
             fused = tuple(
                 block(LearningToWeight)(c.fusion, execution, name=f"fusion{i}")((a, b), a, train)
                 for i, (a, b) in enumerate(zip(local, global_, strict=True))

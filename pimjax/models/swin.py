@@ -162,9 +162,7 @@ class SwinEncoder(nn.Module):
     execution: Execution = Execution()
 
     @nn.compact
-    def __call__(
-        self, images: jax.Array, train: bool, examples: jax.Array | None = None
-    ) -> tuple[jax.Array, ...]:
+    def __call__(self, images: jax.Array, train: bool, examples: jax.Array | None = None) -> tuple[jax.Array, ...]:
         c = self.config
         block = nn.remat(SwinBlock, static_argnums=(2,)) if self.execution.remat else SwinBlock
         x = layer_norm(PatchEmbedding(c.embed_dim, self.high_pass_init, name="patch_embed")(images), "patch_norm")

@@ -169,7 +169,9 @@ class Checkpoints:
         there, here = (side["images_per_statistic"] for side in (progress, self._circumstances()))
         if there != here:
             parts = self._config.data.batch_size / there / len(self._layout.devices)
-            way = f"use config.train.accumulate = {parts:.0f}" if parts >= 1 and parts % 1 == 0 else "use as many devices"
+            way = (
+                f"use config.train.accumulate = {parts:.0f}" if parts >= 1 and parts % 1 == 0 else "use as many devices"
+            )
             raise ValueError(
                 f"{self._manager.directory}: each BatchNorm statistic of this run is of {there} images "
                 f"({progress['devices']} devices), here it would be of {here}, which is another computation: {way}, or "

@@ -64,9 +64,7 @@ class Layout:
         if self.mapping == "pmap":
             n = len(self.devices) // self.processes
             batch = {key: array.reshape(n, len(array) // n, *array.shape[1:]) for key, array in batch.items()}
-        return {
-            key: jax.make_array_from_process_local_data(self.sharding(AXIS), array) for key, array in batch.items()
-        }
+        return {key: jax.make_array_from_process_local_data(self.sharding(AXIS), array) for key, array in batch.items()}
 
     def map_step(self, step: Step, state: TrainState) -> Any:
         """A per-device step as one function over all devices, to be lowered and compiled.
@@ -139,9 +137,7 @@ class Layout:
             return PartitionSpec() if axis is None else PartitionSpec(*[None] * axis, AXIS)
 
         whole = jax.tree.map(lambda leaf: PartitionSpec(), state)
-        return whole.replace(
-            opt_state=jax.tree.map(spec, state.opt_state), average=jax.tree.map(spec, state.average)
-        )
+        return whole.replace(opt_state=jax.tree.map(spec, state.opt_state), average=jax.tree.map(spec, state.average))
 
     def _reshape(self, state: TrainState, shapes: TrainState, stored: bool) -> TrainState:
         if self.mapping != "pmap" or self.shards == 1:

@@ -115,7 +115,9 @@ def train(setup: Run, state: TrainState, checkpoints: Checkpoints, predict: Pred
     written = checkpoints.settle(wait=True) and checkpoints.newest == step
     report_broken(broken)
     if not written:
-        raise OSError(f"{setup.workdir}: the checkpoint of step {step} could not be written; free space and start again")
+        raise OSError(
+            f"{setup.workdir}: the checkpoint of step {step} could not be written; free space and start again"
+        )
     if step == config.train.steps:
         return True
     if interrupt.received == signal.SIGINT:

@@ -53,7 +53,7 @@ def rate_factors(params: Any, config: OptimizerConfig) -> Any:
     """
 
     def encoder_factors(encoder: dict[str, Any]) -> dict[str, Any]:
-        blocks = sorted((tuple(map(int, re.findall(r"\d+", name))) for name in encoder if "_block" in name))
+        blocks = sorted(tuple(map(int, re.findall(r"\d+", name))) for name in encoder if "_block" in name)
 
         def factor(layer: str) -> float:
             if layer.startswith("patch_"):

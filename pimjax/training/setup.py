@@ -111,7 +111,5 @@ def first_state(setup: Run) -> TrainState:
     state = init_state(recipe.model, recipe.optimizer, key, average)
     if config.train.init:
         fresh = {"params": state.params, "batch_stats": state.batch_stats}
-        state = state_from(
-            initial_variables(config.train.init, fresh, config.model), recipe.optimizer, key, average
-        )
+        state = state_from(initial_variables(config.train.init, fresh, config.model), recipe.optimizer, key, average)
     return setup.layout.from_stored(setup.layout.place(state))

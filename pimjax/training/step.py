@@ -49,7 +49,9 @@ class TrainState:
     usual_loss: Any = None  # float32 scalar: running mean over the last fifty good steps or so
 
 
-def init_state(model: PIM, optimizer: optax.GradientTransformation, key: jax.Array, average: bool = False) -> TrainState:
+def init_state(
+    model: PIM, optimizer: optax.GradientTransformation, key: jax.Array, average: bool = False
+) -> TrainState:
     """Freshly initialised parameters. They do not depend on the image size."""
     variables = jax.jit(model.init)(key, jnp.zeros((1, 32, 32, 3)))
     return state_from(variables, optimizer, key, average)
