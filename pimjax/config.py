@@ -52,7 +52,7 @@ class LossConfig:
 
 @dataclasses.dataclass
 class OptimizerConfig:
-    """Adam with coupled L2 weight decay (not AdamW). The defaults, a constant rate and nothing else, are as published."""
+    """Adam with coupled L2 weight decay (not AdamW); the defaults, a constant rate and nothing else, as published."""
 
     learning_rate: float = 6e-5  # the highest, where a schedule changes it
     schedule: str = "constant"  # after the warm-up: "constant", or "cosine" down to final_rate at config.train.steps
@@ -154,11 +154,8 @@ class TrainConfig:
     keep_best: int = 1  # checkpoints kept for their validation F1
     mapping: str = "pmap"  # how the per-device step is mapped over devices: "pmap" or "shard_map"
     shard_optimizer: bool = False  # optimiser state and averages in equal parts on all devices (ZeRO-1), not on each
-    # BatchNorm over all images of a step; published: those of a device and part
-    sync_batch_norm: bool = False
-    precision: str = (
-        "float32"  # of maps and products; "bfloat16" leaves parameters, statistics, softmax, losses float32
-    )
+    sync_batch_norm: bool = False  # BatchNorm over all images of a step; published: over those of a device and part
+    precision: str = "float32"  # of maps and products; "bfloat16" leaves parameters, statistics and losses float32
     remat: bool = False  # compute blocks and decoders again in the backward pass: less memory, a third more work
     accumulate: int = 1  # parts of a device's batch taken one after another, as if by so many devices
     bad_step: str = "stop"  # what a loss that is no number, or a spike, does: "stop" the run, or "skip" the step

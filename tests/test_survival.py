@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import random
-import re
 import resource
 import signal
 import subprocess
@@ -17,7 +16,10 @@ import numpy as np
 import pytest
 from launch import ROOT, finish, logged, small_config, start
 
+from pimjax.training.checkpoint import Checkpoints
 from pimjax.training.logs import RunLog
+from pimjax.training.processes import lock
+from pimjax.training.setup import first_state, prepare
 
 
 def newest(workdir):
@@ -98,3 +100,66 @@ def test_the_demo_outlives_thirty_kills(tmp_path):
     print(f"30 kills, {torn} of them left a half-written checkpoint")
     assert torn > 3
     same_end(tmp_path / "rough", tmp_path / "calm")
+
+
+@pytest.fixture
+def no_large_files():
+    """As on a full disk: what is larger than 20 kB cannot be written, until the file of that size is allowed again."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    allow = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, before)  # noqa: E731
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1])), allow
+    allow()
+    signal.signal(signal.SIGXFSZ, ignored)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pimjax.training.setup.all_devices", lambda: tuple(jax.devices()[:1]))
+        return prepare(small_config(tmp_path_factory.mktemp("prepared") / "run"))
+
+
+def test_a_full_disk_leaves_the_earlier_checkpoint(prepared, no_large_files, capsys):
+    fill, free = no_large_files
+    state = first_state(prepared)
+    with Checkpoints(prepared.config, prepared.layout, prepared.shapes) as checkpoints:
+        checkpoints.save(state)
+        assert checkpoints.settle(wait=True)
+        fill()
+        checkpoints.save(state.replace(step=state.step + 1))
+        assert not checkpoints.settle(wait=True)
+        said = capsys.readouterr().out
+        assert "checkpoint of step 1 could not be written (that of step 0 is intact)" in said
+        assert os.strerror(errno.EFBIG) in said
+        assert not list((prepared.workdir / "checkpoints").glob("*tmp*"))
+        jax.tree.map(np.testing.assert_array_equal, checkpoints.restore().params, state.params)
+        free()
+        checkpoints.save(state.replace(step=state.step + 2), {"f1": 0.5})
+        assert checkpoints.settle(wait=True)
+        assert checkpoints.newest == 2
+    with Checkpoints(prepared.config, prepared.layout, prepared.shapes) as checkpoints:
+        assert int(checkpoints.restore().step) == 2
+        assert checkpoints.validations == [{"step": 2, "f1": 0.5}]
+
+
+def test_a_log_waits_for_room(tmp_path, no_large_files, capsys):
+    fill, free = no_large_files
+    log = RunLog(small_config(tmp_path), start_step=1)
+    (tmp_path / "metrics.jsonl").write_text('{"step": 0}\n' + " " * 19_980 + "\n")
+    fill()
+    for step in (1, 2):
+        log.write(step, {"loss/total": 0.5 * step})
+    assert capsys.readouterr().out.count("the log cannot be written for now") == 1
+    assert (tmp_path / "metrics.jsonl").stat().st_size < 20_000
+    free()
+    log.write(3, {"loss/total": 1.5})
+    log.close()
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines() if line.strip()]
+    assert [line["step"] for line in lines] == [0, 1, 2, 3]
+
+
+def test_a_second_run_in_the_same_directory_is_refused(tmp_path):
+    with lock(tmp_path), pytest.raises(ValueError, match="another run is at work there"):
+        lock(tmp_path)
+    lock(tmp_path).close()

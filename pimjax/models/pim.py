@@ -40,8 +40,8 @@ class PIM(nn.Module):
     `PIM(ModelConfig()).apply(variables, images, train=False)` with float32 images [B, H, W, 3], RGB in 0..1
     normalised with `pimjax.normalization.normalize`; any H and W. Outputs are float32 whatever `execution.dtype`, maps
     are not. In training pass `rngs={"dropout": key}` and `mutable=["batch_stats"]`; what is dropped of an image depends
-    on the key and on its number in `examples`, int32 [B] (0 … B − 1 unless given). Under `jax.jit`, what of the output is
-    not returned is not computed.
+    on the key and on its number in `examples`, int32 [B] (0 … B − 1 unless given). Under `jax.jit`, what of the output
+    is not returned is not computed.
     """
 
     config: ModelConfig

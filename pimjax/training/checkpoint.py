@@ -120,6 +120,7 @@ class Checkpoints:
         if jax.process_index() == 0:
             for left in Path(self._manager.directory).glob(f"step_{step}.orbax-checkpoint-tmp*"):
                 shutil.rmtree(left, ignore_errors=True)
+        self._manager.reload()  # it had crossed out what the new one was to replace
         kept = f"that of step {self.newest} is intact" if self.newest is not None else "there is none yet"
         tqdm.write(f"checkpoint of step {step} could not be written ({kept}): {_brief(error)}")
 

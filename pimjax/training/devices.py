@@ -60,7 +60,7 @@ class Layout:
         return jax.jit(lambda tree: tree, out_shardings=self.sharding())(tree)
 
     def split_batch(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
-        """Moves this process's part of a batch, [B / processes, …], to its devices, as `map_step`'s function wants it."""
+        """Moves this process's part of a batch, [B / processes, …], to its devices, as `map_step` wants it."""
         if self.mapping == "pmap":
             n = len(self.devices) // self.processes
             batch = {key: array.reshape(n, len(array) // n, *array.shape[1:]) for key, array in batch.items()}

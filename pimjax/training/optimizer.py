@@ -1,5 +1,6 @@
 """The optimiser: Adam as published, and what is usual around it (schedules, layer-wise rates, clipping, averaging)."""
 
+import functools
 import re
 from typing import Any
 
@@ -64,12 +65,16 @@ def rate_factors(params: Any, config: OptimizerConfig) -> Any:
                 number = sum(stage <= int(re.findall(r"\d+", layer)[0]) for stage, _ in blocks)
             return config.encoder_rate * config.layer_decay ** (len(blocks) + 1 - number)
 
-        return {name: jax.tree.map(lambda _, f=factor(name): f, layer) for name, layer in encoder.items()}
+        return {name: jax.tree.map(functools.partial(_constant, factor(name)), part) for name, part in encoder.items()}
 
     return {
-        name: encoder_factors(part) if name in ENCODERS else jax.tree.map(lambda _: 1.0, part)
+        name: encoder_factors(part) if name in ENCODERS else jax.tree.map(functools.partial(_constant, 1.0), part)
         for name, part in params.items()
     }
+
+
+def _constant(value: float, _: Any) -> float:
+    return value
 
 
 def clip_factor(norm: jax.Array, largest: float) -> jax.Array | float:
@@ -78,6 +83,6 @@ def clip_factor(norm: jax.Array, largest: float) -> jax.Array | float:
 
 
 def update_average(average: Any, params: Any, step: jax.Array, decay: float) -> Any:
-    """Exponential moving average of the parameters after `step` steps; it forgets its beginning faster: (1+t)/(10+t)."""
+    """Exponential moving average of the parameters after `step` steps; it forgets its beginning sooner than `decay`."""
     kept = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
     return jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, average, params)

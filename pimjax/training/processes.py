@@ -1,4 +1,4 @@
-"""Many processes of one run: how they find each other, the little they tell each other, and how a run is asked to end."""
+"""Many processes of one run: how they find each other, the little they tell each other, and how they end."""
 
 import contextlib
 import fcntl
@@ -44,8 +44,8 @@ def join(coordinator: str | None, count: int | None, index: int | None) -> None:
         )
     except (ValueError, RuntimeError) as error:
         raise ValueError(
-            f"the processes of this run cannot be joined ({error}); start one on every host within 5 minutes, by SLURM, "
-            "on a TPU pod or GKE with --distributed, elsewhere with --coordinator=HOST:PORT --process_count=N "
+            f"the processes of this run cannot be joined ({error}); start one on every host within 5 minutes: by "
+            "SLURM, on a TPU pod or GKE with --distributed, elsewhere with --coordinator=HOST:PORT --process_count=N "
             "--process_index=I"
         ) from None
 

@@ -1,8 +1,8 @@
-"""Optimiser state in equal parts on all devices (ZeRO stage 1: Rajbhandari et al., SC 2020): the collectives inside a step.
+"""Optimiser state in equal parts on all devices (ZeRO stage 1: Rajbhandari et al., SC 2020): collectives of a step.
 
-Every kernel is split along one of its axes into as many parts as there are devices; each device reduces, updates and then
-hands round its own part. Vectors, and kernels without an axis that divides evenly, are whole on every device. With a
-count of 1 nothing is split, and these are the plain mean, norm and identity.
+Every kernel is split along one of its axes into as many parts as there are devices; each device reduces, updates and
+then hands round its own part. Vectors, and kernels without an axis that divides evenly, are whole on every device. With
+a count of 1 nothing is split, and these are the plain mean, norm and identity.
 """
 
 from typing import Any
