@@ -83,16 +83,6 @@ def test_each_loss_can_be_switched_off(out, weights, left):
     assert pim_loss(out, TARGETS, weights).keys() == left | {"total"}
 
 
-def test_weight_decay_is_coupled():
-    """With a zero gradient, coupled L2 passes through Adam's normalisation: a first step of the full learning rate.
-    AdamW would take one of learning rate · decay · parameter.
-    """
-    optimizer = make_optimizer(OptimizerConfig(learning_rate=1e-3, weight_decay=1e-5))
-    params = {"a": jnp.array([2.0, -3.0])}
-    updates, _ = optimizer.update({"a": jnp.zeros(2)}, optimizer.init(params), params)
-    np.testing.assert_allclose(updates["a"], [-1e-3, 1e-3], rtol=2e-3)
-
-
 def batch(images=8):
     rng = np.random.default_rng(1)
     return {
