@@ -72,7 +72,7 @@ def check(config: Config) -> None:
 def _check_training(config: Config) -> None:
     optimizer, first_and_last = config.optimizer, config.profile.steps
     bounds = (
-        ("optimizer.warmup", optimizer.warmup, 0, config.train.steps),
+        ("optimizer.warmup", optimizer.warmup, 0, float("inf")),
         ("optimizer.final_rate", optimizer.final_rate, 0, 1),
         ("optimizer.clip", optimizer.clip, 0, float("inf")),
         ("optimizer.ema", optimizer.ema, 0, 0.999999),
