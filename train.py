@@ -30,7 +30,7 @@ def main(argv: list[str]) -> None:
             processes.join(*given)
         loop.run(CONFIG.value)
     except KeyboardInterrupt as interrupt:
-        sys.exit(str(interrupt) or "interrupted; the same command resumes from the last checkpoint")
+        processes.leave(str(interrupt) or "interrupted; the same command resumes from the last checkpoint", 1)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
 

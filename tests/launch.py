@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jax
@@ -28,11 +29,11 @@ def small_config(workdir) -> Config:
     )
 
 
-def start(workdir, *flags, devices=1, environment=None, **popen) -> subprocess.Popen:
-    """train.py on `small_config(workdir)`, changed by `flags`; its output is to be read from `stdout`."""
+def start(workdir, *flags, devices=1, environment=None, prelude="") -> subprocess.Popen:
+    """train.py on `small_config(workdir)`, changed by `flags`, after the code in `prelude`."""
     file = Path(workdir).parent / f"{Path(workdir).name}.py"
     file.write_text(
-        f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r})\n"
+        f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r})\n{prelude}\n"
         f"from launch import small_config\n\n\ndef get_config():\n    return small_config({str(workdir)!r})\n"
     )
     surroundings = os.environ | {"JAX_NUM_CPU_DEVICES": str(devices), "PYTHONUNBUFFERED": "1"}
@@ -44,7 +45,6 @@ def start(workdir, *flags, devices=1, environment=None, **popen) -> subprocess.P
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        **popen,
     )
 
 
@@ -75,3 +75,13 @@ def logged(workdir, key="loss/total") -> dict[int, float]:
     """Step → value, of what was logged."""
     lines = map(json.loads, (Path(workdir) / "metrics.jsonl").read_text().splitlines())
     return {line["step"]: line[key] for line in lines if key in line}
+
+
+def wait_until(happened, *processes, seconds=240) -> None:
+    """Waits for something that running processes do."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        for process in processes:
+            assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

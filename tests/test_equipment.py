@@ -129,9 +129,7 @@ def test_other_groups_for_batch_norm_are_refused(tmp_path):
             if good:
                 assert int(checkpoints.restore().step) == 1
                 continue
-            with pytest.raises(
-                ValueError, match=r"of 8 images \(1 devices\), here .* of 4.*accumulate = 1"
-            ):
+            with pytest.raises(ValueError, match=r"of 8 images \(1 devices\), here .* of 4.*accumulate = 1"):
                 checkpoints.restore()
 
 

@@ -135,7 +135,7 @@ def test_ctrl_c_saves_and_the_same_command_resumes(finished, tmp_path):
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the workers too
     text, _ = process.communicate(timeout=120)
-    stopped = int(re.search(r"interrupted at step (\d+), checkpoint saved", text).group(1))
+    stopped = int(re.search(r"interrupted: checkpoint of step (\d+) saved", text).group(1))
     assert 5 <= stopped < 60
     command.append(f"--config.train.steps={stopped + 1}")
     again = subprocess.run(command, env=environment, capture_output=True, text=True)

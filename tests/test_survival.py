@@ -14,7 +14,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from launch import ROOT, finish, logged, small_config, start
+from launch import ROOT, finish, logged, small_config, start, wait_until
 
 from pimjax.training.checkpoint import Checkpoints
 from pimjax.training.logs import RunLog
@@ -163,3 +163,31 @@ def test_a_second_run_in_the_same_directory_is_refused(tmp_path):
     with lock(tmp_path), pytest.raises(ValueError, match="another run is at work there"):
         lock(tmp_path)
     lock(tmp_path).close()
+
+
+SLOW_VALIDATION = """
+import pathlib, time
+import pimjax.training.loop as loop
+real = loop.validate
+def validate(*arguments):
+    pathlib.Path("{marker}").touch()
+    time.sleep(100)
+    return real(*arguments)
+loop.validate = validate
+"""
+
+
+def test_asked_to_end_while_validating_it_validates_when_it_goes_on(tmp_path):
+    """A validation that takes too long is broken off; its scores are the same when they come later."""
+    flags = ["--config.train.steps=4", "--config.train.validate_every=2"]
+    finish(start(tmp_path / "calm", *flags))
+    rough, marker = tmp_path / "rough", tmp_path / "validating"
+    process = start(rough, *flags, prelude=SLOW_VALIDATION.format(marker=marker))
+    wait_until(marker.exists, process)
+    process.send_signal(signal.SIGTERM)
+    asked = time.monotonic()
+    assert "asked to end: checkpoint of step 2 saved" in finish(process)[0]
+    assert time.monotonic() - asked < 20
+    assert not logged(rough, "validation/f1")
+    finish(start(rough, *flags))
+    same_end(rough, tmp_path / "calm")

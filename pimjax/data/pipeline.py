@@ -93,8 +93,7 @@ def train_batches(
         # Sliced after the random map: before it, every process would draw the same augmentations. And in whole batches:
         # all processes together have the samples in the order in which one alone would.
         .batch(data.batch_size // process_count)
-        .slice(slice(process_index, None, process_count))
-        .slice(slice(start_step, steps))
+        .slice(slice(start_step * process_count + process_index, steps * process_count, process_count))
     )
     iterable = dataset.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4))
     if data.workers:

@@ -73,9 +73,14 @@ class Checkpoints:
         """The newest complete checkpoint's step."""
         return self._manager.latest_step()
 
-    def save(self, state: TrainState, scores: dict[str, float] | None = None) -> None:
-        """Writes `state` as step `state.step`, with `scores` (holding "f1") if it was validated; once only.
+    def was_validated(self, step: int) -> bool:
+        """Whether the scores of `step` are known."""
+        return any(row["step"] == step for row in self.validations)
 
+    def save(self, state: TrainState, scores: dict[str, float] | None = None) -> None:
+        """Writes `state` as step `state.step`, with `scores` (holding "f1") if it was validated.
+
+        A step that is there already is written again only to add its scores.
         What fails, as on a full disk, is said and leaves the earlier checkpoints as they are; see `settle`.
         """
         step = int(state.step)
@@ -83,7 +88,9 @@ class Checkpoints:
             self.validations.append({"step": step, **scores})
         self.settle(wait=True)
         if step in self._manager.all_steps():
-            return
+            if scores is None:
+                return
+            self._manager.delete(step)
         state = self._layout.to_stored(state, self._shapes)
         used, rest = _items(state)
         progress = self._circumstances() | {"validations": self.validations}

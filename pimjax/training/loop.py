@@ -1,6 +1,5 @@
 """A training run from its configuration: build, resume, compile, step, validate, summarise."""
 
-import concurrent.futures
 import contextlib
 import functools
 import json
@@ -15,10 +14,11 @@ from tqdm import tqdm
 
 from pimjax.config import Config
 from pimjax.data.pipeline import train_batches
+from pimjax.evaluation.validate import Predictions
 from pimjax.training.checkpoint import Checkpoints
 from pimjax.training.logs import BrokenImages, Pace, RunLog
 from pimjax.training.optimizer import make_schedule
-from pimjax.training.processes import Interrupt, ending_together, gather_strings, is_first, lock, tell
+from pimjax.training.processes import Interrupt, ending_together, gather_strings, is_first, leave, lock, tell
 from pimjax.training.scoring import Predict, make_predict, sheet, summarise, validate
 from pimjax.training.setup import Run, first_state, prepare
 from pimjax.training.step import TrainState, train_step
@@ -74,15 +74,22 @@ class Finished(NamedTuple):
 
 def train(setup: Run, state: TrainState, checkpoints: Checkpoints, predict: Predict, interrupt: Interrupt) -> bool:
     """The loop proper, from `state` to the last step; False if it was asked to end before."""
-    config, start = setup.config, int(state.step)
-    index, processes = jax.process_index(), setup.layout.processes
+    config, start, processes = setup.config, int(state.step), setup.layout.processes
     batches = train_batches(
-        setup.sources, config.data, config.pida, config.seed, start, config.train.steps, index, processes
+        setup.sources,
+        config.data,
+        config.pida,
+        config.seed,
+        start,
+        config.train.steps,
+        process_index=jax.process_index(),
+        process_count=processes,
     )
     broken = BrokenImages(sum(map(len, setup.sources)), config.data.max_broken)
-    reader = Reader(setup, start)
     step_fn, pending = None, None
-    with contextlib.closing(reader):
+    with contextlib.closing(Reader(setup, start)) as reader:
+        keeper = Keeper(setup, checkpoints, predict, interrupt, reader)
+        keeper.catch_up(state)
         for step in range(start + 1, config.train.steps + 1):
             waiting = time.perf_counter()
             host_batch = next(batches)
@@ -90,7 +97,7 @@ def train(setup: Run, state: TrainState, checkpoints: Checkpoints, predict: Pred
             broken.note(host_batch["skipped"].tolist())
             batch = put_batch(setup, host_batch, bool(interrupt.received))
             if step_fn is None:
-                step_fn = compile_step(setup, state, batch)
+                step_fn = compile_step(setup, state, batch, interrupt)
                 reader.pace.restart(start)
                 interrupt.nothing_to_save = False
             reader.profile(step)
@@ -102,28 +109,16 @@ def train(setup: Run, state: TrainState, checkpoints: Checkpoints, predict: Pred
             # One process alone need not wait until the devices hear of it.
             last = step == config.train.steps or ends or bool(processes == 1 and interrupt.received)
             validates = step % config.train.validate_every == 0 or step == config.train.steps
-            if not (validates or last or step % config.train.checkpoint_every == 0):
-                checkpoints.settle()
-                continue
-            # What a checkpoint covers must be logged before it: a resumed run does not come back to it.
-            reader.read(pending)
-            pending = None
-            scores = reader.validation(step, *validate(setup, predict, state)) if validates else None
-            checkpoints.save(state, scores)
-            if last:
-                break
-    written = checkpoints.settle(wait=True) and checkpoints.newest == step
+            if validates or last or step % config.train.checkpoint_every == 0:
+                # What a checkpoint covers must be logged before it: a resumed run does not come back to it.
+                reader.read(pending)
+                pending = None
+                last |= not keeper.keep(state, validates)
+                if last:
+                    break
+            checkpoints.settle()
     report_broken(broken)
-    if not written:
-        raise OSError(
-            f"{setup.workdir}: the checkpoint of step {step} could not be written; free space and start again"
-        )
-    if step == config.train.steps:
-        return True
-    if interrupt.received == signal.SIGINT:
-        raise KeyboardInterrupt(f"interrupted at step {step}, checkpoint saved; the same command resumes")
-    tell(f"asked to end: checkpoint of step {step} saved; the same command resumes")
-    return False
+    return keeper.finish(step)
 
 
 def put_batch(setup: Run, host_batch: dict[str, np.ndarray], stop: bool) -> dict[str, jax.Array]:
@@ -133,15 +128,64 @@ def put_batch(setup: Run, host_batch: dict[str, np.ndarray], stop: bool) -> dict
     return setup.layout.split_batch(arrays)
 
 
-def compile_step(setup: Run, state: TrainState, batch: dict[str, jax.Array]) -> Callable[..., Any]:
+def compile_step(
+    setup: Run, state: TrainState, batch: dict[str, jax.Array], interrupt: Interrupt
+) -> Callable[..., Any]:
     """The mapped training step, compiled ahead so that compilation is neither a step nor a surprise."""
     began = time.perf_counter()
     mapped = setup.layout.map_step(functools.partial(train_step, setup.recipe), setup.shapes)
-    # In a thread: Python answers signals only between its own instructions, of which this one takes minutes.
-    with concurrent.futures.ThreadPoolExecutor(1) as executor:
-        compiled = executor.submit(lambda: mapped.lower(state, batch).compile()).result()
+    compiled = interrupt.run(lambda: mapped.lower(state, batch).compile())
     tell(f"training step compiled in {time.perf_counter() - began:.0f} s")
     return compiled
+
+
+class Keeper:
+    """Validates and saves states, and ends a run that was asked to end."""
+
+    def __init__(self, setup: Run, checkpoints: Checkpoints, predict: Predict, interrupt: Interrupt, reader: "Reader"):
+        self._setup, self._checkpoints, self._predict = setup, checkpoints, predict
+        self._interrupt, self._reader = interrupt, reader
+        self._abandoned = False  # a validation, to end sooner
+
+    def catch_up(self, state: TrainState) -> None:
+        """Validates a state that was saved without, because the run was asked to end."""
+        step = int(state.step)
+        if step and step % self._setup.config.train.validate_every == 0 and not self._checkpoints.was_validated(step):
+            self.keep(state, validates=True)
+
+    def keep(self, state: TrainState, validates: bool) -> bool:
+        """Saves the state, with its scores if it `validates`. False if that was broken off by a signal."""
+        scores = None
+        if validates:
+            outcome = self._interrupt.run(lambda: validate(self._setup, self._predict, state))
+            self._abandoned = outcome is None
+            if outcome is not None:
+                scores, predictions = outcome
+                self._reader.validation(int(state.step), scores, predictions)
+        self._checkpoints.save(state, scores)
+        return not self._abandoned
+
+    def finish(self, step: int) -> bool:
+        """Waits until `step`, the last, is on disk: whether the run is complete, or was asked to end.
+
+        Raises:
+            OSError: it could not be written.
+            KeyboardInterrupt: the user's, now that nothing is lost.
+        """
+        if not self._checkpoints.settle(wait=True) or self._checkpoints.newest != step:
+            raise OSError(
+                f"{self._setup.workdir}: the checkpoint of step {step} could not be written; make room, and the same "
+                "command goes on from the one before"
+            )
+        if step == self._setup.config.train.steps and not self._abandoned:
+            return True
+        text = f"checkpoint of step {step} saved; the same command resumes"
+        if self._interrupt.received == signal.SIGINT:
+            raise KeyboardInterrupt(f"interrupted: {text}")
+        if self._abandoned:  # its thread is still at work
+            leave(f"asked to end: {text}", 0)
+        tell(f"asked to end: {text}")
+        return False
 
 
 class Reader:
@@ -200,14 +244,13 @@ class Reader:
                 )
         return ends
 
-    def validation(self, step: int, scores: dict[str, float], predictions: Any) -> dict[str, float]:
+    def validation(self, step: int, scores: dict[str, float], predictions: Predictions) -> None:
         """Logs the scores of a validation, and pictures of it."""
         if self._log:
             self._log.write(step, {f"validation/{name}": value for name, value in scores.items()})
             self._log.picture(step, "validation", sheet(self._setup, predictions))
             self._bar.write(f"step {step}: validation F1 {scores['f1']:.3f}, IoU {scores['iou']:.3f}")
         self.pace.restart(step)
-        return scores
 
     def _report_bad(self, finished: Finished, metrics: dict[str, float]) -> None:
         step, loss, norm = finished.step, metrics["loss/total"], metrics["gradient_norm"]

@@ -1,19 +1,23 @@
 """Many processes of one run: how they find each other, the little they tell each other, and how they end."""
 
+import concurrent.futures
 import contextlib
 import fcntl
 import multiprocessing
 import os
 import signal
+import sys
+import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+T = TypeVar("T")
 PATIENCE = 60  # seconds after which a silent process counts as dead, and the others end
 
 
@@ -103,8 +107,31 @@ class Interrupt:
     received: int = 0  # the signal's number
     nothing_to_save = True
 
+    def run(self, work: Callable[[], T]) -> T | None:
+        """`work()` in a thread, since Python answers signals only between its own instructions, not within JAX's.
+
+        Returns:
+            None if a signal came before it was done, in a run of one process; `work` goes on until the process ends.
+        """
+        outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def follow() -> None:
+            try:
+                outcome.set_result(work())
+            except BaseException as error:
+                outcome.set_exception(error)
+
+        threading.Thread(target=follow, daemon=True).start()
+        while not outcome.done():
+            if self.received and jax.process_count() == 1:
+                return None
+            concurrent.futures.wait([outcome], timeout=0.1)
+        return outcome.result()
+
     def __enter__(self) -> "Interrupt":
-        self._previous = {name: signal.signal(name, self._note) for name in (signal.SIGINT, signal.SIGTERM)}
+        self._previous = {}
+        if threading.current_thread() is threading.main_thread():  # no other may ask for signals
+            self._previous = {name: signal.signal(name, self._note) for name in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def _note(self, number: int, frame: Any) -> None:
@@ -122,7 +149,7 @@ class Interrupt:
 
 def leave(message: str, status: int) -> None:
     """Ends this process and its workers at once, whatever its threads are doing or waiting for."""
-    print(message, flush=True)
+    print(message, file=sys.stderr if status else sys.stdout, flush=True)
     for child in multiprocessing.active_children():
         child.kill()
     os._exit(status)
