@@ -90,6 +90,7 @@ def train_batches(
     dataset = (
         _mixture(sources, data.weights, seed)
         .random_map(TrainTransform(data, pida_config, Donors(tuple(sources))))
+        .slice(slice(steps * data.batch_size))
         # Sliced after the random map: before it, every process would draw the same augmentations. And in whole batches:
         # all processes together have the samples in the order in which one alone would.
         .batch(data.batch_size // process_count)
