@@ -2,6 +2,7 @@
 
 import dataclasses
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 
 import cv2
@@ -108,12 +109,38 @@ def train_batches(
 def _mixture(sources: Sequence[Source], weights: Sequence[float], seed: int) -> grain.MapDataset:
     """An endless interleaving of the sources, each shuffled anew whenever it is through."""
     parts = [
-        grain.MapDataset.source(SkipBroken(source)).seed(seed + number).shuffle().repeat()
+        grain.MapDataset.source(Reshuffled(SkipBroken(source), seed + number)).seed(seed + number)
         for number, source in enumerate(sources)
     ]
     if len(parts) == 1:
         return parts[0]
     return grain.MapDataset.mix(parts, list(weights or map(len, sources))).seed(seed)
+
+
+class Reshuffled:
+    """A source without end: all its examples in one order, then in another, by seed and round alone.
+
+    In place of grain's own shuffle, which computes every index for itself and takes 7 ms an index where there are six
+    (grain 0.2.18; 0.1 ms where there are 440).
+    """
+
+    def __init__(self, source: SkipBroken, seed: int):
+        self._source, self._seed = source, seed
+        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, int))  # the newest round's
+
+    def __len__(self) -> int:
+        return sys.maxsize
+
+    def __getitem__(self, index: int) -> Example:
+        number, place = divmod(index, len(self._source))
+        newest, order = self._order
+        if newest != number:
+            order = np.random.default_rng((self._seed, number)).permutation(len(self._source))
+            self._order = number, order
+        return self._source[int(order[place])]
+
+    def __repr__(self) -> str:  # grain prints it in its error messages
+        return f"{self._source.source}, reshuffled"
 
 
 def _start_worker(index: int, count: int) -> None:
