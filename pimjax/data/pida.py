@@ -3,7 +3,6 @@
 Classical forgeries (`pimjax.data.forge`) are made beside it where the configuration gives them a weight.
 """
 
-import dataclasses
 import json
 from typing import Any
 
@@ -23,7 +22,7 @@ def perturb_image(
     image: np.ndarray, rng: np.random.Generator, config: PerturbationConfig
 ) -> tuple[np.ndarray, str, dict[str, float]]:
     """One member of the family, drawn by its weight: the perturbed uint8 image, its name and its parameters."""
-    name = draw(rng, dataclasses.asdict(config))
+    name = draw(rng, vars(config))
     perturbed, parameters = getattr(perturb, name)(image, rng)
     return perturbed, name, parameters
 
@@ -56,7 +55,7 @@ def forge(example: Example, rng: np.random.Generator, config: PidaConfig, donors
     `donors` gives other photographs to cut from and to borrow masks from; without it there is no splicing. The
     result's "recipe" says in JSON what was done. Its mask is the hard one also where the blend is soft.
     """
-    weights = dataclasses.asdict(config.kinds)
+    weights = dict(vars(config.kinds))
     if donors is None:
         del weights["splicing"]
     kind = draw(rng, weights) if any(weights.values()) else "pida"
