@@ -120,16 +120,21 @@ class Checkpoints:
             self._failed(error)
             return False
         self._writing = None
+        self._delete_torn()
         return True
 
     def _failed(self, error: Exception) -> None:
         step, self._writing = self._writing, None
-        if jax.process_index() == 0:
-            for left in Path(self._manager.directory).glob(f"step_{step}.orbax-checkpoint-tmp*"):
-                shutil.rmtree(left, ignore_errors=True)
+        self._delete_torn()
         self._manager.reload()  # it had crossed out what the new one was to replace
         kept = f"that of step {self.newest} is intact" if self.newest is not None else "there is none yet"
         tqdm.write(f"checkpoint of step {step} could not be written ({kept}): {_brief(error)}")
+
+    def _delete_torn(self) -> None:
+        # Also those before: orbax's threads may have gone on writing for a while.
+        if jax.process_index() == 0:
+            for left in Path(self._manager.directory).glob("*.orbax-checkpoint-tmp*"):
+                shutil.rmtree(left, ignore_errors=True)
 
     def restore(self) -> TrainState:
         """The newest checkpoint, of which there must be one, placed for the next step; `validations` are its own.
