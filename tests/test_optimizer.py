@@ -109,7 +109,8 @@ def test_a_loss_that_is_no_number_changes_nothing_but_the_count():
     assert metrics["bad"]
     assert np.isnan(metrics["loss/total"])
     assert int(after.step) == int(state.step) + 1
-    jax.tree.map(np.testing.assert_array_equal, after.replace(step=0), state.replace(step=0))
+    floats = lambda state: [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)]  # noqa: E731
+    jax.tree.map(np.testing.assert_array_equal, floats(after), floats(state))
     good, metrics = step(after)
     assert not metrics["bad"]
     assert float(optax.tree.norm(jax.tree.map(jnp.subtract, good.params, state.params))) > 0.1

@@ -1,8 +1,11 @@
 """From a source to batches: the only place that knows grain."""
 
 import dataclasses
+import multiprocessing
+import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 
 import cv2
@@ -145,8 +148,16 @@ class Reshuffled:
 
 def _start_worker(index: int, count: int) -> None:
     cv2.setNumThreads(1)
-    # A terminal sends Ctrl-C to every process; only the training process answers, and then ends its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A terminal sends Ctrl-C to every process, a scheduler SIGTERM; only the training process answers, and then ends
+    # its workers. If it was killed, they see to it themselves.
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def validation_set(sources: Sequence[Source], data: DataConfig, pida_config: PidaConfig, seed: int) -> Batch:

@@ -12,6 +12,8 @@ They are written in the background and appear only when complete.
 """
 
 import dataclasses
+import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -80,7 +82,7 @@ class Checkpoints:
     def save(self, state: TrainState, scores: dict[str, float] | None = None) -> None:
         """Writes `state` as step `state.step`, with `scores` (holding "f1") if it was validated.
 
-        A step that is there already is written again only to add its scores.
+        To a step that is there already, its scores are added.
         What fails, as on a full disk, is said and leaves the earlier checkpoints as they are; see `settle`.
         """
         step = int(state.step)
@@ -88,9 +90,9 @@ class Checkpoints:
             self.validations.append({"step": step, **scores})
         self.settle(wait=True)
         if step in self._manager.all_steps():
-            if scores is None:
-                return
-            self._manager.delete(step)
+            if scores is not None:
+                self._add_scores(step, scores)
+            return
         state = self._layout.to_stored(state, self._shapes)
         used, rest = _items(state)
         progress = self._circumstances() | {"validations": self.validations}
@@ -105,6 +107,16 @@ class Checkpoints:
             self._manager.save(step, args=arguments, metrics=scores)
         except (OSError, ValueError, RuntimeError) as error:
             self._failed(error)
+
+    def _add_scores(self, step: int, scores: dict[str, float]) -> None:
+        # Where orbax keeps them. The checkpoint is complete and stays so, whatever happens here.
+        if jax.process_index() == 0:
+            file = Path(self._manager.directory) / f"step_{step}" / "metrics" / "metrics"
+            file.parent.mkdir(exist_ok=True)
+            new = file.with_suffix(".new")
+            new.write_text(json.dumps(scores), encoding="utf-8")
+            os.replace(new, file)
+        self._manager.reload()
 
     def settle(self, wait: bool = False) -> bool:
         """Looks whether the checkpoint being written is complete, or waits until it is.
@@ -144,8 +156,14 @@ class Checkpoints:
                 BatchNorm, or by another version of pimjax.
         """
         directory, step = self._manager.directory, self.newest
-        items = self._manager.restore(step, args=_json_items())
-        config, progress = _config_of(items, directory), items["progress"]
+        config = _config_of(self._manager.restore(step, args=_json_item("config")), directory)
+        try:
+            progress = self._manager.restore(step, args=_json_item("progress"))["progress"]
+        except KeyError:
+            raise ValueError(
+                f"{directory}: written by another version of pimjax, which cannot be resumed; give this run another "
+                "--config.workdir, or start it from that one's weights with --config.train.init"
+            ) from None
         _check_same_run(config, self._config, directory)
         self._check_same_groups(progress)
         shapes = self._layout.stored_shapes(self._shapes)
@@ -159,6 +177,8 @@ class Checkpoints:
             rest["average"] = used["params"]
         state = TrainState(**{"params": used["params"]} | {"batch_stats": used["batch_stats"]} | rest)
         self.validations = list(progress["validations"])
+        if not self.was_validated(step) and (added := self._manager.metrics(step)):
+            self.validations.append({"step": step, **added})
         return self._layout.from_stored(state)
 
     def best_variables(self) -> dict[str, Any]:
@@ -220,7 +240,7 @@ def load_variables(directory: str | Path) -> tuple[dict[str, Any], Config]:
         step = manager.best_step()
         if step is None and (step := manager.latest_step()) is None:
             raise FileNotFoundError(f"{directory}: its run has not written a complete checkpoint yet")
-        stored = manager.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore()))
+        stored = manager.restore(step, args=_json_item("config"))
         config = _config_of(stored, manager.directory)
         # Onto one device of this machine: those they were saved from need not exist here.
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
@@ -231,8 +251,8 @@ def load_variables(directory: str | Path) -> tuple[dict[str, Any], Config]:
     return jax.tree.map(np.asarray, items["variables"]), config
 
 
-def _json_items() -> ocp.args.Composite:
-    return ocp.args.Composite(config=ocp.args.JsonRestore(), progress=ocp.args.JsonRestore())
+def _json_item(name: str) -> ocp.args.Composite:
+    return ocp.args.Composite(**{name: ocp.args.JsonRestore()})
 
 
 def _config_of(items: Any, directory: Any) -> Config:

@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import math
 import os
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
 from tqdm import tqdm
 
 from pimjax.config import Config
@@ -30,30 +33,28 @@ class RunLog:
         self._path, self._unwritten, self._complained = workdir / "metrics.jsonl", b"", False
         _keep_before(self._path, start_step)
         self._wandb = _start_wandb(config, workdir) if config.train.wandb else None
-        (workdir / "tensorboard").mkdir(exist_ok=True)
-        # Written here and now: tensorboardX's own thread would die of a full disk, and the run wait for it for ever.
-        self._board = EventsWriter(str(workdir / "tensorboard" / "events"), f".{os.getpid()}")
-        self._to_board(Event(step=start_step, session_log=SessionLog(status=SessionLog.START)))
+        self._board = _Board(workdir / "tensorboard", self._complain)
+        self._board.add(Event(step=start_step, session_log=SessionLog(status=SessionLog.START)))
 
     def write(self, step: int, scalars: dict[str, float]) -> None:
         """Adds one line {"step": …, "time": seconds since 1970, …}."""
         scalars = {name: float(value) for name, value in scalars.items()}
-        line = json.dumps({"step": step, "time": round(time.time(), 3), **scalars}) + "\n"
+        numbers = {name: value if math.isfinite(value) else None for name, value in scalars.items()}  # JSON has no NaN
+        line = json.dumps({"step": step, "time": round(time.time(), 3), **numbers}) + "\n"
         self._unwritten += line.encode()
         try:
             _append(self._path, self._unwritten)
             self._unwritten = b""
         except OSError as error:
             self._complain(error)
-        for name, value in scalars.items():
-            self._to_board(Event(step=step, wall_time=time.time(), summary=summary.scalar(name, value)))
+        values = [value for name, number in scalars.items() for value in summary.scalar(name, number).value]
+        self._board.add(Event(step=step, summary=Summary(value=values)))
         if self._wandb is not None:
             self._wandb.log({"step": step, **scalars})
 
     def picture(self, step: int, name: str, image: np.ndarray) -> None:
         """Adds an image, uint8 [H, W, 3]."""
-        drawn = summary.image(name, image, dataformats="HWC")
-        self._to_board(Event(step=step, wall_time=time.time(), summary=drawn))
+        self._board.add(Event(step=step, summary=summary.image(name, image, dataformats="HWC")))
         if self._wandb is not None:
             import wandb
 
@@ -66,24 +67,53 @@ class RunLog:
                 _append(self._path, self._unwritten)
             except OSError as error:
                 self._complain(error)
-        try:
-            self._board.close()
-        except OSError as error:
-            self._complain(error)
+        self._board.close()
         if self._wandb is not None:
             self._wandb.finish()
-
-    def _to_board(self, event: Event) -> None:
-        try:
-            self._board.write_event(event)
-            self._board.flush()
-        except OSError as error:
-            self._complain(error)
 
     def _complain(self, error: OSError) -> None:
         if not self._complained:
             tqdm.write(f"the log cannot be written for now, training goes on: {error}")
         self._complained = True
+
+
+class _Board:
+    """TensorBoard's event files, written here and now.
+
+    tensorboardX's own thread would die of a full disk, and the run wait for it for ever. What was written of a file
+    when the disk was full may end in half an event; the next goes into a new file.
+    """
+
+    FLUSH = 10  # seconds at most until others see what was written
+
+    def __init__(self, folder: Path, complain: Callable[[OSError], None]):
+        folder.mkdir(exist_ok=True)
+        self._prefix, self._complain = str(folder / "events"), complain
+        self._file: EventsWriter | None = None
+        self._files, self._flushed = 0, 0.0
+
+    def add(self, event: Event) -> None:
+        """Writes an event, or tells why it cannot."""
+        event.wall_time = time.time()
+        try:
+            if self._file is None:
+                self._files += 1
+                self._file = EventsWriter(self._prefix, f".{os.getpid()}.{self._files}")
+            self._file.write_event(event)
+            if time.monotonic() - self._flushed > self.FLUSH:
+                self._file.flush()
+                self._flushed = time.monotonic()
+        except OSError as error:
+            self._file = None
+            self._complain(error)
+
+    def close(self) -> None:
+        """Writes what waits."""
+        try:
+            if self._file is not None:
+                self._file.close()
+        except OSError as error:
+            self._complain(error)
 
 
 def _start_wandb(config: Config, workdir: Path) -> Any:

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import math
 import signal
 import time
 from collections.abc import Callable
@@ -55,8 +56,9 @@ def run(config: Config) -> list[dict[str, Any]]:
                 state = checkpoints.restore()
                 tell(f"resuming {setup.workdir} from step {int(state.step)}")
             predict = make_predict(setup.recipe.model, setup.layout)
-            if int(state.step) < config.train.steps and not train(setup, state, checkpoints, predict, interrupt):
+            if not train(setup, state, checkpoints, predict, interrupt):
                 return []
+            interrupt.nothing_to_save = True
             return summarise(setup, predict, checkpoints.best_variables())
 
 
@@ -89,7 +91,8 @@ def train(setup: Run, state: TrainState, checkpoints: Checkpoints, predict: Pred
     step_fn, pending = None, None
     with contextlib.closing(Reader(setup, start)) as reader:
         keeper = Keeper(setup, checkpoints, predict, interrupt, reader)
-        keeper.catch_up(state)
+        if not keeper.catch_up(state):
+            return keeper.finish(start)
         for step in range(start + 1, config.train.steps + 1):
             waiting = time.perf_counter()
             host_batch = next(batches)
@@ -111,14 +114,13 @@ def train(setup: Run, state: TrainState, checkpoints: Checkpoints, predict: Pred
             validates = step % config.train.validate_every == 0 or step == config.train.steps
             if validates or last or step % config.train.checkpoint_every == 0:
                 # What a checkpoint covers must be logged before it: a resumed run does not come back to it.
-                reader.read(pending)
+                last |= reader.read(pending)
                 pending = None
-                last |= not keeper.keep(state, validates)
-                if last:
+                if not keeper.keep(state, validates) or last:
                     break
             checkpoints.settle()
     report_broken(broken)
-    return keeper.finish(step)
+    return keeper.finish(int(state.step))
 
 
 def put_batch(setup: Run, host_batch: dict[str, np.ndarray], stop: bool) -> dict[str, jax.Array]:
@@ -147,11 +149,11 @@ class Keeper:
         self._interrupt, self._reader = interrupt, reader
         self._abandoned = False  # a validation, to end sooner
 
-    def catch_up(self, state: TrainState) -> None:
-        """Validates a state that was saved without, because the run was asked to end."""
-        step = int(state.step)
-        if step and step % self._setup.config.train.validate_every == 0 and not self._checkpoints.was_validated(step):
-            self.keep(state, validates=True)
+    def catch_up(self, state: TrainState) -> bool:
+        """Validates a state that was saved without, because the run was asked to end. False if it is so again."""
+        step, train = int(state.step), self._setup.config.train
+        due = step and (step % train.validate_every == 0 or step == train.steps)
+        return not due or self._checkpoints.was_validated(step) or self.keep(state, validates=True)
 
     def keep(self, state: TrainState, validates: bool) -> bool:
         """Saves the state, with its scores if it `validates`. False if that was broken off by a signal."""
@@ -177,7 +179,7 @@ class Keeper:
                 f"{self._setup.workdir}: the checkpoint of step {step} could not be written; make room, and the same "
                 "command goes on from the one before"
             )
-        if step == self._setup.config.train.steps and not self._abandoned:
+        if step >= self._setup.config.train.steps and not self._abandoned:
             return True
         text = f"checkpoint of step {step} saved; the same command resumes"
         if self._interrupt.received == signal.SIGINT:
@@ -193,7 +195,7 @@ class Reader:
 
     def __init__(self, setup: Run, start: int):
         config = setup.config
-        self._setup, self._skipped = setup, 0
+        self._setup, self._skipped, self._tracing = setup, 0, False
         self._schedule = make_schedule(config.optimizer, config.train.steps)
         self._log = RunLog(config, start + 1) if is_first() else None
         self._bar = tqdm(
@@ -203,6 +205,7 @@ class Reader:
 
     def close(self) -> None:
         """Finishes bar and log."""
+        self._stop_profile()
         self._bar.close()
         if self._log:
             self._log.close()
@@ -212,6 +215,13 @@ class Reader:
         steps = self._setup.config.profile.steps
         if is_first() and steps and step == steps[0]:
             jax.profiler.start_trace(str(self._setup.workdir / "profile"))
+            self._tracing = True
+
+    def _stop_profile(self) -> None:
+        if self._tracing:
+            jax.profiler.stop_trace()
+            self._bar.write(f"profile: {self._setup.workdir / 'profile'}")
+        self._tracing = False
 
     def read(self, finished: Finished | None) -> bool:
         """Waits for a step, shows it, and logs it if its number is a multiple of `config.train.log_every`.
@@ -227,9 +237,8 @@ class Reader:
         config, step = self._setup.config, finished.step
         metrics = {name: float(value) for name, value in jax.device_get(finished.metrics).items()}
         self._bar.update()
-        if is_first() and config.profile.steps and step == config.profile.steps[1]:
-            jax.profiler.stop_trace()
-            self._bar.write(f"profile of steps {config.profile.steps}: {self._setup.workdir / 'profile'}")
+        if config.profile.steps and step == config.profile.steps[1]:
+            self._stop_profile()
         ends, bad = bool(metrics.pop("stop")), bool(metrics.pop("bad"))
         if bad:
             self._report_bad(finished, metrics)
@@ -258,15 +267,18 @@ class Reader:
         file = self._setup.workdir / "bad_steps.jsonl"
         if is_first():
             with file.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps({"step": step, "loss": loss, "gradient_norm": norm, "ids": ids}) + "\n")
+                numbers = {"loss": loss if math.isfinite(loss) else None}
+                numbers["gradient_norm"] = norm if math.isfinite(norm) else None
+                lines.write(json.dumps({"step": step, **numbers, "ids": ids}) + "\n")
         text = f"step {step} is bad (loss {loss:.4g}, gradient norm {norm:.4g}); its {len(ids)} images are in {file}"
-        skips = self._setup.config.train.bad_step == "skip"
-        if not skips or self._skipped >= MOST_SKIPPED:
+        remedy = "start in a new workdir with a smaller --config.optimizer.learning_rate"
+        if self._setup.config.train.bad_step == "stop":
             raise ValueError(
                 f"{text}. No checkpoint holds anything of it. Look at them; then resume past it with "
-                "--config.train.bad_step=skip, or in a new workdir with a smaller --config.optimizer.learning_rate"
-                + (f" ({MOST_SKIPPED} steps before it were skipped)" if skips else "")
+                f"--config.train.bad_step=skip, or {remedy}"
             )
+        if self._skipped >= MOST_SKIPPED:
+            raise ValueError(f"{text}, and {MOST_SKIPPED} steps before it were skipped already; {remedy}")
         self._bar.write(f"{text}; skipped")
 
 

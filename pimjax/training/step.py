@@ -149,9 +149,9 @@ def train_step(recipe: Recipe, state: TrainState, batch: Batch) -> tuple[TrainSt
     """One optimiser step under a mapped axis `AXIS`; returns the new state and scalar metrics, equal on all devices.
 
     What is drawn for an image depends on the run's key, the step and the image's number in the whole batch, hence not
-    on how the batch is spread. A bad step (a loss or gradient that is no number, a spike) counts, and changes nothing
-    else: metrics["bad"] is true. With `recipe.shards` > 1, `state.opt_state` and `state.average` are this device's
-    parts; see `pimjax.training.shards`.
+    on how the batch is spread. A bad step (a loss or gradient that is no number, a spike) is counted, and changes
+    nothing else: metrics["bad"] is true. With `recipe.shards` > 1, `state.opt_state` and `state.average` are this
+    device's parts; see `pimjax.training.shards`.
     """
     shards, params = recipe.shards, state.params
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
@@ -167,7 +167,9 @@ def train_step(recipe: Recipe, state: TrainState, batch: Batch) -> tuple[TrainSt
     bad = is_bad(terms["total"], norm, state, recipe.spike)
 
     def unless_bad(new: Any, old: Any) -> Any:
-        return jax.tree.map(lambda n, o: jnp.where(bad, o, n), new, old)
+        # Counters go on: a schedule ends with the run, however many steps were bad.
+        choose = lambda n, o: n if jnp.issubdtype(n.dtype, jnp.integer) else jnp.where(bad, o, n)  # noqa: E731
+        return jax.tree.map(choose, new, old)
 
     factor = clip_factor(norm, recipe.clip)
     part = own_part(params, shards)
