@@ -39,7 +39,8 @@ def start_as_slurm(workdir, *flags):
 
 
 @pytest.mark.parametrize(
-    ("launch", "mapping", "shard"), [(start_two, "pmap", False), (start_as_slurm, "shard_map", True)]
+    ("launch", "mapping", "shard"),
+    [(start_as_slurm, "shard_map", True), pytest.param(start_two, "pmap", False, marks=pytest.mark.slow)],
 )
 def test_two_processes_do_what_one_does(alone, tmp_path, launch, mapping, shard):
     """Two processes of two devices with two images each, against one device with eight."""

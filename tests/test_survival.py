@@ -86,12 +86,16 @@ def test_killed_and_asked_to_end_it_comes_out_the_same(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_demo_outlives_thirty_kills(tmp_path):
-    """The README's demo, 300 steps of it; its programs are compiled once."""
-    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+@pytest.mark.parametrize("what", ["small", "demo"])
+def test_a_run_outlives_thirty_kills(tmp_path, what):
+    """3,000 steps of the tests' small model (minutes), and 300 of the README's demo (most of an hour)."""
+    environment = {name: value for name, value in os.environ.items() if what == "small" or name != "XLA_FLAGS"}
     environment["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path / "compiled")
 
     def launch(name):
+        if what == "small":
+            flags = ("steps=3000", "checkpoint_every=10", "validate_every=1000", "log_every=50")
+            return start(tmp_path / name, *(f"--config.train.{flag}" for flag in flags))
         command = [sys.executable, "train.py", "--config", "configs/demo.py", f"--config.workdir={tmp_path / name}"]
         command += ["--config.train.steps=300", "--config.train.checkpoint_every=10"]
         return subprocess.Popen(
@@ -99,8 +103,15 @@ def test_the_demo_outlives_thirty_kills(tmp_path):
         )
 
     finish(launch("calm"), timeout=1800)
-    torn = outlive(lambda: launch("rough"), tmp_path / "rough", kills=30, ends=5, rng=random.Random(0), longest=60)
-    print(f"30 kills, {torn} of them left a half-written checkpoint")
+    torn = outlive(
+        lambda: launch("rough"),
+        tmp_path / "rough",
+        kills=30,
+        ends=5,
+        rng=random.Random(0),
+        longest={"small": 12, "demo": 60}[what],
+    )
+    print(f"30 kills and 5 requests to end; {torn} left a half-written checkpoint")
     assert torn > 3
     same_end(tmp_path / "rough", tmp_path / "calm")
 
@@ -180,10 +191,9 @@ loop.validate = validate
 """
 
 
-@pytest.mark.parametrize("steps", [2, 3])
-def test_asked_to_end_while_validating_it_validates_when_it_goes_on(tmp_path, steps):
-    """A validation that takes too long is broken off, also that of the last step; its scores come later."""
-    flags = [f"--config.train.steps={steps}", "--config.train.validate_every=2"]
+def test_asked_to_end_while_validating_it_validates_when_it_goes_on(tmp_path):
+    """A validation that takes too long is broken off, though it is of the last step; its scores come later."""
+    flags = ["--config.train.steps=2", "--config.train.validate_every=2"]
     finish(start(tmp_path / "calm", *flags))
     rough, marker = tmp_path / "rough", tmp_path / "validating"
     process = start(rough, *flags, prelude=SLOW_VALIDATION.format(marker=marker))

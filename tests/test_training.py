@@ -137,6 +137,7 @@ WAYS = [
     pytest.param(*way, id="-".join(map(str, way)))
     for mapping in ("pmap", "shard_map")
     for way in ((mapping, 8), (mapping, 4, True, 1, True))
+    if way != ("pmap", 4, True, 1, True)  # stored and resumed in test_equipment.py
 ]
 
 
@@ -157,7 +158,7 @@ def test_however_it_is_spread_a_run_is_the_same(way):
 
 
 def test_parts_of_synchronised_statistics_are_computed_at_once():
-    np.testing.assert_allclose(trained("pmap", 2, accumulate=2)[0], trained("shard_map", 1)[0], rtol=1e-5)
+    np.testing.assert_allclose(trained("shard_map", 1, accumulate=4)[0], trained("shard_map", 1)[0], rtol=1e-5)
 
 
 def test_scores_do_not_depend_on_devices_or_batches():
