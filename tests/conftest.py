@@ -17,7 +17,15 @@ def compile_each_program_once(tmp_path_factory):
 
 
 # With two workers taking whole files, a long one that comes last leaves the other worker idle.
-LONGEST_FIRST = ("test_run", "test_training", "test_parity", "test_execution")
+LONGEST_FIRST = (
+    "test_training",
+    "test_run",
+    "test_survival",
+    "test_equipment",
+    "test_processes",
+    "test_parity",
+    "test_execution",
+)
 
 
 def pytest_collection_modifyitems(items):
