@@ -133,15 +133,7 @@ def trained(mapping, count, synchronised=True, accumulate=1, shard=False, steps=
 
 # One device with 8 images, 8 with one each, 4 that share out the optimiser's state; two processes of two devices are in
 # test_processes.py.
-WAYS = [
-    pytest.param(*way, id="-".join(map(str, way)))
-    for mapping in ("pmap", "shard_map")
-    for way in ((mapping, 8), (mapping, 4, True, 1, True))
-    if way != ("pmap", 4, True, 1, True)  # stored and resumed in test_equipment.py
-]
-
-
-@pytest.mark.parametrize("way", [pytest.param(w.values, id=w.id) for w in WAYS])
+@pytest.mark.parametrize("way", [("pmap", 8), ("shard_map", 8), ("shard_map", 4, True, 1, True)], ids=str)
 def test_however_it_is_spread_a_run_is_the_same(way):
     """Losses, parameters, statistics, Adam's moments and the average; dropout is drawn by image."""
     expected, state = trained("shard_map", 1)

@@ -21,6 +21,7 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 from tqdm import tqdm
 
@@ -112,10 +113,15 @@ class Checkpoints:
         # Where orbax keeps them. The checkpoint is complete and stays so, whatever happens here.
         if jax.process_index() == 0:
             file = Path(self._manager.directory) / f"step_{step}" / "metrics" / "metrics"
-            file.parent.mkdir(exist_ok=True)
             new = file.with_suffix(".new")
-            new.write_text(json.dumps(scores), encoding="utf-8")
-            os.replace(new, file)
+            try:
+                file.parent.mkdir(exist_ok=True)
+                new.write_text(json.dumps(scores), encoding="utf-8")
+                os.replace(new, file)
+            except OSError as error:
+                tqdm.write(f"the scores of step {step} could not be added to its checkpoint: {error}")
+        # No process may look before they are there: all must find the same checkpoint to be the best.
+        multihost_utils.sync_global_devices("scores added")
         self._manager.reload()
 
     def settle(self, wait: bool = False) -> bool:
@@ -172,10 +178,10 @@ class Checkpoints:
             variables=ocp.args.StandardRestore(used), optimizer=ocp.args.StandardRestore(rest)
         )
         items = self._manager.restore(step, args=arguments)
-        used, rest = items["variables"], dict(items["optimizer"])
+        used, rest = dict(items["variables"]), dict(items["optimizer"])
         if "params" in rest:  # beside the average, which is what the model uses
             rest["average"] = used["params"]
-        state = TrainState(**{"params": used["params"]} | {"batch_stats": used["batch_stats"]} | rest)
+        state = TrainState(**(used | rest))
         self.validations = list(progress["validations"])
         if not self.was_validated(step) and (added := self._manager.metrics(step)):
             self.validations.append({"step": step, **added})
@@ -183,7 +189,7 @@ class Checkpoints:
 
     def best_variables(self) -> dict[str, Any]:
         """The best checkpoint's variables, or the newest's where none was validated, on every device."""
-        shapes = dataclasses.replace(self._layout, shards=1).stored_shapes(self._shapes)
+        shapes = self._layout.stored_shapes(self._shapes)
         used = {"params": shapes.params, "batch_stats": shapes.batch_stats}
         step = self._manager.best_step()
         arguments = ocp.args.Composite(variables=ocp.args.StandardRestore(used))
@@ -202,9 +208,8 @@ class Checkpoints:
         there, here = (side["images_per_statistic"] for side in (progress, self._circumstances()))
         if there != here:
             parts = self._config.data.batch_size / there / len(self._layout.devices)
-            way = (
-                f"use config.train.accumulate = {parts:.0f}" if parts >= 1 and parts % 1 == 0 else "use as many devices"
-            )
+            even = parts >= 1 and parts % 1 == 0
+            way = f"use config.train.accumulate = {parts:.0f}" if even else "use as many devices"
             raise ValueError(
                 f"{self._manager.directory}: each BatchNorm statistic of this run is of {there} images "
                 f"({progress['devices']} devices), here it would be of {here}, which is another computation: {way}, or "

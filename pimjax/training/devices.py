@@ -57,7 +57,7 @@ class Layout:
 
     def whole(self, tree: Any) -> Any:
         """Shared-out arrays, as they are stored, on every device."""
-        return jax.jit(lambda tree: tree, out_shardings=self.sharding())(tree)
+        return tree if self.shards == 1 else _copied(tree, self.sharding())
 
     def split_batch(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
         """Moves this process's part of a batch, [B / processes, …], to its devices, as `map_step` wants it."""
@@ -155,6 +155,11 @@ class Layout:
         leaves, structure = jax.tree.flatten((state.opt_state, state.average))
         opt_state, average = structure.unflatten(_reshaped(leaves, wanted, shardings))
         return state.replace(opt_state=opt_state, average=average)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _copied(tree: Any, sharding: NamedSharding) -> Any:
+    return jax.lax.with_sharding_constraint(tree, sharding)
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
