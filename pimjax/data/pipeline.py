@@ -153,7 +153,6 @@ def _start_worker(index: int, count: int) -> None:
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.nice(5)  # where cores are few, the training step comes first
 
 
 def _end_with_parent() -> None:
