@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pimjax.evaluation.curves import roc_auc
+from pimjax.evaluation.intervals import bootstrap_interval
 from pimjax.evaluation.metrics import score_images
 from pimjax.normalization import denormalize
 from pimjax.pictures import contact_sheet, heat
@@ -29,8 +31,43 @@ def predict_all(predict: Callable[[np.ndarray], Predictions], images: np.ndarray
     return Predictions(*(None if part[0] is None else np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
+def summarize(prediction: np.ndarray, truth: np.ndarray, threshold: float = 0.5) -> list[dict[str, Any]]:
+    """A row per metric: mean over images with its interval, and the same for marking every pixel.
+
+    Args:
+        prediction: probability [N, H, W].
+        truth: [N, H, W], 1 = manipulated.
+        threshold: of the prediction.
+
+    Returns:
+        rows {"metric", "mean", "low", "high", "mark_everything", "images", "undefined"}: convention "pim" for F1, IoU
+        and MCC, and the pixel AUC, which is undefined for images of one class: those are counted, not averaged.
+    """
+    scores = score_images(prediction, truth, threshold)
+    everything = score_images(np.ones_like(prediction), truth)
+    auc = np.array([roc_auc(p, t) for p, t in zip(prediction, truth, strict=True)])
+    scores, everything = scores | {"auc": auc}, everything | {"auc": np.where(np.isnan(auc), np.nan, 0.5)}
+    rows = []
+    for name in ("f1", "iou", "mcc", "auc"):
+        defined = ~np.isnan(scores[name])
+        values = scores[name][defined]
+        low, high = bootstrap_interval(values)
+        rows.append(
+            {
+                "metric": name,
+                "mean": float(values.mean()) if len(values) else float("nan"),
+                "low": low,
+                "high": high,
+                "mark_everything": float(everything[name][defined].mean()) if len(values) else float("nan"),
+                "images": int(defined.sum()),
+                "undefined": int((~defined).sum()),
+            }
+        )
+    return rows
+
+
 def score_table(rows: list[dict[str, Any]]) -> str:
-    """The rows of `metrics.summarize` as Markdown."""
+    """The rows of `summarize` as Markdown."""
     lines = [
         "| metric | score | 95 % interval | marking everything | images |",
         "|---|---|---|---|---|",

@@ -34,7 +34,7 @@ def run(config: Config) -> list[dict[str, Any]]:
     In every process of a run that has several, after `pimjax.training.processes.join`.
 
     Returns:
-        the rows of `pimjax.evaluation.metrics.summarize` on the validation set; none if the run was asked to end
+        the rows of `pimjax.evaluation.validate.summarize` on the validation set; none if the run was asked to end
         (SIGTERM) and has saved a checkpoint instead.
 
     Raises:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from pimjax.data.images import write_png
-from pimjax.evaluation.metrics import score, summarize
-from pimjax.evaluation.validate import Predictions, predict_all, score_table, validation_sheet
+from pimjax.evaluation.metrics import score
+from pimjax.evaluation.validate import Predictions, predict_all, score_table, summarize, validation_sheet
 from pimjax.inspection.sheets import caption_of
 from pimjax.models.pim import PIM
 from pimjax.training.devices import Layout

@@ -1,0 +1,58 @@
+"""How sure a mean over images is, and a difference of two."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+RESAMPLES = 2000
+
+
+def bootstrap_interval(values: np.ndarray, seed: int = 0, resamples: int = RESAMPLES) -> tuple[float, float]:
+    """95 % percentile interval of the mean of `values` [N], images resampled with replacement. NaN without values."""
+    return bootstrap_of(np.asarray(values, float), lambda sample: sample.mean(), seed, resamples)
+
+
+def bootstrap_of(
+    values: np.ndarray, statistic: Callable[[np.ndarray], float], seed: int = 0, resamples: int = RESAMPLES
+) -> tuple[float, float]:
+    """95 % percentile interval of `statistic` of `values` [N, …], images resampled with replacement.
+
+    Resamples of which the statistic is undefined (NaN: such as an AUC with one class only) are left out.
+    """
+    if not len(values):
+        return float("nan"), float("nan")
+    picks = np.random.default_rng(seed).integers(0, len(values), (resamples, len(values)))
+    results = np.array([statistic(values[pick]) for pick in picks])
+    if np.isnan(results).all():
+        return float("nan"), float("nan")
+    low, high = np.nanpercentile(results, (2.5, 97.5))
+    return float(low), float(high)
+
+
+class Difference(NamedTuple):
+    """Of two models on the same images: the first's mean score minus the second's."""
+
+    mean: float
+    low: float  # 95 % interval by the paired bootstrap
+    high: float
+    p: float  # two-sided, by random swaps of the two models' scores of an image
+    images: int  # of which both scores are defined
+
+
+def paired_difference(first: np.ndarray, second: np.ndarray, seed: int = 0, resamples: int = 10_000) -> Difference:
+    """Compares scores [N] of the same N images; an image that one of them has no score of (NaN) is left out.
+
+    The p-value is of the sign-flip permutation test with the observed arrangement counted, (1 + k)/(1 + resamples), so
+    it is never 0.
+    """
+    difference = np.asarray(first, float) - np.asarray(second, float)
+    difference = difference[~np.isnan(difference)]
+    if not len(difference):
+        return Difference(*[float("nan")] * 4, 0)
+    mean = difference.mean()
+    signs = 1.0 - 2 * np.random.default_rng(seed).integers(0, 2, (resamples, len(difference)), np.int8)
+    swapped = signs @ difference / len(difference)
+    # A hair's breadth below: the same sum in another order is as extreme.
+    p = (1 + np.count_nonzero(np.abs(swapped) >= abs(mean) * (1 - 1e-12))) / (1 + resamples)
+    return Difference(float(mean), *bootstrap_interval(difference, seed), float(p), len(difference))
