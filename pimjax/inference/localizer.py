@@ -27,7 +27,8 @@ class Localization(NamedTuple):
 
     photo: np.ndarray  # uint8 RGB [H, W, 3], upright
     probability: np.ndarray  # float32 [H, W] in 0..1, of manipulation
-    score: float  # of the whole photo, in 0..1: the largest value of the model's map
+    map: np.ndarray  # float32 [h, w], the probability at the size at which the model makes it
+    score: float  # of the whole photo, in 0..1: the largest value of `map`
     boundary: np.ndarray | None = None  # float32 [H, W] in 0..1, of the manipulation's edge; on request
     reconstruction: np.ndarray | None = None  # uint8 RGB [H, W, 3], the image decoder's, enlarged; on request
 
@@ -94,6 +95,7 @@ class Localizer:
         return Localization(
             photo,
             np.clip(enlarge(map_), 0, 1),
+            map_,
             float(map_.max()),
             None if boundary is None else np.clip(enlarge(boundary), 0, 1),
             None if reconstruction is None else denormalize(enlarge(reconstruction)),

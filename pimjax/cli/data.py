@@ -1,0 +1,86 @@
+"""Commands that look at data or prepare it: check-data, preview-data, prepare-data."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from pimjax.config_checks import check
+from pimjax.config_files import read_config
+
+
+def add_commands(commands: Any) -> None:
+    """Adds them to argparse's subparsers."""
+    checking = commands.add_parser("check-data", help="decode all of a source and say whether training may start")
+    checking.add_argument("source", help="such as csv:FILE, folder:DIR, pairs:DIR, tfds:NAME")
+    checking.add_argument("--against", metavar="SOURCE", help="another source that must share no picture with it")
+    checking.add_argument(
+        "--max-broken", type=float, default=0.05, metavar="SHARE", help="unusable share that is no reason"
+    )
+    checking.add_argument("--output", default=Path("check"), type=Path, metavar="DIR", help="default: check")
+    checking.set_defaults(command=_check_data)
+
+    preview = commands.add_parser("preview-data", help="a picture of what a configuration's training will see")
+    preview.add_argument("config", type=Path, help="such as configs/demo.py")
+    preview.add_argument("--rows", type=int, default=12, help="default: 12")
+    preview.add_argument(
+        "--output", default=Path("preview.png"), type=Path, metavar="FILE", help="default: preview.png"
+    )
+    preview.set_defaults(command=_preview_data)
+
+    prepare = commands.add_parser("prepare-data", help="a dataset as it is distributed, into a source tfds:NAME")
+    prepare.add_argument("name", help="such as casia_v1; a wrong one lists all")
+    prepare.add_argument("--from", dest="folder", required=True, type=Path, metavar="DIR", help="where its files are")
+    prepare.add_argument("--to", type=Path, metavar="DIR", help="default: $TFDS_DATA_DIR, ~/tensorflow_datasets")
+    prepare.set_defaults(command=_prepare_data)
+
+
+def _check_data(arguments: argparse.Namespace) -> int:
+    """Prints what was found; writes check.json and check.png. Exit status 1: training must not start."""
+    from pimjax.data.images import write_png
+    from pimjax.data.named_sources import open_source
+    from pimjax.inspection.examine import examine_all
+    from pimjax.inspection.judge import judge, judge_against, judge_fit, summary
+    from pimjax.inspection.report import findings_table, write_json
+    from pimjax.inspection.sheets import checked_sheet
+
+    source = open_source(arguments.source)
+    facts = list(tqdm(examine_all(source), total=len(source), unit="example", dynamic_ncols=True))
+    findings = judge(facts, arguments.max_broken) + judge_fit(source, facts)
+    if arguments.against:
+        other = open_source(arguments.against)
+        others = list(tqdm(examine_all(other), total=len(other), unit="example", dynamic_ncols=True))
+        findings += judge_against(facts, others)
+    print(f"\n{findings_table(summary(facts), findings)}\n")
+    write_json(arguments.output / "check.json", arguments.source, facts, findings)
+    write_png(arguments.output / "check.png", checked_sheet(source, facts))
+    print(f"every example: {arguments.output / 'check.json'}\npictures: {arguments.output / 'check.png'}")
+    forbidden = [finding.kind for finding in findings if finding.forbids]
+    print(f"training must not start: {', '.join(forbidden)}" if forbidden else "training may start")
+    return 1 if forbidden else 0
+
+
+def _preview_data(arguments: argparse.Namespace) -> int:
+    """Writes a contact sheet of training samples."""
+    from pimjax.data.donors import Donors
+    from pimjax.data.images import write_png
+    from pimjax.data.named_sources import open_source
+    from pimjax.data.pipeline import TrainTransform
+    from pimjax.inspection.sheets import preview_sheet
+
+    config = read_config(arguments.config)
+    check(config)
+    sources = tuple(map(open_source, config.data.train))
+    transform = TrainTransform(config.data, config.pida, Donors(sources))
+    write_png(arguments.output, preview_sheet(sources, transform, config.seed, arguments.rows))
+    print(f"pictures: {arguments.output}")
+    return 0
+
+
+def _prepare_data(arguments: argparse.Namespace) -> int:
+    """Writes a set as TFDS stores it."""
+    from pimjax.data.datasets.catalogue import prepare
+
+    prepare(arguments.name, arguments.folder, arguments.to)
+    return 0

@@ -1,0 +1,98 @@
+"""Entrants × sets: everything that `pimjax evaluate` writes, and reads again for `pimjax report`."""
+
+import importlib.metadata
+import json
+import platform
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+from pimjax.data.sources import Source
+from pimjax.evaluation.entrants import Entrant
+from pimjax.evaluation.evaluate import evaluate
+from pimjax.evaluation.record import write_text
+from pimjax.evaluation.summary import summarize_set
+from pimjax.evaluation.tables import Result, latex, markdown, set_table
+
+
+def run_benchmark(
+    entrants: Sequence[Entrant],
+    sets: Mapping[str, Source],
+    output: Path,
+    threshold: float = 0.5,
+    command: str = "",
+) -> list[Result]:
+    """Scores every entrant on every set, going on where an earlier run stopped.
+
+    Written to `output`/MODEL/SET: images.jsonl, images.csv, scores.json, pictures; to `output`: tables.md, tables.tex,
+    benchmark.json (command, versions, order of models and sets).
+
+    Raises:
+        ValueError: `output` holds the results of something else under the same names.
+    """
+    results = []
+    for name, source in sets.items():
+        for entrant in entrants:
+            folder = output / safe(entrant.name) / safe(name)
+            rows, errors = evaluate(entrant, source, folder, threshold)
+            summary = summarize_set(rows, errors, threshold)
+            write_text(folder / "scores.json", json.dumps(summary, indent=1) + "\n")
+            results.append(Result(entrant.name, name, summary, rows))
+    about = {
+        "command": command,
+        "versions": versions(),
+        "threshold": threshold,
+        "models": {entrant.name: entrant.about for entrant in entrants},
+        "sets": {name: {"source": source.name, "images": len(source)} for name, source in sets.items()},
+    }
+    write_text(output / "benchmark.json", json.dumps(about, indent=1) + "\n")
+    write_tables(results, output)
+    return results
+
+
+def write_tables(results: Sequence[Result], output: Path) -> str:
+    """tables.md and tables.tex, a table per set; returns the Markdown."""
+    names = list(dict.fromkeys(result.set for result in results))
+    tables = {name: set_table([result for result in results if result.set == name]) for name in names}
+    note = (
+        "Means over images with 95 % bootstrap intervals; in parentheses, how many images a mean is of if not of all."
+    )
+    text = "\n\n".join(f"### {name}\n\n{markdown(table)}" for name, table in tables.items()) + f"\n\n{note}\n"
+    write_text(output / "tables.md", text)
+    write_text(output / "tables.tex", "\n".join(latex(table, f"{name}. {note}") for name, table in tables.items()))
+    return text
+
+
+def read_results(output: Path) -> tuple[dict[str, Any], list[Result]]:
+    """What `run_benchmark` wrote: benchmark.json, and the results in its order.
+
+    Raises:
+        FileNotFoundError: `output` is not the output of a finished `pimjax evaluate`.
+    """
+    file = output / "benchmark.json"
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: not there; give the --output of a finished pimjax evaluate")
+    about = json.loads(file.read_text(encoding="utf-8"))
+    results = []
+    for name in about["sets"]:
+        for model in about["models"]:
+            folder = output / safe(model) / safe(name)
+            summary = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+            lines = (folder / "images.jsonl").read_text(encoding="utf-8").splitlines()
+            rows = sorted(map(json.loads, lines), key=lambda row: row["number"])
+            results.append(Result(model, name, summary, rows))
+    return about, results
+
+
+def safe(name: str) -> str:
+    """A name as the name of a folder."""
+    return re.sub(r"[^\w.+-]", "_", name) or "_"
+
+
+def versions() -> dict[str, str]:
+    """Of what the numbers depend on."""
+    names = ("pimjax", "jax", "flax", "numpy", "opencv-python")
+    found = {name: importlib.metadata.version(name) for name in names}
+    return found | {"python": platform.python_version(), "machine": platform.machine()}

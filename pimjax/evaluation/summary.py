@@ -1,0 +1,125 @@
+"""From the rows of a set to what is said of it: means with intervals, counts of what they are of, warnings."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pimjax.evaluation.intervals import bootstrap_interval, paired_difference
+from pimjax.evaluation.metrics import CONVENTIONS, IMAGE_SCORES, detection
+from pimjax.evaluation.pooled import Pooled
+from pimjax.evaluation.record import Row
+
+Value = dict[str, float]  # "value", "low", "high", "images", "undefined"
+
+
+def column(rows: Sequence[Row], name: str) -> np.ndarray:
+    """One number per row, float64 [N]; NaN where it is undefined."""
+    return np.array([math.nan if row[name] is None else row[name] for row in rows], float)
+
+
+def summarize_set(rows: Sequence[Row], errors: Sequence[str], threshold: float = 0.5) -> dict[str, Any]:
+    """What a set's rows say, ready for JSON (NaN is None). Intervals: 95 %, bootstrap over images.
+
+    Returns:
+        "scored", "of", "manipulated", "authentic" (images), "errors"; "scores": {convention: {metric: value}}, means
+        over the images of which the convention defines the metric; "pooled" likewise; "marked_on_authentic" (share of
+        an authentic image's pixels above the threshold, mean); "image_level": {how: {metric: value}}; "warnings". A
+        value is {"value", "low", "high", "images", "undefined"}.
+    """
+    manipulated = np.array([row["manipulated"] for row in rows], bool)
+    summary: dict[str, Any] = {
+        "scored": len(rows),
+        "of": len(rows) + len(errors),
+        "manipulated": int(manipulated.sum()),
+        "authentic": int((~manipulated).sum()),
+        "threshold": threshold,
+        "errors": list(errors),
+    }
+    if not rows:
+        return summary | {"warnings": ["nothing was scored"]}
+    summary["scores"] = {
+        convention: {
+            name.removeprefix(f"{convention}."): mean_value(column(rows, name))
+            for name in rows[0]
+            if name.rpartition(".")[0] == convention
+        }
+        for convention in CONVENTIONS
+    }
+    summary["pooled"] = _pooled_values(rows)
+    false, right = (column([row for row in rows if not row["manipulated"]], name) for name in ("fp", "tn"))
+    summary["marked_on_authentic"] = mean_value(false / np.maximum(false + right, 1))
+    summary["image_level"] = {how: _detection_values(rows, manipulated, how, threshold) for how in IMAGE_SCORES}
+    summary["warnings"] = _warnings(rows, errors)
+    return _without_nan(summary)
+
+
+def mean_value(values: np.ndarray) -> Value:
+    """The mean of the defined among `values` [N]."""
+    defined = values[~np.isnan(values)]
+    low, high = bootstrap_interval(defined)
+    value = float(defined.mean()) if len(defined) else math.nan
+    return {"value": value, "low": low, "high": high, "images": len(defined), "undefined": len(values) - len(defined)}
+
+
+def _pooled_values(rows: Sequence[Row]) -> dict[str, Value]:
+    # A row of counts and histogram is an image: a resampled set's are a weighted sum of them.
+    counts = [[row[name] for name in ("tp", "fp", "fn", "tn")] for row in rows]
+    together = np.hstack([counts, np.reshape([row["histogram"] for row in rows], (len(rows), -1))])
+
+    def scores(weights: np.ndarray) -> dict[str, float]:
+        sums = weights @ together
+        return Pooled(sums[:4], sums[4:].reshape(2, -1)).scores()
+
+    return _values(scores, len(rows))
+
+
+def _detection_values(rows: Sequence[Row], manipulated: np.ndarray, how: str, threshold: float) -> dict[str, Value]:
+    scores = column(rows, f"image.{how}")
+
+    def resampled(weights: np.ndarray) -> dict[str, float]:
+        return detection(np.repeat(scores, weights), np.repeat(manipulated, weights), threshold)
+
+    return _values(resampled, len(rows))
+
+
+def _values(scores: Callable[[np.ndarray], dict[str, float]], images: int, resamples: int = 500) -> dict[str, Value]:
+    """Scores that are of all images together, with intervals; `scores` is given how often each image counts, [N]."""
+    rng = np.random.default_rng(0)
+    drawn = [scores(weights) for weights in rng.multinomial(images, [1 / images] * images, resamples)]
+    values = {}
+    for name, value in scores(np.ones(images, int)).items():
+        found = np.array([sample[name] for sample in drawn])
+        low, high = np.nanpercentile(found, (2.5, 97.5)) if not np.isnan(found).all() else (math.nan, math.nan)
+        values[name] = {"value": value, "low": float(low), "high": float(high), "images": images, "undefined": 0}
+    return values
+
+
+def _warnings(rows: Sequence[Row], errors: Sequence[str]) -> list[str]:
+    warnings = []
+    if errors:
+        warnings.append(f"{len(errors)} of {len(rows) + len(errors)} images could not be scored; they are named")
+    auc = mean_value(column(rows, "benco.auc"))
+    if auc["images"] >= 8 and auc["high"] < 0.5:
+        warnings.append(
+            f"the maps may be inverted: their mean pixel AUC is {auc['value']:.3f}; if white means authentic in them, "
+            "score them with --invert"
+        )
+    if not any(row["manipulated"] for row in rows):
+        warnings.append("no image is manipulated: only false alarms can be told")
+    return warnings
+
+
+def compare(first: Sequence[Row], second: Sequence[Row], name: str) -> dict[str, float]:
+    """`paired_difference` of a column over the images that both have, as a dictionary."""
+    others = {row["number"]: row for row in second}
+    both = [(row, others[row["number"]]) for row in first if row["number"] in others]
+    ours, theirs = ([pair[side] for pair in both] for side in (0, 1))
+    return paired_difference(column(ours, name), column(theirs, name))._asdict()
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,97 @@
+"""Results as tables: Markdown, which a terminal shows as well, and LaTeX. Every number with its interval."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from pimjax.evaluation.record import Row
+from pimjax.evaluation.summary import compare
+
+
+class Result(NamedTuple):
+    """One entrant on one set."""
+
+    model: str
+    set: str
+    summary: dict[str, Any]  # of `pimjax.evaluation.summary.summarize_set`
+    rows: list[Row]
+
+
+# Header, and where a summary has the value. The convention is part of the name.
+COLUMNS = (
+    ("F1, pim, map size", ("scores", "pim", "f1")),
+    ("F1, pim-fullsize", ("scores", "pim-fullsize", "f1")),
+    ("IoU, pim-fullsize", ("scores", "pim-fullsize", "iou")),
+    ("MCC, pim-fullsize", ("scores", "pim-fullsize", "mcc")),
+    ("pixel AUC", ("scores", "benco", "auc")),
+    ("F1, benco", ("scores", "benco", "f1")),
+    ("best F1, permuted", ("scores", "permuted", "best_f1")),
+    ("F1, pooled", ("pooled", "f1")),
+    ("calibration error", ("pooled", "calibration_error")),
+    ("image AUC", ("image_level", "max", "auc")),
+    ("authentic pixels marked", ("marked_on_authentic",)),
+)
+COMPARED = "pim-fullsize.f1"
+
+
+def set_table(results: Sequence[Result]) -> list[list[str]]:
+    """Header and a row per entrant for results on one set; columns that no entrant has a value for are left out.
+
+    The last column is the difference to the first entrant, paired by image: mean, 95 % interval, p.
+    """
+    columns = [(header, path) for header, path in COLUMNS if any(_find(r.summary, path) for r in results)]
+    header = ["model", "images", *(name for name, _ in columns)]
+    compared = len(results) > 1 and _find(results[0].summary, ("scores", *COMPARED.split(".")))
+    if compared:
+        header.append(f"F1, pim-fullsize, against {results[0].model}")
+    table = [header]
+    for place, result in enumerate(results):
+        of = f" of {result.summary['of']}" if result.summary["errors"] else ""
+        cells = [result.model, f"{result.summary['scored']}{of}"]
+        cells += [show(_find(result.summary, path), result.summary["scored"]) for _, path in columns]
+        if compared:
+            cells.append(show_difference(compare(result.rows, results[0].rows, COMPARED)) if place else "")
+        table.append(cells)
+    return table
+
+
+def _find(summary: dict[str, Any], path: Sequence[str]) -> dict[str, Any] | None:
+    for key in path:
+        summary = summary.get(key, {})
+    return summary if summary.get("value") is not None else None
+
+
+def show(value: dict[str, Any] | None, images: int) -> str:
+    """A value as "0.412 [0.380, 0.444]", with how many images it is of where that is not all."""
+    if value is None:
+        return "–"
+    fewer = f" ({value['images']})" if value["images"] != images else ""
+    return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]{fewer}"
+
+
+def show_difference(difference: dict[str, float]) -> str:
+    """A paired difference as "+0.021 [+0.010, +0.032], p = 0.0004"."""
+    p = difference["p"]
+    level = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    return f"{difference['mean']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}], {level}"
+
+
+def markdown(table: Sequence[Sequence[str]]) -> str:
+    """Header and rows as a Markdown table with aligned columns."""
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in table]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in cells]
+    return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
+
+
+_TEX = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"})
+
+
+def latex(table: Sequence[Sequence[str]], caption: str) -> str:
+    """Header and rows as a LaTeX table (package booktabs)."""
+    rows = [" & ".join(cell.replace("\\", "/").translate(_TEX).replace("–", "--") for cell in row) for row in table]
+    body = " \\\\\n".join(rows[1:])
+    columns = "l" + "r" * (len(table[0]) - 1)
+    return (
+        f"\\begin{{table}}\n\\caption{{{caption.translate(_TEX)}}}\n\\begin{{tabular}}{{{columns}}}\n"
+        f"\\toprule\n{rows[0]} \\\\\n\\midrule\n{body} \\\\\n\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
+    )

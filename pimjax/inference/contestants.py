@@ -1,0 +1,80 @@
+"""From what a command line names to who takes part: checkpoints, classical detectors, anyone's function, saved maps."""
+
+import hashlib
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from pimjax.baselines import CLASSICAL
+from pimjax.data.sources import Example
+from pimjax.evaluation.entrants import Entrant, Model, Prediction, model_entrant
+from pimjax.inference.localizer import Localizer
+from pimjax.inference.test_time import flip_averaged, resized, tiled
+
+
+def open_model(what: str, name: str = "", precision: str = "float32") -> Entrant:
+    """The model that `what` names.
+
+    Args:
+        what: a checkpoint (whatever `Localizer.load` takes), a classical detector (a key of `pimjax.baselines.CLASSICAL`),
+            or MODULE:FUNCTION, a function from uint8 RGB [H, W, 3] to a probability [h, w] that Python can import.
+        name: for the tables; `what`'s last part if empty.
+        precision: of a checkpoint's maps and products.
+
+    Raises:
+        ValueError: it names nothing of these, or cannot be loaded.
+    """
+    path = Path(what)
+    if path.exists():
+        return localizer_entrant(Localizer.load(path, precision), name or path.stem, {"precision": precision})
+    if what in CLASSICAL:
+        return model_entrant(name or what, CLASSICAL[what], {"model": what})
+    module, colon, function = what.partition(":")
+    if colon:
+        try:
+            model = getattr(importlib.import_module(module), function)
+        except (ImportError, AttributeError) as error:
+            raise ValueError(f"model {what!r}: cannot be imported ({error}); is it on PYTHONPATH?") from None
+        return model_entrant(name or function, model, {"model": what})
+    raise ValueError(f"model {what!r}: no such checkpoint; give one, MODULE:FUNCTION, or one of {', '.join(CLASSICAL)}")
+
+
+def localizer_entrant(localizer: Localizer, name: str, about: dict[str, Any]) -> Entrant:
+    """A checkpoint, with the hash of its weights."""
+
+    def predict(example: Example) -> Prediction:
+        result = localizer(example["image"])
+        # At native resolution the map's last pixels reach past the photo's edge, and must not be squeezed into it.
+        native = localizer.card.preprocessing["fit"] == "crop"
+        return Prediction(np.clip(result.map, 0, 1), result.probability if native else None)
+
+    return Entrant(name, predict, {"sha256": localizer.hash, **about})
+
+
+def with_options(entrant: Entrant, flip: bool = False, tiles: int = 0, sides: Sequence[int] = ()) -> list[Entrant]:
+    """The entrant as it is and, beside it for comparison, asked in the ways of `pimjax.inference.test_time`."""
+
+    def model(image: np.ndarray) -> np.ndarray:
+        prediction = entrant.predict({"image": image})
+        return prediction.map if prediction.full is None else prediction.full
+
+    ways: dict[str, Model] = {"flip": flip_averaged(model)} if flip else {}
+    ways |= {f"tiles-{tiles}": tiled(model, tiles)} if tiles else {}
+    ways |= {f"side-{side}": resized(model, side) for side in sides}
+    others = [
+        model_entrant(f"{entrant.name}+{way}", function, {**entrant.about, "test_time": way})
+        for way, function in ways.items()
+    ]
+    return [entrant, *others]
+
+
+def weights_hash(variables: Any) -> str:
+    """SHA-256 over the names and values of all arrays, in the order of their names."""
+    digest = hashlib.sha256()
+    for path, array in jax.tree_util.tree_leaves_with_path(variables):
+        digest.update(jax.tree_util.keystr(path).encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
