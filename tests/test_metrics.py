@@ -172,7 +172,7 @@ def test_negative_scores_are_ranked_too():
 
 
 def test_ratios_agree_with_scikit_learn():
-    prediction, truth = RNG.random((40, 50)), RNG.random((40, 50)) < 0.3
+    prediction, truth = 0.9 * RNG.random((40, 50)), RNG.random((40, 50)) < 0.3
     positive = (prediction > 0.6).ravel()
     pooled = score(prediction, truth, "pooled", 0.6)
     assert pooled["f1"] == pytest.approx(sklearn.metrics.f1_score(truth.ravel(), positive), abs=1e-6)
@@ -181,6 +181,8 @@ def test_ratios_agree_with_scikit_learn():
     assert pooled["recall"] == pytest.approx(sklearn.metrics.recall_score(truth.ravel(), positive), abs=1e-6)
     levels = np.rint(prediction * 255).ravel()
     assert pooled["auc"] == pytest.approx(sklearn.metrics.roc_auc_score(truth.ravel(), levels), abs=1e-12)
+    expected = sklearn.metrics.average_precision_score(truth.ravel(), levels)
+    assert pooled["average_precision"] == pytest.approx(expected, abs=1e-12)
 
 
 def test_pooling_parts_in_any_order_equals_pooling_all():

@@ -13,6 +13,17 @@ from pimjax.config_files import read_config
 
 def add_commands(commands: Any) -> None:
     """Adds them to argparse's subparsers."""
+    evaluate = commands.add_parser("evaluate", help="score models, or saved maps, on sets of images")
+    _add_contest(evaluate, Path("evaluation"))
+    evaluate.set_defaults(command=_evaluate)
+
+    robustness = commands.add_parser("robustness", help="how scores fall as images are disturbed")
+    _add_contest(robustness, Path("robustness"))
+    robustness.add_argument(
+        "--protocol", nargs="+", default=["blur", "noise", "jpeg"], metavar="NAME", help="default: blur noise jpeg"
+    )
+    robustness.set_defaults(command=_robustness)
+
     bench = commands.add_parser("bench", help="speed and memory on this machine, beside PyTorch where installed")
     bench.add_argument("--inference", nargs="*", type=int, default=[512], metavar="SIZE", help="default: 512 pixels")
     bench.add_argument("--train", nargs="*", type=int, default=[256], metavar="SIZE", help="default: 256 pixels")
@@ -26,6 +37,103 @@ def add_commands(commands: Any) -> None:
     bench.add_argument("--config", type=Path, metavar="FILE", help="measure its model instead of the published one")
     bench.add_argument("--output", default=Path("bench"), type=Path, metavar="DIR", help="default: bench")
     bench.set_defaults(command=_bench)
+
+
+def _add_contest(parser: argparse.ArgumentParser, output: Path) -> None:
+    """What evaluate and robustness have in common: who takes part, on what."""
+    parser.add_argument(
+        "--model",
+        nargs="+",
+        default=[],
+        metavar="[NAME=]MODEL",
+        help="a checkpoint, MODULE:FUNCTION, or a classical detector; a wrong name lists these",
+    )
+    parser.add_argument("--source", nargs="+", required=True, metavar="[NAME=]SOURCE", help="such as csv:FILE")
+    parser.add_argument("--threshold", type=float, default=0.5, help="default: 0.5")
+    parser.add_argument("--precision", default="float32", choices=PRECISIONS, help="of checkpoints; default: float32")
+    parser.add_argument("--flip", action="store_true", help="every model with flip averaging, too")
+    parser.add_argument(
+        "--tiles", type=int, default=0, metavar="SIDE", help="and in overlapping tiles of native pixels"
+    )
+    parser.add_argument("--resize", type=int, nargs="+", default=[], metavar="SIDE", help="and scaled to a longer side")
+    parser.add_argument("--output", type=Path, default=output, metavar="DIR", help=f"default: {output}")
+    if output.name == "evaluation":  # saved maps are of images as they are
+        parser.add_argument(
+            "--predictions", nargs="+", default=[], metavar="[NAME=]DIR", help="maps by another program: PNG, NPY, NPZ"
+        )
+        parser.add_argument("--invert", action="store_true", help="in --predictions, white means authentic")
+
+
+def _contest(arguments: argparse.Namespace) -> tuple[list[Any], dict[str, Any]]:
+    """The entrants and the sets by name."""
+    from pimjax.data.named_sources import open_source
+    from pimjax.evaluation.entrants import folder_entrant
+    from pimjax.inference.contestants import open_model, with_options
+
+    sets, ids = {}, []
+    for text in arguments.source:
+        name, what = _named(text)
+        source = open_source(what)
+        name = name or Path(what.partition(":")[2]).stem
+        if name in sets:
+            raise ValueError(f"two sets are called {name}; name one, as in --source other={what}")
+        sets[name] = source
+        ids += source.ids()
+    entrants = []
+    for text in arguments.model:
+        name, what = _named(text)
+        model = open_model(what, name, arguments.precision)
+        entrants += with_options(model, arguments.flip, arguments.tiles, arguments.resize)
+    for text in getattr(arguments, "predictions", []):
+        name, what = _named(text)
+        entrants.append(folder_entrant(name or Path(what).name, what, ids, arguments.invert))
+    names = [entrant.name for entrant in entrants]
+    if not names or len(names) != len(set(names)):
+        same = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(
+            f"two entrants are called {same[0]}; name one, as in --model other=..."
+            if same
+            else "give --model or --predictions"
+        )
+    return entrants, sets
+
+
+def _named(text: str) -> tuple[str, str]:
+    """ "NAME=WHAT" as (NAME, WHAT), anything else as ("", text)."""
+    name, equals, what = text.partition("=")
+    return (name, what) if equals and name and not set(name) & set("/\\:") else ("", text)
+
+
+def _command() -> str:
+    return shlex.join(["pimjax", *sys.argv[1:]])
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    """Prints the tables; writes them, and all that is known of each image. Exit status 1: an image was not scored."""
+    from pimjax.evaluation.contest import run_benchmark, write_tables
+
+    entrants, sets = _contest(arguments)
+    results = run_benchmark(entrants, sets, arguments.output, arguments.threshold, _command())
+    print(f"\n{write_tables(results, arguments.output)}")
+    for result in results:
+        for warning in result.summary["warnings"]:
+            print(f"warning: {result.model} on {result.set}: {warning}")
+    print(f"every image: {arguments.output}/MODEL/SET/images.csv\na page: pimjax report {arguments.output}")
+    return 1 if any(result.summary["errors"] for result in results) else 0
+
+
+def _robustness(arguments: argparse.Namespace) -> int:
+    """Prints a row per level; draws the curves. Exit status 1: an image was not scored."""
+    from pimjax.evaluation.protocols import PROTOCOLS
+    from pimjax.evaluation.robustness import robustness_table, run_robustness
+
+    for name in arguments.protocol:
+        if name not in PROTOCOLS:
+            raise ValueError(f"protocol {name!r}: it must be one of {', '.join(PROTOCOLS)}")
+    entrants, sets = _contest(arguments)
+    result = run_robustness(entrants, sets, arguments.protocol, arguments.output, arguments.threshold, _command())
+    print(f"\n{robustness_table(result)}")
+    return 1 if result["errors"] else 0
 
 
 def _bench(arguments: argparse.Namespace) -> int:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-
 from pimjax.data.sources import Source
 from pimjax.evaluation.entrants import Entrant
 from pimjax.evaluation.evaluate import evaluate

@@ -17,9 +17,8 @@ def curve(prediction: np.ndarray, truth: np.ndarray) -> Curve:
     """The curve of predictions (real, finite) and boolean truth, both of one shape and not empty."""
     scores, truth = np.ravel(prediction), np.ravel(truth).astype(bool, copy=False)
     if scores.dtype == np.uint8:
-        fp, tp = (np.bincount(scores[chosen], minlength=256)[::-1] for chosen in (~truth, truth))
-        seen = fp + tp > 0
-        return Curve(np.arange(255.0, -1, -1)[seen], np.cumsum(tp)[seen], np.cumsum(fp)[seen])
+        histogram = np.array([np.bincount(scores[chosen], minlength=256) for chosen in (~truth, truth)])
+        return curve_of_histogram(histogram, np.arange(256.0))
     if scores.dtype == np.float32 and scores.min() >= 0:
         # Such floats are in the order of their bits, and one bit is free for the truth: one sort of integers.
         keys = (scores.view(np.uint32) << np.uint32(1)) | truth
@@ -32,6 +31,13 @@ def curve(prediction: np.ndarray, truth: np.ndarray) -> Curve:
     last = np.append(np.flatnonzero(values[1:] != values[:-1]), len(values) - 1)  # of each run of equal values
     tp = np.cumsum(truth, dtype=np.int64)[last]
     return Curve(values[last].astype(float), tp, last + 1 - tp)
+
+
+def curve_of_histogram(histogram: np.ndarray, values: np.ndarray) -> Curve:
+    """The curve of pixels counted by truth and value, int [2, n], at `values`, ascending [n]."""
+    seen = np.flatnonzero(histogram.sum(0))[::-1]
+    fp, tp = np.cumsum(histogram[:, seen], axis=1)
+    return Curve(values[seen], tp, fp)
 
 
 def roc_auc(prediction: np.ndarray, truth: np.ndarray) -> float:

@@ -131,7 +131,9 @@ def read_map(path: Path) -> np.ndarray:
 def checked_map(values: Any, name: str) -> np.ndarray:
     """`values` as float32 [h, w]; ImageError, naming `name`, if they are no map of probabilities."""
     values = np.asarray(values)
-    squeezed = values.squeeze() if values.ndim == 3 else values
+    squeezed = values
+    if values.ndim == 3 and 1 in (values.shape[0], values.shape[2]):
+        squeezed = values[..., 0] if values.shape[2] == 1 else values[0]
     if squeezed.ndim != 2 or not squeezed.size or values.dtype.kind not in "fb":
         raise ImageError(f"{name}: gives {values.dtype} {list(values.shape)}; a map is real numbers [h, w]")
     low, high = float(squeezed.min()), float(squeezed.max())

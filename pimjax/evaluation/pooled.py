@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from pimjax.evaluation.counts import Counts, accuracy, count, f1, iou, mcc, precision, recall
-from pimjax.evaluation.curves import Curve, auc_of, average_precision, best_f1
+from pimjax.evaluation.curves import Curve, auc_of, average_precision, best_f1, curve_of_histogram
 
 BINS = 256
 
@@ -39,8 +39,7 @@ class Pooled:
 
     def curve(self) -> Curve:
         """Over the histogram's values."""
-        fp, tp = self.histogram[:, ::-1].cumsum(1)
-        return Curve(np.linspace(1, 0, BINS), tp, fp)
+        return curve_of_histogram(self.histogram, np.linspace(0, 1, BINS))
 
 
 def pool(prediction: np.ndarray, truth: np.ndarray, threshold: float = 0.5) -> Pooled:

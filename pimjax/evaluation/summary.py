@@ -52,7 +52,7 @@ def summarize_set(rows: Sequence[Row], errors: Sequence[str], threshold: float =
     summary["marked_on_authentic"] = mean_value(false / np.maximum(false + right, 1))
     summary["image_level"] = {how: _detection_values(rows, manipulated, how, threshold) for how in IMAGE_SCORES}
     summary["warnings"] = _warnings(rows, errors)
-    return _without_nan(summary)
+    return without_nan(summary)
 
 
 def mean_value(values: np.ndarray) -> Value:
@@ -119,7 +119,8 @@ def compare(first: Sequence[Row], second: Sequence[Row], name: str) -> dict[str,
     return paired_difference(column(ours, name), column(theirs, name))._asdict()
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """The same with None for NaN, which JSON does not have."""
     if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {key: without_nan(item) for key, item in value.items()}
     return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,12 +1,10 @@
 """From what a command line names to who takes part: checkpoints, classical detectors, anyone's function, saved maps."""
 
-import hashlib
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from pimjax.baselines import CLASSICAL
@@ -20,8 +18,8 @@ def open_model(what: str, name: str = "", precision: str = "float32") -> Entrant
     """The model that `what` names.
 
     Args:
-        what: a checkpoint (whatever `Localizer.load` takes), a classical detector (a key of `pimjax.baselines.CLASSICAL`),
-            or MODULE:FUNCTION, a function from uint8 RGB [H, W, 3] to a probability [h, w] that Python can import.
+        what: a checkpoint (whatever `Localizer.load` takes), a classical detector (of `pimjax.baselines.CLASSICAL`), or
+            MODULE:FUNCTION, a function from uint8 RGB [H, W, 3] to a probability [h, w] that Python can import.
         name: for the tables; `what`'s last part if empty.
         precision: of a checkpoint's maps and products.
 
@@ -70,11 +68,3 @@ def with_options(entrant: Entrant, flip: bool = False, tiles: int = 0, sides: Se
         for way, function in ways.items()
     ]
     return [entrant, *others]
-
-
-def weights_hash(variables: Any) -> str:
-    """SHA-256 over the names and values of all arrays, in the order of their names."""
-    digest = hashlib.sha256()
-    for path, array in jax.tree_util.tree_leaves_with_path(variables):
-        digest.update(jax.tree_util.keystr(path).encode() + np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()

@@ -1,6 +1,7 @@
 """From a checkpoint and a photo to the manipulated pixels."""
 
 import functools
+import hashlib
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,6 +54,7 @@ class Localizer:
             # Where only the mask is asked for, XLA drops the other decoders.
             return jax.tree.map(lambda map_: map_[0], predictions if details else predictions[:1])
 
+        self.hash = weights_hash(variables)
         self._variables = jax.device_put(fold_batch_norm(variables))
         self._predict = predict
 
@@ -100,3 +102,12 @@ class Localizer:
             None if boundary is None else np.clip(enlarge(boundary), 0, 1),
             None if reconstruction is None else denormalize(enlarge(reconstruction)),
         )
+
+
+def weights_hash(variables: dict[str, Any]) -> str:
+    """SHA-256 over the names and values of all arrays, in the order of their names: 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for path, array in jax.tree_util.tree_leaves_with_path(variables):
+        digest.update(jax.tree_util.keystr(path).encode())
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()

@@ -20,7 +20,7 @@ def flip_averaged(model: Model) -> Model:
 
 
 def resized(model: Model, side: int) -> Model:
-    """The map of the photo scaled until its longer side is `side` pixels; larger photos lose detail, smaller ones gain none."""
+    """The map of the photo scaled until its longer side is `side` pixels."""
 
     def predict(image: np.ndarray) -> np.ndarray:
         H, W, _ = image.shape
@@ -34,8 +34,8 @@ def resized(model: Model, side: int) -> Model:
 def tiled(model: Model, side: int, overlap: float = 0.25) -> Model:
     """The map of the photo in tiles of side×side native pixels, of which each overlaps the next by a share of its side.
 
-    Where tiles overlap, their maps are averaged with weights that fall to nearly 0 at a tile's edge. A photo smaller than
-    a tile is one tile, as it is. The map is of the photo's size, float32 [H, W].
+    Where tiles overlap, their maps are averaged with weights that fall to nearly 0 at a tile's edge. A photo smaller
+    than a tile is one tile, as it is. The map is of the photo's size, float32 [H, W].
     """
     step = max(1, round(side * (1 - overlap)))
 

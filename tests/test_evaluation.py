@@ -1,0 +1,281 @@
+"""Entrants on sets: rows, records that go on, summaries, tables; other ways to ask a model."""
+
+import csv
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from pimjax.data.images import ImageError, write_png
+from pimjax.data.named_sources import open_source
+from pimjax.data.transforms import target_mask
+from pimjax.evaluation.contest import read_results, run_benchmark, safe
+from pimjax.evaluation.entrants import Prediction, folder_entrant, model_entrant, read_map
+from pimjax.evaluation.evaluate import evaluate, score_example
+from pimjax.evaluation.metrics import detection, image_score, score
+from pimjax.evaluation.summary import column, summarize_set
+from pimjax.evaluation.tables import latex, markdown, set_table, show
+from pimjax.inference.test_time import flip_averaged, resized, tiled
+
+H, W = 48, 64
+
+
+def photo(number):
+    """An image whose manipulated part is redder than the rest, and its mask; every fourth is authentic."""
+    rng = np.random.default_rng(number)
+    image, mask = rng.integers(0, 120, (H, W, 3), np.uint8), np.zeros((H, W), np.uint8)
+    if number % 4:
+        y, x = rng.integers(0, H - 24), rng.integers(0, W - 24)
+        mask[y : y + 24, x : x + 24] = 255
+        image[mask > 0, 0] += 100
+    return image, mask
+
+
+def red(image):
+    return np.clip(image[..., 0] / 220, 0, 1)
+
+
+def dim(image):
+    return 0.8 * red(image)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Eight images, a ninth that is broken, and a manifest."""
+    folder = tmp_path_factory.mktemp("set")
+    rows = []
+    for number in range(8):
+        image, mask = photo(number)
+        write_png(folder / f"images/{number}.png", image)
+        write_png(folder / f"masks/{number}.png", mask)
+        rows.append(f"images/{number}.png,{f'masks/{number}.png' if mask.any() else ''}")
+    (folder / "images/broken.png").write_bytes(b"no image")
+    (folder / "set.csv").write_text("\n".join(["image,mask", *rows, "images/broken.png,"]))
+    return folder
+
+
+@pytest.fixture
+def source(folder):
+    return open_source(f"csv:{folder / 'set.csv'}")
+
+
+def test_a_row_has_every_convention(source):
+    example = source[1]
+    truth, map_ = example["mask"] > 127, red(example["image"]).astype(np.float32)
+    row = score_example(example, Prediction(map_), 0.5)
+    for convention in ("pim", "pim-fullsize", "benco", "benco-double", "permuted"):
+        for name, value in score(map_, truth, convention).items():
+            assert row[f"{convention}.{name}"] == value
+    assert row["image.max"] == image_score(map_) and row["tp"] + row["fn"] == truth.sum()
+    assert np.sum(row["histogram"]) == truth.size
+    assert score_example(source[0], Prediction(map_), 0.5)["pim-fullsize.f1"] is None
+
+
+def test_a_small_map_is_scored_at_its_own_size_and_at_the_images(source):
+    example = source[1]
+    truth = example["mask"] > 127
+    small = target_mask(example["mask"], 12, 16).astype(np.float32)
+    row = score_example(example, Prediction(small), 0.5)
+    assert (row["map_height"], row["map_width"], row["height"], row["width"]) == (12, 16, H, W)
+    assert row["pim.f1"] == pytest.approx(1, abs=1e-6) and 0.8 < row["benco.f1"] < 1
+    enlarged = cv2.resize(small, (W, H), interpolation=cv2.INTER_LINEAR)
+    assert row["benco.f1"] == pytest.approx(score(enlarged, truth, "benco")["f1"])
+    assert score_example(example, Prediction(small, truth.astype(np.float32)), 0.5)["benco.f1"] == pytest.approx(1)
+    score_example(example, Prediction(np.zeros((32, 32), np.float32)), 0.5)  # what a network makes of any image
+    with pytest.raises(ImageError, match=r"its map is 12×16 pixels, the image 64×48"):
+        score_example(example, Prediction(small.T), 0.5)
+
+
+def test_what_was_scored_is_not_scored_again(source, tmp_path, capsys):
+    asked = []
+
+    def model(image):
+        asked.append(image)
+        if len(asked) == 4:
+            raise KeyboardInterrupt
+        return red(image)
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(model_entrant("red", model), source, tmp_path)
+    with (tmp_path / "images.jsonl").open("a") as file:
+        file.write('{"number": 3, "id": "cut o')  # as a kill leaves it
+    rows, errors = evaluate(model_entrant("red", model), source, tmp_path)
+    assert len(asked) == 4 + 5 and [row["number"] for row in rows] == list(range(8))
+    assert len(errors) == 1 and "broken.png" in errors[0]
+    undisturbed, _ = evaluate(model_entrant("red", red), source, tmp_path / "other")
+    for row, other in zip(rows, undisturbed, strict=True):
+        assert {**row, "seconds": 0} == {**other, "seconds": 0}
+    with (tmp_path / "images.csv").open() as file:
+        written = list(csv.DictReader(file))
+    assert [float(row["pim.f1"]) for row in written] == [row["pim.f1"] for row in rows]
+    strip = cv2.imread(str(tmp_path / rows[1]["picture"]))
+    assert strip.shape == (H, 4 * W + 12, 3)
+    # Only the broken image is tried again.
+    evaluate(model_entrant("red", model), source, tmp_path)
+    assert len(asked) == 9
+
+
+def test_results_of_something_else_are_not_mixed(source, tmp_path):
+    evaluate(model_entrant("red", red, {"sha256": "1"}), source, tmp_path, pictures=False)
+    with pytest.raises(ValueError, match=r"holds results for sha256 = 1; these are for sha256 = 2: give another"):
+        evaluate(model_entrant("red", red, {"sha256": "2"}), source, tmp_path, pictures=False)
+    with pytest.raises(ValueError, match=r"threshold = 0.5; these are for threshold = 0.4"):
+        evaluate(model_entrant("red", red, {"sha256": "1"}), source, tmp_path, threshold=0.4, pictures=False)
+
+
+def test_a_summary_says_what_its_means_are_of(source, tmp_path):
+    rows, errors = evaluate(model_entrant("red", red), source, tmp_path, pictures=False)
+    summary = summarize_set(rows, errors)
+    assert [summary[key] for key in ("scored", "of", "manipulated", "authentic")] == [8, 9, 6, 2]
+    f1 = summary["scores"]["pim-fullsize"]["f1"]
+    assert (f1["images"], f1["undefined"]) == (6, 2)
+    assert f1["value"] == pytest.approx(np.nanmean(column(rows, "pim-fullsize.f1")))
+    assert f1["low"] <= f1["value"] <= f1["high"]
+    masks, maps = (
+        np.stack([part(source[i]) for i in range(8)]) for part in (lambda e: e["mask"], lambda e: red(e["image"]))
+    )
+    for name, value in score(maps.astype(np.float32), masks > 127, "pooled").items():
+        assert summary["pooled"][name]["value"] == pytest.approx(value)
+        assert summary["pooled"][name]["low"] <= value <= summary["pooled"][name]["high"]
+    by_image = detection(maps.max((1, 2)), masks.any((1, 2)))
+    assert summary["image_level"]["max"]["auc"]["value"] == pytest.approx(by_image["auc"])
+    marked = [(maps[i] > 0.5).mean() for i in (0, 4)]
+    assert summary["marked_on_authentic"]["value"] == pytest.approx(np.mean(marked))
+    assert any("1 of 9 images could not be scored" in warning for warning in summary["warnings"])
+    assert "NaN" not in json.dumps(summary)
+
+
+def test_a_set_without_manipulated_images_is_about_false_alarms(source, tmp_path):
+    rows, errors = evaluate(model_entrant("red", red), source, tmp_path, pictures=False)
+    summary = summarize_set([row for row in rows if not row["manipulated"]], [])
+    assert summary["scores"]["pim-fullsize"]["f1"]["value"] is None
+    assert summary["image_level"]["max"]["false_alarm_rate"]["value"] == 1
+    assert summarize_set([], ["broken"])["warnings"] == ["nothing was scored"]
+
+
+def test_saved_maps_are_scored_as_the_model_would_be(source, folder, tmp_path):
+    for number in range(8):
+        map_ = red(source[number]["image"]).astype(np.float32)
+        if number < 3:
+            write_png(tmp_path / f"{number}.png", np.rint(map_ * 255).astype(np.uint8))
+        elif number < 5:
+            np.save(tmp_path / f"{number}.png.npy", map_)
+        elif number < 7:  # the last has none
+            np.savez(tmp_path / f"{number}.npz", map=map_)
+    entrant = folder_entrant("saved", tmp_path, source.ids())
+    rows, errors = evaluate(entrant, source, tmp_path / "out", pictures=False)
+    assert len(rows) == 7 and len(errors) == 2
+    assert any("7.png: no map of it in" in error for error in errors)
+    direct, _ = evaluate(model_entrant("red", red), source, tmp_path / "direct", pictures=False)
+    for row, other in zip(rows, direct, strict=False):
+        assert row["benco.f1"] == pytest.approx(other["benco.f1"], abs=0.02 if row["number"] < 3 else 1e-9)
+    assert "7 of 9" in set_table([_result("saved", rows, errors)])[1]
+
+
+def _result(name, rows, errors=()):
+    from pimjax.evaluation.tables import Result
+
+    return Result(name, "set", summarize_set(rows, errors), rows)
+
+
+def test_inverted_maps_are_noticed_and_can_be_turned(source, tmp_path):
+    for number in range(8):
+        write_png(tmp_path / f"{number}.png", 255 - np.rint(red(source[number]["image"]) * 255).astype(np.uint8))
+    # Six manipulated images are too few to tell; the same ones twice are not.
+    rows, _ = evaluate(folder_entrant("maps", tmp_path, source.ids()), source, tmp_path / "a", pictures=False)
+    assert any("may be inverted" in w for w in summarize_set([*rows, *rows], [])["warnings"])
+    rows, _ = evaluate(folder_entrant("maps", tmp_path, source.ids(), True), source, tmp_path / "b", pictures=False)
+    assert not any("inverted" in w for w in summarize_set([*rows, *rows], [])["warnings"])
+    assert np.nanmean(column(rows, "benco.auc")) > 0.9
+
+
+def test_a_map_that_two_images_could_own_is_refused(folder, tmp_path):
+    ids = ["/data/a/1.jpg", "/data/b/1.jpg"]
+    np.save(tmp_path / "1.npy", np.zeros((4, 4)))
+    with pytest.raises(ImageError, match=r"1\.npy: it could be the map of /data/a/1\.jpg and of /data/b/1\.jpg"):
+        folder_entrant("maps", tmp_path, ids)
+    (tmp_path / "1.npy").unlink()
+    for name, value in (("a", 0.25), ("b", 0.75)):
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "1.npy", np.full((4, 4), value))
+    entrant = folder_entrant("maps", tmp_path, ids)
+    assert [entrant.predict({"id": id_}).map[0, 0] for id_ in ids] == [0.25, 0.75]
+    with pytest.raises(FileNotFoundError, match="holds no maps"):
+        folder_entrant("maps", folder / "masks" / "nothing", ids)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.full((4, 4), np.nan), "values from nan"),
+        (np.full((4, 4), 3.0), "values from 3 to 3"),
+        (np.zeros((4, 4, 3)), r"float64 \[4, 4, 3\]"),
+        (np.zeros((4, 4), complex), "complex128"),
+        (np.array(["a"]), r"<U1 \[1\]"),
+    ],
+)
+def test_what_is_no_map_is_refused(values, message, tmp_path):
+    np.save(tmp_path / "map.npy", values)
+    with pytest.raises(ImageError, match=message):
+        read_map(tmp_path / "map.npy")
+
+
+def test_maps_are_read_by_their_type(tmp_path):
+    cv2.imwrite(str(tmp_path / "deep.png"), np.array([[0, 65535, 32768]], np.uint16))
+    np.testing.assert_allclose(read_map(tmp_path / "deep.png"), [[0, 1, 0.50001]], atol=1e-5)
+    np.save(tmp_path / "yes.npy", np.array([[[True], [False]]]))
+    np.testing.assert_array_equal(read_map(tmp_path / "yes.npy"), [[1, 0]])
+    (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04nothing")
+    (tmp_path / "object.npy").write_bytes(b"\x93NUMPY\x01\x00")
+    np.savez(tmp_path / "two.npz", a=np.zeros((2, 2)), b=np.zeros((2, 2)))
+    for name in ("cut.npz", "object.npy", "two.npz", "absent.npy"):
+        with pytest.raises(ImageError, match=name):
+            read_map(tmp_path / name)
+
+
+def test_tables_name_conventions_and_compare_pairs(source, tmp_path):
+    entrants = [model_entrant("red", red), model_entrant("dim", dim), model_entrant("dim_too", dim)]
+    results = run_benchmark(entrants, {"a set": source}, tmp_path, command="pimjax evaluate …")
+    table = set_table(results)
+    assert "F1, pim-fullsize" in table[0] and table[0][-1] == "F1, pim-fullsize, against red"
+    assert all(row[1] == "8 of 9" for row in table[1:])
+    column_ = table[0].index("F1, pim-fullsize")
+    assert table[1][column_] == show(results[0].summary["scores"]["pim-fullsize"]["f1"], 8)
+    assert table[1][column_].endswith("(6)")
+    assert table[2][-1].startswith("-0.") and table[2][-1] == table[3][-1]
+    text = markdown(table)
+    assert len({line.count("|") for line in text.splitlines()}) == 1
+    assert r"dim\_too" in latex(table, "50 % & more") and r"50 \% \& more" in latex(table, "50 % & more")
+    about, again = read_results(tmp_path)
+    assert about["command"] == "pimjax evaluate …" and about["sets"]["a set"]["images"] == 9
+    assert [(r.model, r.set, r.summary) for r in again] == [(r.model, r.set, r.summary) for r in results]
+    assert again[0].rows == results[0].rows
+    assert (tmp_path / "red" / safe("a set") / "scores.json").is_file() and safe("a/b c") == "a_b_c"
+    assert text in (tmp_path / "tables.md").read_text()
+    with pytest.raises(FileNotFoundError, match="finished pimjax evaluate"):
+        read_results(tmp_path / "nowhere")
+
+
+def test_tiles_of_a_model_that_looks_at_pixels_are_the_model():
+    image = np.random.default_rng(0).integers(0, 220, (90, 131, 3), np.uint8)
+    seen = []
+
+    def model(tile):
+        seen.append(tile.shape)
+        return red(tile)
+
+    np.testing.assert_allclose(tiled(model, 40)(image), red(image), atol=1e-6)
+    assert set(seen) == {(40, 40, 3)} and len(seen) == 3 * 5
+    np.testing.assert_allclose(tiled(red, 200)(image), red(image), atol=1e-6)
+    # A model that errs at edges errs less: a tile's edge hardly counts where another tile covers it.
+    edges = lambda tile: np.pad(np.zeros((tile.shape[0] - 2, tile.shape[1] - 2)), 1, constant_values=1.0)  # noqa: E731
+    assert tiled(edges, 40)(image)[1:-1, 1:-1].max() < 0.2
+
+
+def test_flips_and_sizes():
+    image = np.random.default_rng(0).integers(0, 220, (20, 30, 3), np.uint8)
+    left = lambda image: np.tile(np.linspace(1, 0, image.shape[1]), (image.shape[0], 1))  # noqa: E731
+    np.testing.assert_allclose(flip_averaged(left)(image), 0.5)
+    np.testing.assert_allclose(flip_averaged(red)(image), red(image))
+    assert resized(red, 60)(image).shape == (40, 60) and resized(red, 15)(image).shape == (10, 15)
