@@ -142,6 +142,7 @@ def _bench(arguments: argparse.Namespace) -> int:
     from pimjax.benchmark.cases import Case
     from pimjax.benchmark.measure import measure
     from pimjax.benchmark.pipeline import measure_pipeline, pipeline_table
+    from pimjax.benchmark.scoring import measure_scoring, scoring_table
 
     model = read_config(arguments.config).model if arguments.config else ModelConfig()
     cases = [
@@ -161,6 +162,8 @@ def _bench(arguments: argparse.Namespace) -> int:
     if arguments.source:
         result["pipeline"] = measure_pipeline(arguments.source)
         print(f"\n{pipeline_table(result['pipeline'])}\n", flush=True)
+    result["scoring"] = measure_scoring()
+    print(f"\n{scoring_table(result['scoring'])}\n", flush=True)
     result["rows"] = []
     for rows in measure(cases, engines, arguments.repeats):
         result["rows"] += rows
