@@ -74,19 +74,23 @@ class Dropout(nn.Module):
         return jnp.where(jax.vmap(draw)(examples), x / (1 - self.rate), 0)
 
 
-def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Convolution of [B, H, W, C] by [k, k, C, O], k odd, zero-padded to keep the size: [B, H, W, O]."""
+def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1, dilation: int = 1) -> jax.Array:
+    """Convolution of [B, H, W, C] by [k, k, C, O], k odd, zero-padded evenly: [B, ⌈H/stride⌉, ⌈W/stride⌉, O]."""
     k, _, C, features = kernel.shape
     if k == 1:  # as a matrix product, since XLA's gradient of a 1×1 convolution takes ten times as long on a CPU
-        return x @ kernel[0, 0]
+        return x[:, ::stride, ::stride] @ kernel[0, 0]
     # Below these widths the transforms cost more than they save, most of all in compiling.
-    if k == 3 and x.dtype == jnp.float32 and C * features >= 64 * 64:
+    if k == 3 and stride == dilation == 1 and x.dtype == jnp.float32 and C * features >= 64 * 64:
         return _convolve_wide(x, kernel)
-    return _convolve_directly(x, kernel)
+    return _convolve_directly(x, kernel, stride, dilation)
 
 
-def _convolve_directly(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+def _convolve_directly(x: jax.Array, kernel: jax.Array, stride: int = 1, dilation: int = 1) -> jax.Array:
+    strides, dilations, around = ((n, n) for n in (stride, dilation, dilation * (len(kernel) // 2)))
+    layout = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(
+        x, kernel, strides, (around, around), rhs_dilation=dilations, dimension_numbers=layout
+    )
 
 
 @jax.checkpoint  # the transformed tiles are four times the map: cheaper made again than kept
@@ -99,12 +103,14 @@ class Conv(nn.Module):
     """k×k convolution of one map, or 3×3 of several, all enlarged to the first one's size and concatenated.
 
     Maps [B, h_i, w_i, C_i] → [B, h_0, w_0, features]. Enlarging waits until the channels are mixed: same parameters and
-    result, a fraction of the work.
+    result, a fraction of the work. `stride` and `dilation` are for one map: → [B, ⌈h/stride⌉, ⌈w/stride⌉, features].
     """
 
     features: int
     kernel: int = 1
     use_bias: bool = False
+    stride: int = 1
+    dilation: int = 1
 
     @nn.compact
     def __call__(self, *maps: jax.Array) -> jax.Array:
@@ -113,7 +119,7 @@ class Conv(nn.Module):
         shape = (self.kernel, self.kernel, sum(channels), self.features)
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape).astype(maps[0].dtype)
         parts = jnp.split(kernel, np.cumsum(channels)[:-1], axis=2)
-        x = convolve(maps[0], parts[0])
+        x = convolve(maps[0], parts[0], self.stride, self.dilation)
         for map_, part in zip(maps[1:], parts[1:], strict=True):
             x += convolve_resized(map_, part, H, W)
         if self.use_bias:
@@ -121,18 +127,27 @@ class Conv(nn.Module):
         return x
 
 
-class ConvBNReLU(nn.Module):
-    """`Conv` without bias, BatchNorm, ReLU: maps [B, h_i, w_i, C_i] → [B, h_0, w_0, features]."""
+class ConvBN(nn.Module):
+    """`Conv` without bias, BatchNorm: maps [B, h_i, w_i, C_i] → [B, h_0, w_0, features], or as `stride` has it."""
 
     features: int
     kernel: int = 1
     execution: Execution = Execution()
+    stride: int = 1
+    dilation: int = 1
 
     @nn.compact
     def __call__(self, maps: Sequence[jax.Array], train: bool) -> jax.Array:
         folded = self.execution.folded
-        x = Conv(self.features, self.kernel, use_bias=folded, name="conv")(*maps)
-        return nn.relu(x if folded else batch_norm(x, train, self.execution, "bn"))
+        x = Conv(self.features, self.kernel, folded, self.stride, self.dilation, name="conv")(*maps)
+        return x if folded else batch_norm(x, train, self.execution, "bn")
+
+
+class ConvBNReLU(ConvBN):
+    """`ConvBN`, then ReLU."""
+
+    def __call__(self, maps: Sequence[jax.Array], train: bool) -> jax.Array:
+        return nn.relu(super().__call__(maps, train))
 
 
 def adaptive_average_pool(x: jax.Array, bins: int) -> jax.Array:

@@ -119,10 +119,11 @@ class SwinBlock(nn.Module):
 
 
 class PatchEmbedding(nn.Module):
-    """Image [B, H, W, 3] → [B, ⌈H/4⌉, ⌈W/4⌉, features]: each 4×4 patch by one matrix product."""
+    """Image [B, H, W, 3] → [B, ⌈H/p⌉, ⌈W/p⌉, features]: each patch of p×p pixels by one matrix product."""
 
     features: int
-    high_pass_init: bool
+    high_pass_init: bool = False
+    patch: int = PATCH  # p; high-pass filters are for 4
 
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
@@ -130,11 +131,12 @@ class PatchEmbedding(nn.Module):
         if self.high_pass_init:
             # Beside a bias as large as they are, the LayerNorm that follows leaves the residuals their strength.
             kernel_init, bias_init = high_pass_init, nn.initializers.normal(1.0)
-        kernel = self.param("kernel", kernel_init, (PATCH, PATCH, 3, self.features))
+        p = self.patch
+        kernel = self.param("kernel", kernel_init, (p, p, 3, self.features))
         bias = self.param("bias", bias_init, (self.features,))
-        images = pad_to_multiple(images, PATCH)
+        images = pad_to_multiple(images, p)
         B, H, W, _ = images.shape
-        patches = images.reshape(B, H // PATCH, PATCH, W // PATCH, PATCH, 3)
+        patches = images.reshape(B, H // p, p, W // p, p, 3)
         # In full precision always: half of it cannot tell a grey level from the next.
         return jnp.einsum("bhiwjc,ijco->bhwo", patches, kernel, precision="highest") + bias
 
