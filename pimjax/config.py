@@ -6,6 +6,7 @@ The defaults are the published model and recipe; a file under `configs/` changes
 import dataclasses
 from typing import Any
 
+ARCHITECTURES = ("pim", "fcn", "unet", "deeplabv3", "vit")
 LOCAL_STREAMS = ("both", "central", "radial", "none")
 FUSIONS = ("lwm", "concatenation", "addition")
 FITS = ("resize", "crop")
@@ -20,6 +21,16 @@ class ModelConfig:
     """The PIM network (paper, section III). The defaults are the released model: 166,620,811 parameters.
 
     Every ablation is one field. Switching a stream or a decoder off removes its parameters.
+
+    Another `architecture` has the mask decoder alone and reads of these fields (published values in configs/baselines;
+    PIM's defaults do not suit it):
+
+    "fcn", "deeplabv3": ResNet with the stem's width `embed_dim` and `depths` bottleneck blocks per stage;
+        `decoder_channels` of the head, `decoder_dropout`.
+    "unet": `embed_dim` of the first level, which doubles with each; `depths` convolutions per level and side;
+        `decoder_dropout` at the end of the contracting path.
+    "vit": `embed_dim` of a token; `depths` and `num_heads`, one number each; `mlp_ratio`, `drop_path`;
+        `decoder_channels`, `decoder_dropout`.
     """
 
     embed_dim: int = 96  # channels of stage 1; stage i has embed_dim * 2**(i-1)
@@ -38,6 +49,7 @@ class ModelConfig:
     high_pass_init: bool = False  # True: the plain encoder starts from high-pass filters, to train without a checkpoint
     boundary_decoder: bool = True  # False: no boundary map, hence no boundary and no compactness loss
     image_decoder: bool = True  # False: no reconstruction, hence no reconstruction loss
+    architecture: str = "pim"  # "pim", or a baseline: "fcn", "unet", "deeplabv3", "vit"
 
 
 @dataclasses.dataclass

@@ -3,6 +3,7 @@
 import dataclasses
 
 from pimjax.config import (
+    ARCHITECTURES,
     BAD_STEPS,
     FITS,
     FUSIONS,
@@ -105,8 +106,13 @@ _BOUNDS = {
 }
 
 
+# Switches of PIM that another architecture would silently ignore. (That it has neither a boundary nor an image decoder
+# is no such thing: none is asked for by leaving these two fields alone.)
+_PIM_ONLY = ("raster_mask", "global_stream", "local_stream", "fusion", "high_pass_init")
+
+
 def check_model(model: ModelConfig) -> None:
-    """Raises ValueError for a value, or a type, with which no PIM can be built, naming the key."""
+    """Raises ValueError for a value, or a type, with which no network can be built, naming the key."""
     for field in dataclasses.fields(model):
         value = getattr(model, field.name)
         kinds = {float: (int, float), tuple[int, ...]: (tuple,)}.get(field.type, (field.type,))
@@ -117,11 +123,26 @@ def check_model(model: ModelConfig) -> None:
         if low is not None and not (0 < len(many) <= 8 and all(low <= item <= high for item in many)):
             raise ValueError(f"config.model.{field.name} is {value}; it must lie in {low} … {high}")
     for key, value, allowed in (
+        ("architecture", model.architecture, ARCHITECTURES),
         ("local_stream", model.local_stream, LOCAL_STREAMS),
         ("fusion", model.fusion, FUSIONS),
     ):
         if value not in allowed:
             raise ValueError(f"config.model.{key} is {value!r}; it must be one of {', '.join(map(repr, allowed))}")
+    _check_architecture(model)
+
+
+def _check_architecture(model: ModelConfig) -> None:
+    changed = [key for key in _PIM_ONLY if getattr(model, key) != getattr(ModelConfig, key)]
+    if changed and model.architecture != "pim":
+        raise ValueError(
+            f"config.model.{changed[0]} is {getattr(model, changed[0])!r}, a switch of PIM that "
+            f"config.model.architecture {model.architecture!r} does not have; leave it out"
+        )
+    if model.architecture == "vit" and len(model.depths) != 1:
+        raise ValueError(f"config.model.depths is {model.depths}; architecture 'vit' has one stage, as in (12,)")
+    if model.architecture not in ("pim", "vit"):
+        return  # without heads
     if len(model.depths) != len(model.num_heads):
         raise ValueError(
             f"config.model.depths {model.depths} and num_heads {model.num_heads} must be as long as each other"
