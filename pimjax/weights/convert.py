@@ -1,4 +1,7 @@
-"""Weights under the released PyTorch model's names and layouts, to and from Flax variables."""
+"""Weights under the released PyTorch model's names and layouts, to and from Flax variables.
+
+The baselines have no such model: their arrays keep Flax's names, joined by dots, and layouts.
+"""
 
 import functools
 import re
@@ -11,7 +14,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from pimjax.config import ModelConfig
-from pimjax.models.pim import PIM
+from pimjax.models.networks import build_network
 from pimjax.models.windows import relative_position_index
 
 # Flax path → PyTorch name, applied in order; what no rule mentions is called the same on both sides.
@@ -58,31 +61,41 @@ def torch_name(path: tuple[str, ...]) -> str:
     return name.replace("/", ".")
 
 
-def _to_torch_layout(path: tuple[str, ...], array: np.ndarray) -> np.ndarray:
+def _stored_name(path: tuple[str, ...], config: ModelConfig) -> str:
+    return torch_name(path) if config.architecture == "pim" else ".".join(path)
+
+
+def _to_stored_layout(path: tuple[str, ...], array: np.ndarray, config: ModelConfig) -> np.ndarray:
+    if config.architecture != "pim":
+        return array
     if array.ndim == 4:  # convolution: height, width, in, out → out, in, height, width
         return array.transpose(3, 2, 0, 1)
     return array.T if path[-1] == "kernel" else array  # dense: in, out → out, in
 
 
-def _to_flax_layout(path: tuple[str, ...], array: np.ndarray) -> np.ndarray:
+def _to_flax_layout(path: tuple[str, ...], array: np.ndarray, config: ModelConfig) -> np.ndarray:
+    if config.architecture != "pim":
+        return array
     if array.ndim == 4:
         return array.transpose(2, 3, 1, 0)
     return array.T if path[-1] == "kernel" else array
 
 
 def variable_shapes(config: ModelConfig) -> dict[str, Any]:
-    """The variables of `PIM(config)` as `jax.ShapeDtypeStruct`s: {"params": …, "batch_stats": …}."""
+    """The variables of `build_network(config)` as `jax.ShapeDtypeStruct`s: {"params": …, "batch_stats": …}."""
     return _variable_shapes(tuple(vars(config).items()))
 
 
 @functools.cache  # tracing the model takes a second, and a conversion asks five times
 def _variable_shapes(fields: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
     image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
-    return jax.eval_shape(PIM(ModelConfig(**dict(fields))).init, jax.random.key(0), image)
+    return jax.eval_shape(build_network(ModelConfig(**dict(fields))).init, jax.random.key(0), image)
 
 
 def _derived(shapes: dict[tuple[str, ...], Any], config: ModelConfig) -> tuple[dict[str, tuple], dict[str, np.ndarray]]:
     """The released names that hold no weights: BatchNorm counters (→ Flax path) and index tables (→ value)."""
+    if config.architecture != "pim":
+        return {}, {}
     counters = {
         torch_name(path[1:]).replace("running_mean", "num_batches_tracked"): (*path[1:-1], "count")
         for path in shapes
@@ -99,8 +112,9 @@ def _derived(shapes: dict[tuple[str, ...], Any], config: ModelConfig) -> tuple[d
 def match_torch(mapping: Mapping[str, Any], config: ModelConfig, where: Any = "these arrays") -> dict[str, Any]:
     """Flax variables, as numpy arrays, from arrays named and laid out as the released PyTorch checkpoint.
 
-    The match is strict both ways: every name is used once and every parameter is set. A leading "module." (PyTorch's
-    DataParallel) is accepted. Arrays are views of those given, or float32 copies of other floating-point widths.
+    Those of a baseline are named and laid out as in Flax. The match is strict both ways: every name is used once and
+    every parameter is set. A leading "module." (PyTorch's DataParallel) is accepted. Arrays are views of those given,
+    or float32 copies of other floating-point widths.
     `where` says in errors what they are.
 
     Returns:
@@ -117,7 +131,7 @@ def match_torch(mapping: Mapping[str, Any], config: ModelConfig, where: Any = "t
 
     shapes = flatten_dict(variable_shapes(config))
     counters, tables = _derived(shapes, config)
-    wanted = {torch_name(path[1:]): path for path in shapes}
+    wanted = {_stored_name(path[1:], config): path for path in shapes}
     expected = wanted.keys() | counters.keys() | tables.keys()
     problems.append(_listing("missing", sorted(expected - given.keys())))
     problems.append(_listing("left over", sorted(given.keys() - expected)))
@@ -132,9 +146,9 @@ def match_torch(mapping: Mapping[str, Any], config: ModelConfig, where: Any = "t
             fits = np.array_equal(array, tables[name])
         else:
             path = wanted[name]
-            fits = _to_torch_layout(path, np.empty(shapes[path].shape, bool)).shape == array.shape
+            fits = _to_stored_layout(path, np.empty(shapes[path].shape, bool), config).shape == array.shape
             if fits:
-                variables[path] = np.asarray(_to_flax_layout(path, array), np.float32)
+                variables[path] = np.asarray(_to_flax_layout(path, array, config), np.float32)
         if not fits:
             misfits.append(f"{name} {list(array.shape)}")
     problems.append(_listing("wrong shape or content", misfits))
@@ -150,10 +164,11 @@ def match_torch(mapping: Mapping[str, Any], config: ModelConfig, where: Any = "t
 def to_torch(variables: Mapping[str, Any], config: ModelConfig | None = None) -> dict[str, np.ndarray]:
     """The inverse of `pimjax.from_torch`: {released name: array in PyTorch's layout}, float32 and int64 numpy arrays.
 
-    BatchNorm counters are 0 where `variables` has no "num_batches_tracked".
+    BatchNorm counters are 0 where `variables` has no "num_batches_tracked". Of a baseline, for which there is no
+    released model: {path joined by dots: array in Flax's layout}.
 
     Raises:
-        ValueError: `variables` are not those of `PIM(config)`; the differing paths are listed.
+        ValueError: `variables` are not those of `build_network(config)`; the differing paths are listed.
     """
     config = config or ModelConfig()
     shapes = flatten_dict(variable_shapes(config))
@@ -165,7 +180,10 @@ def to_torch(variables: Mapping[str, Any], config: ModelConfig | None = None) ->
             + _listing("differing", ["/".join(p) for p in sorted(odd)])
         )
     counts = flatten_dict(variables.get("num_batches_tracked", {}))
-    arrays = {torch_name(path[1:]): _to_torch_layout(path, np.asarray(array)) for path, array in flat.items()}
+    arrays = {
+        _stored_name(path[1:], config): _to_stored_layout(path, np.asarray(array), config)
+        for path, array in flat.items()
+    }
     arrays |= {name: np.asarray(counts.get(path, 0), np.int64) for name, path in counters.items()}
     return arrays | tables
 

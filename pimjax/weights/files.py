@@ -2,7 +2,9 @@
 
 native          a directory: "weights" (an orbax checkpoint for each module) and the card, "model.json"
 .safetensors    one file: arrays under the released PyTorch names, the card as metadata "pimjax"
-.pth            one file for PyTorch: {"state_dict": …, "pimjax": the card}
+.pth            one file for PyTorch: {"state_dict": …, "pimjax": the card}; of PIM alone
+
+A baseline's arrays go by its Flax names instead: no PyTorch model was released that they would fit.
 """
 
 import contextlib
@@ -30,7 +32,7 @@ CARD, WEIGHTS = "model.json", "weights"
 class Stored(NamedTuple):
     """A model as it lies on disk."""
 
-    arrays: dict[str, np.ndarray]  # by released PyTorch name and in its layout
+    arrays: dict[str, np.ndarray]  # by released PyTorch name and in its layout; see `to_torch`
     card: ModelCard | None  # None for a file that pimjax did not write
 
 
@@ -139,13 +141,18 @@ def write_model(
             leaves an older `path` as it was.
 
     Raises:
-        ValueError: the suffix is another one, a directory of that name exists (for a directory: anything of that
-            name), or `arrays` are not those of `card.model`.
+        ValueError: the suffix is another one or does not suit the architecture, a directory of that name exists (for a
+            directory: anything of that name), or `arrays` are not those of `card.model`.
     """
     path = Path(path)
     writers = {".pth": _write_pth, ".pt": _write_pth, ".safetensors": _write_safetensors, "": _write_native}
     if path.suffix not in writers:
         raise ValueError(f"{path}: give it the suffix .pth or .safetensors, or none for pimjax's own directory")
+    if path.suffix in (".pth", ".pt") and card.model.architecture != "pim":
+        raise ValueError(
+            f"{path}: a PyTorch file can hold a PIM only, as there is no PyTorch model for this "
+            f"{card.model.architecture!r}; give it the suffix .safetensors, or none for pimjax's own directory"
+        )
     if path.is_dir() or (path.exists() and not path.suffix):
         kind = "directory" if path.is_dir() else "file"
         raise ValueError(f"{path}: exists and is a {kind}; remove it, or choose another name")
