@@ -87,10 +87,10 @@ def _inference(case: Case) -> tuple[Any, tuple[Any, ...]]:
     import jax.numpy as jnp
 
     from pimjax.models.layers import Execution
-    from pimjax.models.pim import PIM
+    from pimjax.models.networks import build_network
     from pimjax.weights.fold import fold_batch_norm
 
-    model = PIM(case.model, Execution(dtype=jnp.dtype(case.precision), folded=True))
+    model = build_network(case.model, Execution(dtype=jnp.dtype(case.precision), folded=True))
     images = jax.random.normal(jax.random.key(0), (case.batch, case.size, case.size, 3))
     outputs = 1 if case.task == "mask" else 3
     function = jax.jit(lambda variables, images: model.apply(variables, images)[:outputs])
@@ -103,13 +103,13 @@ def _training(case: Case) -> tuple[Any, tuple[Any, ...]]:
     import numpy as np
 
     from pimjax.models.layers import Execution
-    from pimjax.models.pim import PIM
+    from pimjax.models.networks import build_network
     from pimjax.training.devices import Layout
     from pimjax.training.optimizer import make_optimizer
     from pimjax.training.step import Recipe, state_from, train_step
 
     layout = Layout(tuple(jax.local_devices()[:1]))
-    model = PIM(case.model, Execution(dtype=jnp.dtype(case.precision)))
+    model = build_network(case.model, Execution(dtype=jnp.dtype(case.precision)))
     optimizer = make_optimizer(OptimizerConfig())
     state = state_from(stand_in(case.model), optimizer, jax.random.key(0))
     rng, small = np.random.default_rng(0), (case.batch, -(-case.size // 4), -(-case.size // 4))

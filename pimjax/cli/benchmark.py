@@ -154,7 +154,9 @@ def _bench(arguments: argparse.Namespace) -> int:
     ]
     engines = ["pimjax"]
     if not arguments.no_pytorch:
-        if lacking := peer.missing():
+        if model.architecture != "pim":
+            print("no comparison with PyTorch: its composition is of PIM")
+        elif lacking := peer.missing():
             print(f"no comparison with PyTorch: {' and '.join(lacking)} not installed")
         else:
             engines.append("pytorch")

@@ -15,7 +15,7 @@ from pimjax.config import PRECISIONS
 from pimjax.data.images import read_image
 from pimjax.data.transforms import STRIDE, network_input
 from pimjax.models.layers import Execution
-from pimjax.models.pim import PIM
+from pimjax.models.networks import build_network
 from pimjax.normalization import denormalize, normalize
 from pimjax.training.initial import load_model
 from pimjax.training.step import predictions_of
@@ -35,7 +35,7 @@ class Localization(NamedTuple):
 
 
 class Localizer:
-    """A trained PIM as a function from a photo to a `Localization`.
+    """A trained network as a function from a photo to a `Localization`.
 
     The photo is brought to the network as in training: resized to a square, or at native resolution if the model was
     trained on crops. Each new input size is compiled once. `precision` is that of maps and matrix products: "float32",
@@ -46,7 +46,7 @@ class Localizer:
         if precision not in PRECISIONS:
             raise ValueError(f"precision {precision!r}: it must be one of {', '.join(map(repr, PRECISIONS))}")
         self.card = card
-        model = PIM(card.model, Execution(dtype=jnp.dtype(precision), folded=True))
+        model = build_network(card.model, Execution(dtype=jnp.dtype(precision), folded=True))
 
         @functools.partial(jax.jit, static_argnames="details")
         def predict(variables: dict[str, Any], image: jax.Array, details: bool) -> tuple[jax.Array | None, ...]:

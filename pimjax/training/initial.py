@@ -46,7 +46,7 @@ def read_model(path: str | os.PathLike, config_file: str | os.PathLike | None = 
 
 
 def load_model(path: str | os.PathLike) -> tuple[dict[str, Any], ModelCard]:
-    """As `read_model`, but the variables {"params", "batch_stats"} of `PIM(card.model)`, as numpy arrays."""
+    """As `read_model`, but the variables {"params", "batch_stats"} of `build_network(card.model)`, numpy arrays."""
     arrays, card = read_model(path)
     variables = match_torch(arrays, card.model, path)
     # Copied: a mapped file could change or end under a model in use.
@@ -56,16 +56,17 @@ def load_model(path: str | os.PathLike) -> tuple[dict[str, Any], ModelCard]:
 def initial_variables(path: str | os.PathLike, fresh: dict[str, Any], config: ModelConfig) -> dict[str, Any]:
     """What a run starts from: the weights at `path`, in the structure of `fresh`, the variables they replace.
 
-    A whole PIM (a run, a native directory, a converted or released checkpoint) must match `config` name by name. A
-    UPerNet or a Swin Transformer fills the parts it fits, and a table of what was taken is printed; see
-    `init_from_upernet`.
+    A whole PIM (a run, a native directory, a converted or released checkpoint) must match `config` name by name, and so
+    must whatever another architecture starts from. A UPerNet or a Swin Transformer fills the parts of a PIM it fits,
+    and a table of what was taken is printed; see `init_from_upernet`.
 
     Raises:
         FileNotFoundError: no checkpoint is there.
         ValueError: it cannot be used, or is not the weights of this configuration.
     """
     arrays, card = read_model(path)
-    if any(name.removeprefix("module.").startswith("backbone_swin.") for name in arrays):
+    whole = any(name.removeprefix("module.").startswith("backbone_swin.") for name in arrays)
+    if whole or config.architecture != "pim":
         variables = match_torch(arrays, config, path)
         tell(f"starting from the weights in {path}")
         # What the arrays' shapes do not show.

@@ -50,14 +50,14 @@ def rate_factors(params: Any, config: OptimizerConfig) -> Any:
 
     1 outside the encoders. A layer of an encoder of n blocks has encoder_rate · layer_decay^(n + 1 − i): i is the
     number of its block from 1; what merges or normalises a stage's map counts with the stage's last block, the patch
-    embedding is 0 (as for vision transformers: Bao et al., BEiT, ICLR 2022).
+    embedding, or a ResNet's stem, is 0 (as for vision transformers: Bao et al., BEiT, ICLR 2022).
     """
 
     def encoder_factors(encoder: dict[str, Any]) -> dict[str, Any]:
         blocks = sorted(tuple(map(int, re.findall(r"\d+", name))) for name in encoder if "_block" in name)
 
         def factor(layer: str) -> float:
-            if layer.startswith("patch_"):
+            if layer.startswith(("patch_", "stem")):
                 number = 0
             elif "_block" in layer:
                 number = 1 + blocks.index(tuple(map(int, re.findall(r"\d+", layer))))

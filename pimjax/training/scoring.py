@@ -5,13 +5,13 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import flax.linen as nn
 import numpy as np
 
 from pimjax.data.images import write_png
 from pimjax.evaluation.metrics import score
 from pimjax.evaluation.validate import Predictions, predict_all, score_table, summarize, validation_sheet
 from pimjax.inspection.sheets import caption_of
-from pimjax.models.pim import PIM
 from pimjax.training.devices import Layout
 from pimjax.training.processes import is_first, tell
 from pimjax.training.setup import Run
@@ -21,7 +21,7 @@ Predict = Callable[[dict[str, Any], np.ndarray], Predictions]
 SHEET_ROWS = 12  # examples on the contact sheet
 
 
-def make_predict(model: PIM, layout: Layout, everything: bool = False) -> Predict:
+def make_predict(model: nn.Module, layout: Layout, everything: bool = False) -> Predict:
     """(variables, uint8 images [B, S, S, 3]) → predictions, compiled when first called; the mask, or `everything`.
 
     B must be a multiple of the number of devices; every process gives, and gets, all B.

@@ -15,7 +15,7 @@ from pimjax.data.pipeline import validation_set
 from pimjax.data.sources import Source
 from pimjax.inspection.judge import require_sound
 from pimjax.models.layers import Execution
-from pimjax.models.pim import PIM
+from pimjax.models.networks import build_network
 from pimjax.training.devices import Layout, all_devices, check_batch_size
 from pimjax.training.initial import initial_variables
 from pimjax.training.optimizer import make_optimizer
@@ -89,7 +89,7 @@ def make_recipe(config: Config, layout: Layout) -> Recipe:
         remat=train.remat or (train.sync_batch_norm and train.accumulate > 1),
     )
     return Recipe(
-        model=PIM(config.model, execution),
+        model=build_network(config.model, execution),
         optimizer=make_optimizer(config.optimizer, train.steps),
         loss=config.loss,
         accumulate=train.accumulate,

@@ -7,13 +7,14 @@ all others that it was asked to end: one true is enough.
 
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
 
 from pimjax.config import LossConfig
-from pimjax.models.pim import PIM, PIMOutput
+from pimjax.models.pim import PIMOutput
 from pimjax.normalization import normalize
 from pimjax.training.losses import Targets, pim_loss
 from pimjax.training.optimizer import clip_factor, update_average
@@ -26,7 +27,7 @@ SETTLED = 50  # steps after which the usual loss is known well enough to tell a 
 class Recipe(NamedTuple):
     """What all steps of a run have in common."""
 
-    model: PIM
+    model: nn.Module  # of `build_network`
     optimizer: optax.GradientTransformation
     loss: LossConfig
     accumulate: int = 1  # parts of a device's images taken one after another
@@ -50,7 +51,7 @@ class TrainState:
 
 
 def init_state(
-    model: PIM, optimizer: optax.GradientTransformation, key: jax.Array, average: bool = False
+    model: nn.Module, optimizer: optax.GradientTransformation, key: jax.Array, average: bool = False
 ) -> TrainState:
     """Freshly initialised parameters. They do not depend on the image size."""
     variables = jax.jit(model.init)(key, jnp.zeros((1, 32, 32, 3)))
@@ -74,7 +75,7 @@ def state_from(
 
 
 def loss_and_gradients(
-    model: PIM,
+    model: nn.Module,
     weights: LossConfig,
     state: TrainState,
     images: jax.Array,
@@ -91,7 +92,7 @@ def loss_and_gradients(
         images: float32 [B, H, W, 3], normalised.
         targets: at a quarter of the size.
         key: drives dropout and stochastic depth.
-        examples: int32 [B], the images' numbers in the whole batch, for `PIM`.
+        examples: int32 [B], the images' numbers in the whole batch, for dropout.
 
     Returns:
         gradients as `state.params`, the loss terms, the updated BatchNorm statistics.
@@ -114,7 +115,7 @@ def loss_and_gradients(
 
 
 def accumulated_gradients(
-    model: PIM,
+    model: nn.Module,
     weights: LossConfig,
     state: TrainState,
     images: jax.Array,
@@ -200,7 +201,7 @@ def is_bad(loss: jax.Array, norm: jax.Array, state: TrainState, spike: float) ->
     return bad
 
 
-def eval_step(model: PIM, variables: dict[str, Any], images: jax.Array) -> PIMOutput:
+def eval_step(model: nn.Module, variables: dict[str, Any], images: jax.Array) -> PIMOutput:
     """Inference on uint8 images [B, H, W, 3]."""
     return model.apply(variables, normalize(images), train=False)
 
