@@ -4,19 +4,26 @@ import csv
 import json
 
 import cv2
+import jax
 import numpy as np
 import pytest
 
+from pimjax.cli import main
+from pimjax.config import Config, DataConfig, tiny_model
 from pimjax.data.images import ImageError, write_png
 from pimjax.data.named_sources import open_source
 from pimjax.data.transforms import target_mask
 from pimjax.evaluation.contest import read_results, run_benchmark, safe
 from pimjax.evaluation.entrants import Prediction, folder_entrant, model_entrant, read_map
-from pimjax.evaluation.evaluate import evaluate, score_example
+from pimjax.evaluation.evaluate import enlarged, evaluate, score_example
 from pimjax.evaluation.metrics import detection, image_score, score
 from pimjax.evaluation.summary import column, summarize_set
 from pimjax.evaluation.tables import latex, markdown, set_table, show
+from pimjax.inference.contestants import localizer_entrant
+from pimjax.inference.localizer import Localizer, weights_hash
 from pimjax.inference.test_time import flip_averaged, resized, tiled
+from pimjax.models.pim import PIM
+from pimjax.weights.card import card_of_run
 
 H, W = 48, 64
 
@@ -279,3 +286,65 @@ def test_flips_and_sizes():
     np.testing.assert_allclose(flip_averaged(left)(image), 0.5)
     np.testing.assert_allclose(flip_averaged(red)(image), red(image))
     assert resized(red, 60)(image).shape == (40, 60) and resized(red, 15)(image).shape == (10, 15)
+
+
+def test_the_commands_from_end_to_end(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    source, out = f"toy=csv:{folder / 'set.csv'}", str(tmp_path / "out")
+    for number in range(8):
+        write_png(tmp_path / f"maps/{number}.png", np.rint(red(photo(number)[0]) * 255).astype(np.uint8))
+    command = ["evaluate", "--source", source, "--output", out, "--model", "mine=test_evaluation:red"]
+    command += ["everything", "--flip", "--predictions", f"theirs={tmp_path / 'maps'}"]
+    assert main(command) == 1  # one image is broken
+    said = capsys.readouterr()
+    assert "broken.png" in said.err + said.out and "### toy" in said.out
+    assert "1 of 9 images could not be scored" in said.out
+    rows = {line.split("|")[1].strip(): line for line in said.out.splitlines() if line.startswith("|")}
+    assert {"mine", "mine+flip", "everything", "everything+flip", "theirs"} <= rows.keys()
+    assert all("8 of 9" in rows[name] for name in ("mine", "everything", "theirs"))
+    assert "p = 1.000" in rows["mine+flip"] and "p = 1.000" not in rows["everything"]
+    assert main(command) == 1
+    again = capsys.readouterr().out
+    assert again == said.out
+
+    command = ["robustness", "--source", source, "--output", out + "2", "--model", "test_evaluation:red"]
+    assert main([*command, "--protocol", "gamma"]) == 1
+    said = capsys.readouterr().out
+    assert "### toy: gamma" in said and "mean over the span" in said
+    result = json.loads((tmp_path / "out2/robustness.json").read_text())
+    levels = {row["level"]: row["value"] for row in result["rows"]}
+    assert list(levels) == [None, 0.7, 0.85, 1, 1.15, 1.3] and levels[None] == levels[1] > levels[1.3]
+    (area,) = result["areas"]
+    values = [levels[level] for level in (0.7, 0.85, 1, 1.15, 1.3)]
+    assert area["value"] == pytest.approx((sum(values) - (values[0] + values[-1]) / 2) / 4)
+    assert area["undisturbed"] == levels[None] and area["low"] <= area["value"] <= area["high"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "nothing"], "give one, MODULE:FUNCTION, or one of"),
+        (["--model", "json:nothing"], "model 'json:nothing': cannot be imported"),
+        (["--model", "everything", "everything"], "two entrants are called everything"),
+        ([], "give --model or --predictions"),
+    ],
+)
+def test_a_wrong_command_is_told_what_is_right(arguments, message, folder, capsys):
+    assert main(["evaluate", "--source", f"csv:{folder / 'set.csv'}", *arguments]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_checkpoint_takes_part(folder, tmp_path):
+    """At the size of its own map, and enlarged as `predict` does; its hash is that of its weights."""
+    variables = jax.tree.map(np.asarray, PIM(tiny_model()).init(jax.random.key(0), np.zeros((1, 32, 32, 3))))
+    example = open_source(f"csv:{folder / 'set.csv'}")[1]
+    for fit, size in (("resize", (16, 16)), ("crop", (H // 4, W // 4))):
+        localizer = Localizer(
+            variables, card_of_run(Config(model=tiny_model(), data=DataConfig(image_size=64, fit=fit)))
+        )
+        entrant = localizer_entrant(localizer, "tiny", {})
+        prediction = entrant.predict(example)
+        assert prediction.map.shape == size and entrant.about["sha256"] == weights_hash(variables)
+        np.testing.assert_allclose(enlarged(prediction, H, W), localizer(example["image"]).probability, atol=1e-6)
+    other = jax.tree.map(lambda array: array + np.float32(1e-6), variables)
+    assert weights_hash(other) != weights_hash(variables)
