@@ -18,7 +18,7 @@ ALLOWED = {
     "inspection": {"config", "data", "pictures"},
     "models": {"config"},
     "weights": CONFIG | {"normalization", "models"},
-    "baselines": set(),
+    "baselines": {"data"},
     "evaluation": {"data", "normalization", "pictures"},
     "training": CONFIG | {"normalization", "data", "inspection", "models", "weights", "evaluation"},
     "inference": {"config", "normalization", "data", "models", "weights", "baselines", "evaluation", "training"},

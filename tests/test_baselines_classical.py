@@ -1,0 +1,114 @@
+"""Classical detectors: each finds what it is made for, and takes any picture."""
+
+import cv2
+import numpy as np
+import pytest
+
+from pimjax.baselines.classical import _DIAGONAL, error_level, everything, luma, noise_level
+from pimjax.baselines.jpeg_grid import _FREQUENCIES, _coefficients, _step, jpeg_grid
+from pimjax.data.named_sources import open_source
+from pimjax.data.perturb import compress
+from pimjax.evaluation.metrics import roc_auc, score
+
+DETECTORS = [everything, error_level, noise_level, jpeg_grid]
+# A photograph scaled down: detailed, and without a compression of its own.
+PHOTO = cv2.resize(open_source("installed:validation")[0]["image"], (384, 256), interpolation=cv2.INTER_AREA)
+REGION = np.zeros(PHOTO.shape[:2], bool)
+REGION[72:168, 120:264] = True
+
+
+def paste(inside, outside):
+    return np.where(REGION[..., None], inside, outside).astype(np.uint8)
+
+
+def smooth():
+    """A picture whose only detail is what a test adds."""
+    y, x = np.mgrid[:256, :384]
+    return np.stack([120 + 60 * np.sin(x / 70), 120 + 60 * np.cos(y / 60), 100 + (x + y) / 8], -1)
+
+
+@pytest.mark.parametrize(("inside", "outside"), [(6, 2), (1.5, 5)])
+def test_noise_level_finds_a_region_of_other_noise(inside, outside):
+    deviation = np.where(REGION, inside, outside)[..., None]
+    noisy = smooth() + deviation * np.random.default_rng(0).standard_normal((256, 384, 3))
+    out = noise_level(np.clip(np.rint(noisy), 0, 255).astype(np.uint8))
+    assert roc_auc(out, REGION) > 0.97
+    assert score(out, REGION)["f1"] > 0.8
+
+
+def test_noise_level_measures_the_standard_deviation():
+    """The filter leaves white noise its deviation; luma is a weighted mean of three independent channels."""
+    noise = 4 * np.random.default_rng(0).standard_normal((256, 256, 3)).astype(np.float32)
+    detail = cv2.filter2D(luma(noise), -1, _DIAGONAL)
+    assert detail.std() == pytest.approx(4 * np.sqrt(0.299**2 + 0.587**2 + 0.114**2), rel=0.03)
+    assert np.median(np.abs(detail)) / 0.6745 == pytest.approx(detail.std(), rel=0.03)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_error_level_finds_a_region_without_the_compression_of_the_rest(seed):
+    """What has been compressed at quality 90 hardly changes when it is again."""
+    noisy = smooth() + 6 * np.random.default_rng(seed).standard_normal((256, 384, 3))
+    raw = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+    out = error_level(paste(raw, compress(raw, 90)))
+    assert roc_auc(out, REGION) > 0.97
+    assert score(out, REGION)["f1"] > 0.8
+
+
+@pytest.mark.parametrize(("former", "last"), [(60, 90), (75, 92), (50, 80)])
+def test_jpeg_grid_finds_what_was_not_compressed_twice(former, last):
+    for inside in (PHOTO, compress(PHOTO, former, dy=3, dx=5)):
+        out = jpeg_grid(compress(paste(inside, compress(PHOTO, former)), last))
+        assert roc_auc(out, REGION) > 0.9
+        assert score(out, REGION)["f1"] > 0.6
+
+
+@pytest.mark.parametrize("former", [60, 75, 90])
+def test_jpeg_grid_finds_what_does_not_keep_to_the_only_compression(former):
+    for inside in (PHOTO, compress(PHOTO, 80, dy=3, dx=5)):
+        out = jpeg_grid(paste(inside, compress(PHOTO, former)))
+        assert roc_auc(out, REGION) > 0.9
+        assert score(out, REGION)["f1"] > 0.6
+
+
+def test_jpeg_grid_marks_nothing_without_a_contradiction():
+    assert not jpeg_grid(PHOTO).any()
+    for quality in (60, 75, 90):
+        assert (jpeg_grid(compress(PHOTO, quality)) > 0.5).mean() < 0.02
+
+
+@pytest.mark.parametrize("quality", [50, 75, 85])
+def test_steps_are_the_quantisation_table(quality):
+    """The standard's luminance table (JPEG, annex K) at the quality, by libjpeg's rule."""
+    table = {(0, 1): 11, (1, 0): 12, (1, 1): 12, (0, 2): 10, (2, 0): 14, (1, 2): 14, (2, 1): 13}
+    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
+    coefficients = _coefficients(luma(compress(PHOTO, quality)) - 128)
+    steps = {f: _step(c) for f, c in zip(_FREQUENCIES, coefficients, strict=True)}
+    assert {f: steps[f] for f in table} == {f: (value * scale + 50) // 100 for f, value in table.items()}
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+@pytest.mark.parametrize("shape", [(4, 4), (5, 7), (4, 90), (37, 53), (101, 64)])
+def test_any_size_gives_probabilities(detector, shape):
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    for picture in (image, compress(image, 70)):
+        before = picture.copy()
+        out = detector(picture)
+        assert out.shape == shape
+        assert out.dtype == np.float32
+        assert out.min() >= 0
+        assert out.max() <= 1
+        np.testing.assert_array_equal(picture, before)
+        np.testing.assert_array_equal(out, detector(picture))
+
+
+@pytest.mark.parametrize("detector", DETECTORS[1:])
+@pytest.mark.parametrize("level", [0, 77, 255])
+@pytest.mark.parametrize("shape", [(4, 4), (64, 64)])
+def test_a_constant_picture_is_not_marked(detector, level, shape):
+    out = detector(np.full((*shape, 3), level, np.uint8))
+    assert np.isfinite(out).all()
+    assert out.max() < 0.5
+
+
+def test_everything_is_everything():
+    assert everything(PHOTO).min() == 1
