@@ -1,0 +1,147 @@
+"""Robustness protocols: what is done to the test images, and how strongly. Numpy and OpenCV.
+
+`PROTOCOLS` holds them by name. A perturbation comes before any other resizing of the image. The mask stays as it is:
+a map is brought to the mask's size for scoring, also that of an image that "resize" has changed in size.
+
+Noise is drawn from the generator that the caller gives. Callers seed it by the image's id and the level, that an
+image meets the same noise whatever else is evaluated, and in whatever order.
+
+Blur, noise, JPEG and gamma have the field's levels; the field scales by 0.25..1.75, the steps of a quarter are
+pimjax's choice. Of the family of nine levels each (brightness, contrast, dithering, JPEG 2000, pink noise) the kinds
+are the field's, levels and definitions pimjax's.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+Apply = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
+
+
+class Protocol(NamedTuple):
+    """One way to perturb, at several levels."""
+
+    unit: str  # of the levels
+    levels: tuple[float, ...]  # in the order of a table
+    apply: Apply  # (uint8 RGB [H, W, 3], level, rng) → uint8 RGB; of the same size, but for "resize"
+    identity: float | None = None  # the level that leaves an image as it is, among `levels` or not; None: there is none
+
+
+def blur(image: np.ndarray, side: float, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian blur; `side` of the kernel odd, in pixels, σ what OpenCV derives: 0.3·((side − 1)/2 − 1) + 0.8."""
+    return cv2.GaussianBlur(image, (int(side), int(side)), 0)
+
+
+def noise(image: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
+    """White Gaussian noise, independent per pixel and channel, of standard deviation `deviation` in grey levels."""
+    return _to_uint8(image + deviation * rng.standard_normal(image.shape, np.float32))
+
+
+def noise_variance(image: np.ndarray, variance: float, rng: np.random.Generator) -> np.ndarray:
+    """`noise` of a variance, in grey levels squared."""
+    return noise(image, variance**0.5, rng)
+
+
+def jpeg(image: np.ndarray, quality: float, rng: np.random.Generator) -> np.ndarray:
+    """JPEG at `quality` 1..100, libjpeg's scale; chroma and all else as OpenCV sets them."""
+    return _through(image, ".jpg", cv2.IMWRITE_JPEG_QUALITY, int(quality))
+
+
+def gamma(image: np.ndarray, exponent: float, rng: np.random.Generator) -> np.ndarray:
+    """Grey levels 255·(v/255)^exponent, rounded: below 1 brighter, above 1 darker."""
+    return _to_uint8(255 * (np.arange(256) / 255) ** exponent)[image]
+
+
+def resize(image: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
+    """Scaling of both sides by `factor`, linearly, without antialiasing, as OpenCV does by default."""
+    H, W, _ = image.shape
+    return cv2.resize(image, (max(1, round(W * factor)), max(1, round(H * factor))), interpolation=cv2.INTER_LINEAR)
+
+
+def brightness(image: np.ndarray, shift: float, rng: np.random.Generator) -> np.ndarray:
+    """`shift` grey levels added to every channel, clipped to 0..255."""
+    return _to_uint8(np.arange(256) + shift)[image]
+
+
+def contrast(image: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
+    """Distance from middle grey, 127.5, times `factor`: grey levels rounded and clipped."""
+    return _to_uint8(127.5 + factor * (np.arange(256) - 127.5))[image]
+
+
+def dithering(image: np.ndarray, count: float, rng: np.random.Generator) -> np.ndarray:
+    """`count` (2..256) evenly spaced grey levels per channel, the error diffused as Floyd and Steinberg do (1976)."""
+    H, W, _ = image.shape
+    step = 255 / (int(count) - 1)
+    # Padded by what errors reach beyond the borders. All pixels with the same x + 2y depend on none of one another.
+    work = np.zeros((H + 1, W + 2, 3))
+    work[:H, 1:-1] = image
+    for diagonal in range(W + 2 * H - 2):
+        y = np.arange(max(0, (diagonal - W + 2) // 2), min(H, diagonal // 2 + 1))
+        x = diagonal - 2 * y + 1
+        wanted = work[y, x]
+        given = np.clip(np.rint(wanted / step), 0, int(count) - 1) * step
+        work[y, x] = given
+        for down, right, weight in ((0, 1, 7), (1, -1, 3), (1, 0, 5), (1, 1, 1)):
+            work[y + down, x + right] += weight / 16 * (wanted - given)
+    return _to_uint8(work[:H, 1:-1])
+
+
+def jpeg2000(image: np.ndarray, ratio: float, rng: np.random.Generator) -> np.ndarray:
+    """JPEG 2000 to 1/`ratio` of the uncompressed size, as far as that pays for the headers.
+
+    Sides of less than 32 pixels, which the encoder's six resolutions need, are continued to that and cut again.
+    """
+    H, W, _ = image.shape
+    larger = cv2.copyMakeBorder(image, 0, max(0, 32 - H), 0, max(0, 32 - W), cv2.BORDER_REPLICATE)
+    return _through(larger, ".jp2", cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, round(1000 / ratio))[:H, :W]
+
+
+def pink_noise(image: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
+    """Noise of power spectral density 1/f, independent per channel, of standard deviation `deviation` in grey levels.
+
+    f is the radial frequency, in cycles per pixel; the mean is zero. Each channel is scaled to its deviation exactly.
+    """
+    H, W, _ = image.shape
+    f = np.hypot(np.fft.fftfreq(H)[:, None], np.fft.rfftfreq(W))
+    f[0, 0] = np.inf
+    spectrum = np.fft.rfft2(rng.standard_normal((3, H, W))) / np.sqrt(f)
+    pink = np.fft.irfft2(spectrum, (H, W))
+    pink /= pink.std(axis=(1, 2), keepdims=True)
+    return _to_uint8(image + deviation * np.moveaxis(pink, 0, -1))
+
+
+def _through(image: np.ndarray, suffix: str, setting: int, value: int) -> np.ndarray:
+    """The image after encoding and decoding. OSError if this OpenCV cannot write the format."""
+    try:
+        done, encoded = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [setting, value])
+    except cv2.error:  # which a build without the format raises
+        done = False
+    if not done:
+        raise OSError(f"this OpenCV cannot write {suffix}; install opencv-python from PyPI")
+    return cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+
+
+def _to_uint8(values: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+_SIZES = (3, 7, 11, 15, 19, 23)
+_SHIFTS = (10, 20, 30, 40, 50, 60, 70, 80, 90)
+PROTOCOLS = {
+    "blur": Protocol("kernel side, pixels", _SIZES, blur, identity=1),
+    "noise": Protocol("standard deviation, grey levels", _SIZES, noise, identity=0),
+    "noise-variance": Protocol("variance, grey levels squared", _SIZES, noise_variance, identity=0),
+    "jpeg": Protocol("quality", (50, 60, 70, 80, 90, 100), jpeg),
+    "gamma": Protocol("exponent", (0.7, 0.85, 1, 1.15, 1.3), gamma, identity=1),
+    "resize": Protocol("factor", (0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75), resize, identity=1),
+    "brightness-up": Protocol("grey levels", _SHIFTS, brightness, identity=0),
+    "brightness-down": Protocol("grey levels", tuple(-shift for shift in _SHIFTS), brightness, identity=0),
+    "contrast": Protocol("factor", (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1), contrast, identity=1),
+    "dithering": Protocol("grey levels per channel", (64, 48, 32, 24, 16, 8, 6, 4, 2), dithering, identity=256),
+    "jpeg2000": Protocol("compression ratio", (5, 10, 15, 20, 30, 40, 60, 80, 100), jpeg2000),
+    "pink-noise": Protocol(
+        "standard deviation, grey levels", (3, 6, 9, 12, 15, 18, 21, 24, 27), pink_noise, identity=0
+    ),
+}
