@@ -88,7 +88,7 @@ def test_killed_and_asked_to_end_it_comes_out_the_same(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["small", "demo"])
 def test_a_run_outlives_thirty_kills(tmp_path, what):
-    """1,500 steps of the tests' small model (minutes), and 300 of the README's demo (most of an hour)."""
+    """1,500 steps of the tests' small model (minutes), and 450 of the README's demo (most of an hour)."""
     environment = {name: value for name, value in os.environ.items() if what == "small" or name != "XLA_FLAGS"}
     environment["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path / "compiled")
 
@@ -97,7 +97,7 @@ def test_a_run_outlives_thirty_kills(tmp_path, what):
             flags = ("steps=1500", "checkpoint_every=10", "validate_every=500", "log_every=50")
             return start(tmp_path / name, *(f"--config.train.{flag}" for flag in flags))
         command = [sys.executable, "train.py", "--config", "configs/demo.py", f"--config.workdir={tmp_path / name}"]
-        command += ["--config.train.steps=300", "--config.train.checkpoint_every=10"]
+        command += ["--config.train.steps=450", "--config.train.checkpoint_every=10"]
         return subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )

@@ -12,7 +12,7 @@ from pimjax.data.sources import Example, Source
 from pimjax.evaluation.contest import safe, versions
 from pimjax.evaluation.entrants import Entrant
 from pimjax.evaluation.evaluate import evaluate
-from pimjax.evaluation.protocols import PROTOCOLS, Protocol
+from pimjax.evaluation.protocols import PROTOCOLS
 from pimjax.evaluation.record import Row, write_text
 from pimjax.evaluation.summary import column, mean_value, without_nan
 from pimjax.evaluation.tables import markdown, show
@@ -54,29 +54,29 @@ def run_robustness(
             plain, failed = evaluate(entrant, source, folder / "undisturbed", threshold, pictures=False)
             errors.update(failed)
             rows.append(who | {"protocol": None, "parameter": None, "level": None} | mean_value(column(plain, SCORE)))
-            for protocol in (PROTOCOLS[key] for key in protocols):
+            for protocol in protocols:
                 levels = []
-                for level in protocol.levels:
-                    place = folder / f"{protocol.name}-{level:g}"
-                    about = {"protocol": protocol.name, "level": level}
+                for level in PROTOCOLS[protocol].levels:
+                    place = folder / f"{protocol}_{level:g}"
+                    about = {"protocol": protocol, "level": level}
                     change = _disturbance(protocol, level)
                     found, failed = evaluate(entrant, source, place, threshold, change, False, about)
                     errors.update(failed)
                     levels.append(found)
-                    what = {"protocol": protocol.name, "parameter": protocol.parameter, "level": level}
+                    what = {"protocol": protocol, "parameter": PROTOCOLS[protocol].unit, "level": level}
                     rows.append(who | what | mean_value(column(found, SCORE)))
-                areas.append(who | {"protocol": protocol.name} | area(protocol.levels, levels, plain))
+                areas.append(who | {"protocol": protocol} | area(PROTOCOLS[protocol].levels, levels, plain))
     about = {"command": command, "versions": versions(), "threshold": threshold, "score": SCORE}
     result = without_nan(about | {"rows": rows, "areas": areas, "errors": sorted(errors)})
     write_text(output / "robustness.json", json.dumps(result, indent=1) + "\n")
     return result
 
 
-def _disturbance(protocol: Protocol, level: float) -> Callable[[Example, int], Example]:
+def _disturbance(protocol: str, level: float) -> Callable[[Example, int], Example]:
     def change(example: Example, number: int) -> Example:
-        # Not by the file's path, which another user has elsewhere.
-        seed = (zlib.crc32(protocol.name.encode()), round(level * 1000), number)
-        return example | {"image": protocol.apply(example["image"], level, np.random.default_rng(seed))}
+        # By the number, not by the file's path, which another user has elsewhere.
+        rng = np.random.default_rng(zlib.crc32(f"{protocol} {level:g} {number}".encode()))
+        return example | {"image": PROTOCOLS[protocol].apply(example["image"], level, rng)}
 
     return change
 
@@ -85,7 +85,7 @@ def area(levels: Sequence[float], rows: Sequence[Sequence[Row]], plain: Sequence
     """The mean score over a protocol's span, with its interval, and the mean undisturbed score.
 
     Args:
-        levels: [L], ascending.
+        levels: [L], ascending or descending.
         rows: the images' rows at each level; images that were not scored at every level are left out.
         plain: the rows without disturbance.
 
