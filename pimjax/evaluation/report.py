@@ -1,0 +1,255 @@
+"""One HTML file that says what `pimjax evaluate` and `pimjax robustness` found; it needs nothing beside itself."""
+
+import base64
+import datetime
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from pimjax.evaluation import plots
+from pimjax.evaluation.contest import read_results, safe
+from pimjax.evaluation.pooled import Pooled
+from pimjax.evaluation.record import Row, write_text
+from pimjax.evaluation.summary import column
+from pimjax.evaluation.tables import COMPARED, Result, set_table, show
+
+try:
+    import jinja2
+except ImportError:
+    raise ValueError("a report needs jinja2: pip install -e '.[report]'") from None
+
+EACH = 3  # best, median, worst images, and false alarms, of a model on a set
+GAP = 4  # pixels between the cells of a strip, as `pimjax.evaluation.evaluate.write_strip` makes it
+
+
+def write_report(evaluation: Path, target: Path, robustness: Path | None = None, command: str = "") -> None:
+    """Writes the report.
+
+    Args:
+        evaluation: the output folder of `pimjax.evaluation.contest.run_benchmark`.
+        target: the HTML file.
+        robustness: robustness.json of `pimjax.evaluation.robustness.run_robustness`, or its folder.
+        command: what made the report, to stand in it.
+
+    Raises:
+        FileNotFoundError: one of the two is not there, or not finished.
+    """
+    about, results = read_results(evaluation)
+    disturbed = _read_robustness(robustness)
+    names = list(dict.fromkeys(result.set for result in results))
+    sets = [
+        _set(number, name, [result for result in results if result.set == name], evaluation)
+        for number, name in enumerate(names)
+    ]
+    written = datetime.datetime.fromtimestamp((evaluation / "benchmark.json").stat().st_mtime, datetime.UTC)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("report.html").render(
+        about=about,
+        sets=sets,
+        robustness=disturbed,
+        protocols=_protocols(disturbed) if disturbed else [],
+        date=f"{written:%Y-%m-%d %H:%M} UTC",
+        commands=[text for text in (about["command"], (disturbed or {}).get("command"), command) if text],
+    )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_text(target, page)
+
+
+def _read_robustness(path: Path | None) -> dict[str, Any] | None:
+    if path is None:
+        return None
+    file = path / "robustness.json" if path.is_dir() else path
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: not there; give the --output of a finished pimjax robustness")
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _set(number: int, name: str, results: Sequence[Result], evaluation: Path) -> dict[str, Any]:
+    """All that the page says of one set."""
+    counts = {key: max(result.summary[key] for result in results) for key in ("of", "manipulated", "authentic")}
+    ids = [row["id"] for result in results for row in result.rows]
+    skip = os.path.commonprefix(ids).rfind("/") + 1  # noqa: RUF071 (ids need not be paths)
+    return {
+        "name": name,
+        "counts": counts,
+        "sentence": _in_words(results, counts),
+        "table": list(zip(*set_table(results), strict=True)),  # a row per score: models are fewer
+        "warnings": _whose(results, "warnings"),
+        "errors": _whose(results, "errors"),
+        "figures": _figures(results, f"set{number}"),
+        "models": [_pictures(result, evaluation, skip) for result in results],
+    }
+
+
+def _whose(results: Sequence[Result], key: str) -> dict[str, list[str]]:
+    """The models of each text in the list `key` of the summaries."""
+    found: dict[str, list[str]] = {}
+    for result in results:
+        for text in result.summary[key]:
+            found.setdefault(text, []).append(result.model)
+    return found
+
+
+def _in_words(results: Sequence[Result], counts: dict[str, int]) -> str:
+    kinds = ", ".join(f"{counts[kind]} {kind}" for kind in ("manipulated", "authentic") if counts[kind])
+    unscored = counts["of"] - counts["manipulated"] - counts["authentic"]
+    text = f"{counts['of']} images ({kinds}{f', {unscored} not scored' if unscored else ''}). "
+    paths = (
+        (("scores", *COMPARED.split(".")), max, "highest", "Mean F1 (pim-fullsize)"),
+        (("marked_on_authentic",), min, "lowest", "Share of authentic pixels marked"),
+    )
+    for path, choose, adjective, title in paths:
+        values = {result.model: _value(result.summary, path) for result in results}
+        values = {model: value for model, value in values.items() if value}
+        if values:
+            best = choose(values, key=lambda model: values[model]["value"])
+            among = f"{adjective} for " if len(values) > 1 else ""
+            text += f"{title}: {among}{best}, {show(values[best], values[best]['images'])}. "
+    return text.strip()
+
+
+def _value(summary: dict[str, Any], path: Iterable[str]) -> dict[str, Any] | None:
+    for key in path:
+        summary = summary.get(key, {})
+    return summary if summary.get("value") is not None else None
+
+
+def _figures(results: Sequence[Result], name: str) -> list[tuple[str, str, str]]:
+    """Title, explanation and SVG of each figure that there is something to show in."""
+    f1 = {result.model: _defined([r for r in result.rows if r["manipulated"]], COMPARED) for result in results}
+    marked = {result.model: marked_share(result.rows) for result in results}
+    pooled = {result.model: _pooled(result.rows) for result in results}
+    figures = []
+    if any(map(len, f1.values())):
+        figures += [
+            (
+                "F1 of the images",
+                "How many manipulated images reach an F1 (pim-fullsize). Higher is better; the area under a line is "
+                "the mean.",
+                plots.exceedance(f1, "F1, pim-fullsize", f"{name}-f1"),
+            ),
+            (
+                "Precision and recall",
+                "Of all pixels together, as the threshold falls; a dot at the threshold in use; dashed: marking "
+                "everything.",
+                plots.precision_recall(pooled, f"{name}-pr"),
+            ),
+        ]
+    if any(pooled.values()):
+        text = (
+            "Of the pixels given a probability, how many are manipulated. On the dashed line probabilities are right; "
+            "below it, fewer are manipulated than they say. Larger dots hold more pixels."
+        )
+        figures.append(("Reliability", text, plots.reliability_curves(pooled, f"{name}-reliability")))
+    if any(map(len, marked.values())):
+        text = "How many authentic images have at least that share of their pixels marked. Lower is better."
+        svg = plots.exceedance(marked, "share of the image marked", f"{name}-marked", logarithmic=True)
+        figures.append(("False alarms on authentic images", text, svg))
+    return figures
+
+
+def _defined(rows: Sequence[Row], name: str) -> np.ndarray:
+    values = column(rows, name)
+    return values[~np.isnan(values)]
+
+
+def marked_share(rows: Sequence[Row]) -> np.ndarray:
+    """Share of the pixels above the threshold in each authentic image of `rows`, float64 [authentic images]."""
+    return np.array([row["fp"] / max(row["fp"] + row["tn"], 1) for row in rows if not row["manipulated"]])
+
+
+def _pooled(rows: Sequence[Row]) -> Pooled | None:
+    if not rows:
+        return None
+    counts = np.sum([[row[name] for name in ("tp", "fp", "fn", "tn")] for row in rows], 0)
+    return Pooled(counts, np.sum([row["histogram"] for row in rows], 0))
+
+
+def _pictures(result: Result, evaluation: Path, skip: int) -> dict[str, Any]:
+    """A model's telling images on a set; `skip` characters of every id are left out."""
+    folder = evaluation / safe(result.model) / safe(result.set)
+
+    def pictures(label: str, rows: Iterable[Row], text: str) -> list[dict[str, str]]:
+        return [
+            {
+                "label": label,
+                "id": row["id"][skip:],
+                "text": text.format(
+                    f1=row[COMPARED],
+                    marked=(row["tp"] + row["fp"]) / (row["height"] * row["width"]),
+                    true=(row["tp"] + row["fn"]) / (row["height"] * row["width"]),
+                ),
+                "uri": two_by_two(folder / row["picture"]) if "picture" in row else "",
+            }
+            for row in rows
+        ]
+
+    scored = sorted((row for row in result.rows if row[COMPARED] is not None), key=lambda row: -row[COMPARED])
+    text = "F1 {f1:.3f}; {true:.1%} of it manipulated, {marked:.1%} marked"
+    parts = zip(("best", "median", "worst"), best_median_worst(scored), strict=True)
+    authentic = [row for row in result.rows if not row["manipulated"]]
+    alarms = sorted((row for row in authentic if row["fp"]), key=lambda row: -row["fp"] / (row["fp"] + row["tn"]))
+    return {
+        "name": result.model,
+        "telling": [picture for label, rows in parts for picture in pictures(label, rows, text)],
+        "authentic": len(authentic),
+        "alarmed": len(alarms),
+        "alarms": pictures("authentic", alarms[:EACH], "{marked:.2%} marked"),
+    }
+
+
+def best_median_worst(ordered: Sequence[Row]) -> list[list[Row]]:
+    """The first, middle and last `EACH` of rows in order, no row twice: of few, a third each."""
+    if len(ordered) < 3 * EACH:
+        return [[ordered[i] for i in part] for part in np.array_split(np.arange(len(ordered)), 3)]
+    middle = (len(ordered) - EACH) // 2
+    return [list(ordered[start : start + EACH]) for start in (0, middle, len(ordered) - EACH)]
+
+
+def two_by_two(path: Path) -> str:
+    """The strip of `pimjax.evaluation.evaluate.write_strip` as a data URI, two cells above two, to fit a phone.
+
+    Empty if there is no such file.
+    """
+    strip = cv2.imread(str(path)) if path.is_file() else None
+    if strip is None:
+        return ""
+    cell = (strip.shape[1] - 3 * GAP) // 4
+    left, right = strip[:, : 2 * cell + GAP], strip[:, 2 * (cell + GAP) :]
+    both = np.vstack([left, np.full((GAP, *left.shape[1:]), 255, np.uint8), right])
+    encoded = cv2.imencode(".jpg", both, (cv2.IMWRITE_JPEG_QUALITY, 85))[1]
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
+
+
+def _protocols(disturbed: dict[str, Any]) -> list[dict[str, Any]]:
+    """Figures and areas of each set in robustness.json."""
+    rows, areas = disturbed["rows"], disturbed["areas"]
+    models, sets, protocols = (list(dict.fromkeys(row[key] for row in rows)) for key in ("model", "set", "protocol"))
+    protocols = [protocol for protocol in protocols if protocol is not None]
+    found = []
+    for number, name in enumerate(sets):
+        figures = [
+            (protocol, plots.robustness_curves(rows, name, protocol, f"robustness{number}-{place}"))
+            for place, protocol in enumerate(protocols)
+        ]
+        of = {(area["model"], area["protocol"]): area for area in areas if area["set"] == name}
+        plain = {row["model"]: row for row in rows if row["set"] == name and row["level"] is None}
+        table = [["mean F1", *models], ["undisturbed", *(_show(plain.get(model)) for model in models)]]
+        table += [[protocol, *(_show(of.get((model, protocol))) for model in models)] for protocol in protocols]
+        found.append({"set": name, "figures": figures, "table": table})
+    return found
+
+
+def _show(value: dict[str, Any] | None) -> str:
+    return show(value | {"images": 0}, 0) if value and value["value"] is not None else "–"
