@@ -53,6 +53,7 @@ class Record:
 
     def finish(self) -> list[Row]:
         """Writes images.csv, all rows in order, and returns them."""
+        self._file.touch()  # of an entrant that no image could be scored of, too
         rows = [self.rows[number] for number in sorted(self.rows)]
         columns = [name for name in rows[0] if name != "histogram"] if rows else ["number", "id"]
         new = self.folder / "images.csv.new"
