@@ -9,11 +9,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from pimjax.data.images import write_png
+from pimjax.data.images import ImageError, write_png
 from pimjax.data.named_sources import open_source
 from pimjax.evaluation import plots, report
 from pimjax.evaluation.contest import read_results, run_benchmark
-from pimjax.evaluation.entrants import model_entrant
+from pimjax.evaluation.entrants import Entrant, model_entrant
 from pimjax.evaluation.report import best_median_worst, write_report
 from pimjax.evaluation.tables import show
 
@@ -176,6 +176,17 @@ def test_a_set_without_manipulations_pictures_and_robustness(evaluation, tmp_pat
     assert page.pictures == 0 and "no picture was written" in page.text
     assert "no image is manipulated" in page.text and "Something is marked on 1 of 1" in page.text
     assert text.count("<svg ") == 2  # reliability and false alarms
+
+
+def test_a_model_that_scored_nothing(evaluation, tmp_path):
+    def never(example):
+        raise ImageError(f"{example['id']}: no map")
+
+    (tmp_path / "set.csv").write_text(f"image,mask\n{evaluation.parent}/images/0.png,\n")
+    run_benchmark([Entrant("never", never, {})], {"s": open_source(f"csv:{tmp_path}/set.csv")}, tmp_path)
+    write_report(tmp_path, tmp_path / "a.html")
+    text = Page((tmp_path / "a.html").read_text(encoding="utf-8")).text
+    assert "1 image (1 not scored)" in text and "0.png: no map" in text and "Nothing was scored" in text
 
 
 def test_what_is_missing_is_named(evaluation, tmp_path):

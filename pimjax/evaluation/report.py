@@ -57,6 +57,7 @@ def write_report(evaluation: Path, target: Path, robustness: Path | None = None,
     page = environment.get_template("report.html").render(
         about=about,
         sets=sets,
+        compared=any(", against " in part["table"][-1][0] for part in sets),
         robustness=disturbed,
         protocols=_protocols(disturbed) if disturbed else [],
         date=f"{written:%Y-%m-%d %H:%M} UTC",
@@ -102,9 +103,10 @@ def _whose(results: Sequence[Result], key: str) -> dict[str, list[str]]:
 
 
 def _in_words(results: Sequence[Result], counts: dict[str, int]) -> str:
-    kinds = ", ".join(f"{counts[kind]} {kind}" for kind in ("manipulated", "authentic") if counts[kind])
     unscored = counts["of"] - counts["manipulated"] - counts["authentic"]
-    text = f"{counts['of']} images ({kinds}{f', {unscored} not scored' if unscored else ''}). "
+    kinds = (("manipulated", counts["manipulated"]), ("authentic", counts["authentic"]), ("not scored", unscored))
+    listed = ", ".join(f"{many} {kind}" for kind, many in kinds if many)
+    text = f"{counts['of']} image{'s' * (counts['of'] > 1)} ({listed}). "
     paths = (
         (("scores", *COMPARED.split(".")), max, "highest", "Mean F1 (pim-fullsize)"),
         (("marked_on_authentic",), min, "lowest", "Share of authentic pixels marked"),
