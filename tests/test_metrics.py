@@ -7,7 +7,7 @@ import pytest
 import sklearn.metrics
 
 from pimjax.evaluation.curves import average_precision, best_f1, curve, equal_error_rate, roc_auc
-from pimjax.evaluation.intervals import bootstrap_interval, bootstrap_of, paired_difference
+from pimjax.evaluation.intervals import bootstrap_interval, paired_difference
 from pimjax.evaluation.metrics import CONVENTIONS, detection, image_score, score, score_images
 from pimjax.evaluation.pooled import Pooled, calibration_error, pool
 from pimjax.evaluation.validate import summarize
@@ -243,10 +243,4 @@ def test_paired_differences():
     with_gaps = paired_difference(np.append(better, np.nan), np.append(worse, 1))
     assert with_gaps.images == 60
     assert paired_difference(np.ones(5), np.ones(5)).p == 1
-
-
-def test_intervals_of_what_is_undefined_at_times():
-    values = np.array([0.1, 0.9, np.nan, 0.5])
-    low, high = bootstrap_of(values, lambda v: float(np.nanmean(v)) if (~np.isnan(v)).any() else np.nan)
-    assert 0.1 <= low <= high <= 0.9
     assert np.isnan(bootstrap_interval(np.array([]))).all()

@@ -24,6 +24,12 @@ def add_commands(commands: Any) -> None:
     )
     robustness.set_defaults(command=_robustness)
 
+    report = commands.add_parser("report", help="one HTML page of what evaluate and robustness wrote (extra report)")
+    report.add_argument("evaluation", type=Path, metavar="DIR", help="the --output of pimjax evaluate")
+    report.add_argument("--robustness", type=Path, metavar="DIR", help="the --output of pimjax robustness")
+    report.add_argument("--output", default=Path("report.html"), type=Path, metavar="FILE", help="default: report.html")
+    report.set_defaults(command=_report)
+
     bench = commands.add_parser("bench", help="speed and memory on this machine, beside PyTorch where installed")
     bench.add_argument("--inference", nargs="*", type=int, default=[512], metavar="SIZE", help="default: 512 pixels")
     bench.add_argument("--train", nargs="*", type=int, default=[256], metavar="SIZE", help="default: 256 pixels")
@@ -67,6 +73,7 @@ def _add_contest(parser: argparse.ArgumentParser, output: Path) -> None:
 def _contest(arguments: argparse.Namespace) -> tuple[list[Any], dict[str, Any]]:
     """The entrants and the sets by name."""
     from pimjax.data.named_sources import open_source
+    from pimjax.evaluation.contest import safe
     from pimjax.evaluation.entrants import folder_entrant
     from pimjax.inference.contestants import open_model, with_options
 
@@ -75,7 +82,7 @@ def _contest(arguments: argparse.Namespace) -> tuple[list[Any], dict[str, Any]]:
         name, what = _named(text)
         source = open_source(what)
         name = name or Path(what.partition(":")[2]).stem
-        if name in sets:
+        if safe(name) in map(safe, sets):
             raise ValueError(f"two sets are called {name}; name one, as in --source other={what}")
         sets[name] = source
         ids += source.ids()
@@ -87,7 +94,7 @@ def _contest(arguments: argparse.Namespace) -> tuple[list[Any], dict[str, Any]]:
     for text in getattr(arguments, "predictions", []):
         name, what = _named(text)
         entrants.append(folder_entrant(name or Path(what).name, what, ids, arguments.invert))
-    names = [entrant.name for entrant in entrants]
+    names = [safe(entrant.name) for entrant in entrants]  # which their folders bear
     if not names or len(names) != len(set(names)):
         same = sorted({name for name in names if names.count(name) > 1})
         raise ValueError(
@@ -133,7 +140,23 @@ def _robustness(arguments: argparse.Namespace) -> int:
     entrants, sets = _contest(arguments)
     result = run_robustness(entrants, sets, arguments.protocol, arguments.output, arguments.threshold, _command())
     print(f"\n{robustness_table(result)}")
+    try:
+        from pimjax.evaluation.plots import save_robustness
+    except ValueError as error:
+        print(f"no curves: {error}")
+    else:
+        save_robustness(result["rows"], arguments.output / "robustness")
+        print(f"curves: {arguments.output}/robustness.png and .svg")
     return 1 if result["errors"] else 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    """Writes the page."""
+    from pimjax.evaluation.report import write_report
+
+    write_report(arguments.evaluation, arguments.output, arguments.robustness, _command())
+    print(f"report: {arguments.output}")
+    return 0
 
 
 def _bench(arguments: argparse.Namespace) -> int:

@@ -1,5 +1,6 @@
 """Entrants × sets: everything that `pimjax evaluate` writes, and reads again for `pimjax report`."""
 
+import datetime
 import importlib.metadata
 import json
 import platform
@@ -26,7 +27,7 @@ def run_benchmark(
     """Scores every entrant on every set, going on where an earlier run stopped.
 
     Written to `output`/MODEL/SET: images.jsonl, images.csv, scores.json, pictures; to `output`: tables.md, tables.tex,
-    benchmark.json (command, versions, order of models and sets).
+    benchmark.json (command, date, versions, order of models and sets).
 
     Raises:
         ValueError: `output` holds the results of something else under the same names.
@@ -41,6 +42,7 @@ def run_benchmark(
             results.append(Result(entrant.name, name, summary, rows))
     about = {
         "command": command,
+        "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC",
         "versions": versions(),
         "threshold": threshold,
         "models": {entrant.name: entrant.about for entrant in entrants},

@@ -1,7 +1,6 @@
 """One HTML file that says what `pimjax evaluate` and `pimjax robustness` found; it needs nothing beside itself."""
 
 import base64
-import datetime
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -16,7 +15,7 @@ from pimjax.evaluation.contest import read_results, safe
 from pimjax.evaluation.pooled import Pooled
 from pimjax.evaluation.record import Row, write_text
 from pimjax.evaluation.summary import column
-from pimjax.evaluation.tables import COMPARED, Result, set_table, show
+from pimjax.evaluation.tables import COMPARED, Result, find, set_table, show
 
 try:
     import jinja2
@@ -46,7 +45,6 @@ def write_report(evaluation: Path, target: Path, robustness: Path | None = None,
         _set(number, name, [result for result in results if result.set == name], evaluation)
         for number, name in enumerate(names)
     ]
-    written = datetime.datetime.fromtimestamp((evaluation / "benchmark.json").stat().st_mtime, datetime.UTC)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -60,7 +58,7 @@ def write_report(evaluation: Path, target: Path, robustness: Path | None = None,
         compared=any(", against " in part["table"][-1][0] for part in sets),
         robustness=disturbed,
         protocols=_protocols(disturbed) if disturbed else [],
-        date=f"{written:%Y-%m-%d %H:%M} UTC",
+        date=about["date"],
         commands=[text for text in (about["command"], (disturbed or {}).get("command"), command) if text],
     )
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -112,19 +110,13 @@ def _in_words(results: Sequence[Result], counts: dict[str, int]) -> str:
         (("marked_on_authentic",), min, "lowest", "Share of authentic pixels marked"),
     )
     for path, choose, adjective, title in paths:
-        values = {result.model: _value(result.summary, path) for result in results}
+        values = {result.model: find(result.summary, path) for result in results}
         values = {model: value for model, value in values.items() if value}
         if values:
             best = choose(values, key=lambda model: values[model]["value"])
             among = f"{adjective} for " if len(values) > 1 else ""
             text += f"{title}: {among}{best}, {show(values[best], values[best]['images'])}. "
     return text.strip()
-
-
-def _value(summary: dict[str, Any], path: Iterable[str]) -> dict[str, Any] | None:
-    for key in path:
-        summary = summary.get(key, {})
-    return summary if summary.get("value") is not None else None
 
 
 def _figures(results: Sequence[Result], name: str) -> list[tuple[str, str, str]]:
@@ -254,4 +246,4 @@ def _protocols(disturbed: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _show(value: dict[str, Any] | None) -> str:
-    return show(value | {"images": 0}, 0) if value and value["value"] is not None else "–"
+    return show(value and value | {"images": 0}, 0)

@@ -38,23 +38,24 @@ def set_table(results: Sequence[Result]) -> list[list[str]]:
 
     The last column is the difference to the first entrant, paired by image: mean, 95 % interval, p.
     """
-    columns = [(header, path) for header, path in COLUMNS if any(_find(r.summary, path) for r in results)]
+    columns = [(header, path) for header, path in COLUMNS if any(find(r.summary, path) for r in results)]
     header = ["model", "images", *(name for name, _ in columns)]
-    compared = len(results) > 1 and _find(results[0].summary, ("scores", *COMPARED.split(".")))
+    compared = len(results) > 1 and find(results[0].summary, ("scores", *COMPARED.split(".")))
     if compared:
         header.append(f"F1, pim-fullsize, against {results[0].model}")
     table = [header]
     for place, result in enumerate(results):
         of = f" of {result.summary['of']}" if result.summary["errors"] else ""
         cells = [result.model, f"{result.summary['scored']}{of}"]
-        cells += [show(_find(result.summary, path), result.summary["scored"]) for _, path in columns]
+        cells += [show(find(result.summary, path), result.summary["scored"]) for _, path in columns]
         if compared:
             cells.append(show_difference(compare(result.rows, results[0].rows, COMPARED)) if place else "")
         table.append(cells)
     return table
 
 
-def _find(summary: dict[str, Any], path: Sequence[str]) -> dict[str, Any] | None:
+def find(summary: dict[str, Any], path: Sequence[str]) -> dict[str, Any] | None:
+    """The value at a path of keys in a summary; None where it is absent or undefined."""
     for key in path:
         summary = summary.get(key, {})
     return summary if summary.get("value") is not None else None
@@ -62,7 +63,7 @@ def _find(summary: dict[str, Any], path: Sequence[str]) -> dict[str, Any] | None
 
 def show(value: dict[str, Any] | None, images: int) -> str:
     """A value as "0.412 [0.380, 0.444]", with how many images it is of where that is not all."""
-    if value is None:
+    if value is None or value["value"] is None:
         return "–"
     fewer = f" ({value['images']})" if value["images"] != images else ""
     return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]{fewer}"
@@ -70,6 +71,8 @@ def show(value: dict[str, Any] | None, images: int) -> str:
 
 def show_difference(difference: dict[str, float]) -> str:
     """A paired difference as "+0.021 [+0.010, +0.032], p = 0.0004"."""
+    if not difference["images"]:
+        return "–"
     p = difference["p"]
     level = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
     return f"{difference['mean']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}], {level}"
