@@ -47,6 +47,20 @@ def check(config: Config) -> None:
             raise ValueError(f"config.{key} is {value}; it must be at least 1")
     check_model(config.model)
     _check_training(config)
+    _check_data(config)
+    _check_loss(config)
+
+
+def _check_loss(config: Config) -> None:
+    model, loss = config.model, config.loss
+    pim = model.architecture == "pim"
+    decoded = (pim and model.boundary_decoder) * (loss.boundary + loss.compactness)
+    decoded += (pim and model.image_decoder and model.global_stream) * loss.reconstruction
+    if not loss.mask and not decoded:
+        raise ValueError("config.loss: only decoders that config.model does not have are given a weight; set loss.mask")
+
+
+def _check_data(config: Config) -> None:
     if min(config.data.weights, default=1) <= 0:
         raise ValueError(f"config.data.weights is {config.data.weights}; each must be positive")
     if config.data.weights and len(config.data.weights) != len(config.data.train):

@@ -103,6 +103,10 @@ def test_what_only_pim_has_is_refused():
         with pytest.raises(ValueError, match=message):
             check_model(dataclasses.replace(TINY["unet"], **changes))
     check_model(dataclasses.replace(TINY["unet"], boundary_decoder=False, image_decoder=False))
+    without = Config(model=TINY["unet"], loss=LossConfig(mask=0))
+    with pytest.raises(ValueError, match=r"only decoders that config\.model does not have"):
+        check(without)
+    check(dataclasses.replace(without, model=ModelConfig()))
 
 
 def test_the_resnet_is_dilated_from_the_third_stage_on():

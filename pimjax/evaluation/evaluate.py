@@ -51,10 +51,9 @@ def evaluate(
     about = {"source": source.name, "examples": len(source), "threshold": threshold, **entrant.about, **(about or {})}
     record = Record(folder, about)
     errors = []
-    bar = tqdm(range(len(source)), desc=f"{entrant.name} on {folder.name}", unit="image", dynamic_ncols=True)
-    for number in bar:
-        if number in record.rows:
-            continue
+    left = [number for number in range(len(source)) if number not in record.rows]
+    what = {"desc": f"{entrant.name} on {folder.name}", "unit": "image", "dynamic_ncols": True}
+    for number in tqdm(left, initial=len(record.rows), total=len(source), **what):
         try:
             example = source[number]
             start = time.perf_counter()
