@@ -22,6 +22,7 @@ from pimjax.evaluation.tables import latex, markdown, set_table, show
 from pimjax.inference.contestants import localizer_entrant
 from pimjax.inference.localizer import Localizer, weights_hash
 from pimjax.inference.test_time import flip_averaged, resized, tiled
+from pimjax.inference.tiles import blend_tiles
 from pimjax.models.pim import PIM
 from pimjax.weights.card import card_of_run
 
@@ -278,6 +279,14 @@ def test_tiles_of_a_model_that_looks_at_pixels_are_the_model():
     # A model that errs at edges errs less: a tile's edge hardly counts where another tile covers it.
     edges = lambda tile: np.pad(np.zeros((tile.shape[0] - 2, tile.shape[1] - 2)), 1, constant_values=1.0)  # noqa: E731
     assert tiled(edges, 40)(image)[1:-1, 1:-1].max() < 0.2
+
+
+def test_tiles_of_maps_of_a_quarter_of_the_size():
+    image = np.random.default_rng(0).integers(0, 220, (96, 132, 3), np.uint8)
+    quarter = lambda tile: {"mask": red(tile)[::4, ::4], "colours": tile[::4, ::4] / 255}  # noqa: E731
+    maps = blend_tiles(quarter, image, 64, 16, 4)
+    for name, map_ in quarter(image).items():
+        np.testing.assert_allclose(maps[name], map_, atol=1e-6)
 
 
 def test_flips_and_sizes():

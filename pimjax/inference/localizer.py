@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ import numpy as np
 from pimjax.config import PRECISIONS
 from pimjax.data.images import read_image
 from pimjax.data.transforms import STRIDE, network_input
+from pimjax.inference.tiles import Maps, blend_tiles
 from pimjax.models.layers import Execution
 from pimjax.models.networks import build_network
 from pimjax.normalization import denormalize, normalize
@@ -21,6 +23,9 @@ from pimjax.training.initial import load_model
 from pimjax.training.step import predictions_of
 from pimjax.weights.card import ModelCard
 from pimjax.weights.fold import fold_batch_norm
+
+MAPS = ("mask", "boundary", "reconstruction")
+TILE, OVERLAP, GRAIN = 512, 128, 64  # pixels; GRAIN: sides of what is smaller than a tile are padded to its multiples
 
 
 class Localization(NamedTuple):
@@ -37,9 +42,9 @@ class Localization(NamedTuple):
 class Localizer:
     """A trained network as a function from a photo to a `Localization`.
 
-    The photo is brought to the network as in training: resized to a square, or at native resolution if the model was
-    trained on crops. Each new input size is compiled once. `precision` is that of maps and matrix products: "float32",
-    or "bfloat16", faster on accelerators that have it.
+    The photo is brought to the network as in training: resized to a square, or, if the model was trained on crops, in
+    overlapping tiles of native pixels. Each new input size is compiled once; there are few. `precision` is that of maps
+    and matrix products: "float32", or "bfloat16", faster on accelerators that have it.
     """
 
     def __init__(self, variables: dict[str, Any], card: ModelCard, precision: str = "float32"):
@@ -57,6 +62,11 @@ class Localizer:
         self.hash = weights_hash(variables)
         self._variables = jax.device_put(fold_batch_norm(variables))
         self._predict = predict
+
+    def _maps(self, image: np.ndarray, details: bool) -> Maps:
+        """Normalised float32 [h, w, 3] → maps [⌈h/4⌉, ⌈w/4⌉, …]: the mask's or, with `details`, all that there are."""
+        maps = jax.device_get(self._predict(self._variables, image, details))
+        return {name: map_ for name, map_ in zip(MAPS, maps, strict=False) if map_ is not None}
 
     @classmethod
     def load(cls, path: str | os.PathLike, precision: str = "float32") -> "Localizer":
@@ -84,24 +94,34 @@ class Localizer:
             photo = read_image(Path(photo), upright=True)
         H, W, _ = photo.shape
         native = self.card.preprocessing["fit"] == "crop"
+        maps = functools.partial(self._maps, details=details)
         size = self.card.preprocessing["image_size"]
-        image = normalize(photo) if native else network_input(photo, size)
-        map_, *others = jax.device_get(self._predict(self._variables, image, details))
+        found = _native_maps(maps, photo) if native else maps(network_input(photo, size))
 
         def enlarge(map_: np.ndarray) -> np.ndarray:
             # At native resolution a map pixel stands for exactly 4×4 photo pixels, the last reaching past the edge.
             target = (map_.shape[1] * STRIDE, map_.shape[0] * STRIDE) if native else (W, H)
             return cv2.resize(map_, target, interpolation=cv2.INTER_LINEAR)[:H, :W]
 
-        boundary, reconstruction = others or (None, None)
+        large = {name: enlarge(map_) for name, map_ in found.items()}
         return Localization(
             photo,
-            np.clip(enlarge(map_), 0, 1),
-            map_,
-            float(map_.max()),
-            None if boundary is None else np.clip(enlarge(boundary), 0, 1),
-            None if reconstruction is None else denormalize(enlarge(reconstruction)),
+            np.clip(large["mask"], 0, 1),
+            found["mask"],
+            float(found["mask"].max()),
+            np.clip(large["boundary"], 0, 1) if "boundary" in large else None,
+            denormalize(large["reconstruction"]) if "reconstruction" in large else None,
         )
+
+
+def _native_maps(maps: Callable[[np.ndarray], Maps], photo: np.ndarray) -> Maps:
+    """A photo's maps [⌈H/4⌉, ⌈W/4⌉, …] at native resolution, in tiles where it is larger than one."""
+    H, W, _ = photo.shape
+    # A large photo is mirrored to whole map pixels; a small one to one of few sizes, each of which is compiled.
+    sides = [-(-n // grain) * grain for n in (H, W) for grain in [STRIDE if n > TILE else GRAIN]]
+    padded = cv2.copyMakeBorder(photo, 0, sides[0] - H, 0, sides[1] - W, cv2.BORDER_REFLECT)
+    whole = blend_tiles(lambda tile: maps(normalize(tile)), padded, TILE, OVERLAP, STRIDE)
+    return {name: map_[: -(-H // STRIDE), : -(-W // STRIDE)] for name, map_ in whole.items()}
 
 
 def weights_hash(variables: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from pimjax.evaluation.entrants import Model
+from pimjax.inference.tiles import blend_tiles
 
 
 def flip_averaged(model: Model) -> Model:
@@ -32,37 +33,15 @@ def resized(model: Model, side: int) -> Model:
 
 
 def tiled(model: Model, side: int, overlap: float = 0.25) -> Model:
-    """The map of the photo in tiles of side×side native pixels, of which each overlaps the next by a share of its side.
+    """The map of the photo in tiles of side×side native pixels, each overlapping the next by that share of its side.
 
-    Where tiles overlap, their maps are averaged with weights that fall to nearly 0 at a tile's edge. A photo smaller
-    than a tile is one tile, as it is. The map is of the photo's size, float32 [H, W].
+    The map is of the photo's size, float32 [H, W]; see `pimjax.inference.tiles.blend_tiles`.
     """
-    step = max(1, round(side * (1 - overlap)))
 
     def predict(image: np.ndarray) -> np.ndarray:
-        H, W, _ = image.shape
-        total, weights = np.zeros((2, H, W), np.float32)
-        for y in _starts(H, side, step):
-            for x in _starts(W, side, step):
-                tile = np.ascontiguousarray(image[y : y + side, x : x + side])
-                h, w, _ = tile.shape
-                map_ = cv2.resize(model(tile), (w, h), interpolation=cv2.INTER_LINEAR)
-                weight = np.outer(_window(h), _window(w))
-                total[y : y + h, x : x + w] += weight * map_
-                weights[y : y + h, x : x + w] += weight
-        return total / weights
+        def of_tile(tile: np.ndarray) -> dict[str, np.ndarray]:
+            return {"map": cv2.resize(model(tile), tile.shape[1::-1], interpolation=cv2.INTER_LINEAR)}
+
+        return blend_tiles(of_tile, image, side, round(overlap * side))["map"]
 
     return predict
-
-
-def _starts(length: int, side: int, step: int) -> list[int]:
-    """Where tiles begin: as evenly as whole pixels allow, the last one ending with the photo."""
-    if length <= side:
-        return [0]
-    many = -(-(length - side) // step) + 1
-    return [round(i * (length - side) / (many - 1)) for i in range(many)]
-
-
-def _window(length: int) -> np.ndarray:
-    """A raised cosine that is nowhere 0, float32 [length]."""
-    return (1.02 - np.cos(2 * np.pi * (np.arange(length) + 0.5) / length)).astype(np.float32)
