@@ -198,6 +198,12 @@ def test_pooling_parts_in_any_order_equals_pooling_all():
     assert whole.counts.sum() == whole.histogram.sum() == truth.size
 
 
+def test_without_positives_only_false_alarms_are_defined():
+    pooled = score(RNG.random((20, 20)), np.zeros((20, 20)), "pooled")
+    assert np.isnan([pooled[name] for name in ("f1", "iou", "mcc", "precision", "recall", "auc", "best_f1")]).all()
+    assert 0.4 < pooled["accuracy"] < 0.6 and 0.4 < pooled["calibration_error"] < 0.6
+
+
 def test_calibration_is_of_what_is_said_against_what_is():
     said = RNG.random(400_000)
     honest = pool(said, RNG.random(400_000) < said).histogram

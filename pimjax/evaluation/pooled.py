@@ -28,8 +28,12 @@ class Pooled:
         """
         c, over = Counts(*self.counts), self.curve()
         best, threshold = best_f1(over)
+        of_positives = {measure.__name__: float(measure(c)) for measure in (f1, iou, mcc, precision, recall)}
+        if not c.tp + c.fn:
+            of_positives = dict.fromkeys(of_positives, float("nan"))
         return {
-            **{measure.__name__: float(measure(c)) for measure in (f1, iou, mcc, accuracy, precision, recall)},
+            **of_positives,
+            "accuracy": float(accuracy(c)),
             "auc": auc_of(over),
             "average_precision": average_precision(over),
             "best_f1": best,

@@ -106,8 +106,6 @@ def _warnings(rows: Sequence[Row], errors: Sequence[str]) -> list[str]:
             f"the maps may be inverted: their mean pixel AUC is {auc['value']:.3f}; if white means authentic in them, "
             "score them with --invert"
         )
-    if not any(row["manipulated"] for row in rows):
-        warnings.append("no image is manipulated: only false alarms can be told")
     return warnings
 
 
