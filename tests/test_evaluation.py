@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import cv2
 import jax
@@ -12,15 +13,15 @@ from pimjax.cli import main
 from pimjax.config import Config, DataConfig, tiny_model
 from pimjax.data.images import ImageError, write_png
 from pimjax.data.named_sources import open_source
-from pimjax.data.transforms import target_mask
+from pimjax.data.transforms import resize, target_mask
 from pimjax.evaluation.contest import read_results, run_benchmark, safe
 from pimjax.evaluation.entrants import Prediction, folder_entrant, model_entrant, read_map
 from pimjax.evaluation.evaluate import enlarged, evaluate, score_example
 from pimjax.evaluation.metrics import detection, image_score, score
-from pimjax.evaluation.summary import column, summarize_set
+from pimjax.evaluation.summary import column, compare, summarize_set
 from pimjax.evaluation.tables import latex, markdown, set_table, show
 from pimjax.inference.contestants import localizer_entrant
-from pimjax.inference.localizer import Localizer, weights_hash
+from pimjax.inference.localizer import Localizer, model_hash
 from pimjax.inference.test_time import flip_averaged, resized, tiled
 from pimjax.inference.tiles import blend_tiles
 from pimjax.models.pim import PIM
@@ -72,23 +73,31 @@ def test_a_row_has_every_convention(source):
     example = source[1]
     truth, map_ = example["mask"] > 127, red(example["image"]).astype(np.float32)
     row = score_example(example, Prediction(map_), 0.5)
-    for convention in ("pim", "pim-fullsize", "benco", "benco-double", "permuted"):
+    for convention in ("pim-fullsize", "benco", "benco-reverse", "benco-double", "permuted"):
         for name, value in score(map_, truth, convention).items():
             assert row[f"{convention}.{name}"] == value
+    at_128 = score(resize(map_, 128, 128).clip(0, 1), target_mask(example["mask"], 128, 128))
+    assert {name: row[f"pim.{name}"] for name in at_128} == at_128
     assert row["image.max"] == image_score(map_) and row["tp"] + row["fn"] == truth.sum()
     assert np.sum(row["histogram"]) == truth.size
     assert score_example(source[0], Prediction(map_), 0.5)["pim-fullsize.f1"] is None
 
 
-def test_a_small_map_is_scored_at_its_own_size_and_at_the_images(source):
+def test_a_small_map_is_enlarged_and_benco_scores_at_the_input_size(source):
     example = source[1]
     truth = example["mask"] > 127
     small = target_mask(example["mask"], 12, 16).astype(np.float32)
     row = score_example(example, Prediction(small), 0.5)
     assert (row["map_height"], row["map_width"], row["height"], row["width"]) == (12, 16, H, W)
-    assert row["pim.f1"] == pytest.approx(1, abs=1e-6) and 0.8 < row["benco.f1"] < 1
     enlarged = cv2.resize(small, (W, H), interpolation=cv2.INTER_LINEAR)
-    assert row["benco.f1"] == pytest.approx(score(enlarged, truth, "benco")["f1"])
+    assert row["benco.f1"] == pytest.approx(score(enlarged, truth, "benco")["f1"]) and 0.8 < row["benco.f1"] < 1
+    asked = score_example(example, Prediction(small, input_size=(32, 32)), 0.5)
+    squares = (
+        cv2.resize(enlarged, (32, 32)),
+        cv2.resize(example["mask"], (32, 32), interpolation=cv2.INTER_NEAREST_EXACT),
+    )
+    assert asked["benco.f1"] == pytest.approx(score(squares[0], squares[1] > 127, "benco")["f1"])
+    assert asked["permuted.f1"] == row["permuted.f1"]
     assert score_example(example, Prediction(small, truth.astype(np.float32)), 0.5)["benco.f1"] == pytest.approx(1)
     score_example(example, Prediction(np.zeros((32, 32), np.float32)), 0.5)  # what a network makes of any image
     with pytest.raises(ImageError, match=r"its map is 12×16 pixels, the image 64×48"):
@@ -130,6 +139,51 @@ def test_results_of_something_else_are_not_mixed(source, tmp_path):
         evaluate(model_entrant("red", red, {"sha256": "2"}), source, tmp_path, pictures=False)
     with pytest.raises(ValueError, match=r"threshold = 0.5; these are for threshold = 0.4"):
         evaluate(model_entrant("red", red, {"sha256": "1"}), source, tmp_path, threshold=0.4, pictures=False)
+
+
+def test_what_has_changed_since_is_scored_again(folder, tmp_path):
+    """An image's mask, a saved map, the order of a manifest."""
+    place = tmp_path / "set"
+    shutil.copytree(folder, place)
+    source = open_source(f"csv:{place / 'set.csv'}")
+    for number in range(8):
+        write_png(tmp_path / f"maps/{number}.png", np.rint(red(photo(number)[0]) * 255).astype(np.uint8))
+
+    def scored():
+        entrant = folder_entrant("maps", tmp_path / "maps", source.ids())
+        return evaluate(entrant, source, tmp_path / "out", pictures=False)[0]
+
+    before = scored()
+    assert scored() == before
+    write_png(tmp_path / "maps/1.png", np.zeros((H, W), np.uint8))
+    write_png(place / "masks/2.png", 255 - source[2]["mask"])
+    after = scored()
+    assert [old == new for old, new in zip(before, after, strict=True)] == [n not in (1, 2) for n in range(8)]
+    assert after[1]["benco.f1"] == 0 and after[2]["tp"] == before[2]["fp"]
+    lines = (place / "set.csv").read_text().splitlines()
+    (place / "set.csv").write_text("\n".join([lines[0], *lines[:0:-1]]))
+    source = open_source(f"csv:{place / 'set.csv'}")
+    turned = scored()
+    assert [row["id"] for row in turned] == [row["id"] for row in after[::-1]]
+    assert [row["benco.f1"] for row in turned] == [row["benco.f1"] for row in after[::-1]]
+    assert compare(turned, after, "benco.f1")["images"] == 1  # never an image with another: the middle one stayed
+
+    file = tmp_path / "out/images.jsonl"
+    file.write_text(file.read_text().replace('"number"', "number", 1))
+    with pytest.raises(ValueError, match=r"images\.jsonl, line 1: damaged"):
+        scored()
+
+
+def test_a_model_that_fails_loses_one_image(source, tmp_path):
+    def moody(image):
+        if (image == source[3]["image"]).all():
+            raise RuntimeError("out of temper")
+        return np.full((4, 4), np.nan) if (image == source[5]["image"]).all() else red(image)
+
+    rows, errors = evaluate(model_entrant("moody", moody), source, tmp_path, pictures=False)
+    assert [row["number"] for row in rows] == [0, 1, 2, 4, 6, 7]
+    assert "3.png: moody failed on it (RuntimeError: out of temper)" in errors[0]
+    assert "5.png: moody failed on it (moody: gives values from nan" in errors[1]
 
 
 def test_a_summary_says_what_its_means_are_of(source, tmp_path):
@@ -209,6 +263,10 @@ def test_a_map_that_two_images_could_own_is_refused(folder, tmp_path):
         np.save(tmp_path / name / "1.npy", np.full((4, 4), value))
     entrant = folder_entrant("maps", tmp_path, ids)
     assert [entrant.predict({"id": id_}).map[0, 0] for id_ in ids] == [0.25, 0.75]
+    np.save(tmp_path / "b/2.npy", np.zeros((4, 4)))
+    write_png(tmp_path / "b/2.png", np.zeros((4, 4), np.uint8))
+    with pytest.raises(ImageError, match=r"2\.png: 2\.npy is of the same image"):
+        folder_entrant("maps", tmp_path, ids)
     with pytest.raises(FileNotFoundError, match="holds no maps"):
         folder_entrant("maps", folder / "masks" / "nothing", ids)
 
@@ -221,6 +279,8 @@ def test_a_map_that_two_images_could_own_is_refused(folder, tmp_path):
         (np.zeros((4, 4, 3)), r"float64 \[4, 4, 3\]"),
         (np.zeros((4, 4), complex), "complex128"),
         (np.array(["a"]), r"<U1 \[1\]"),
+        (np.eye(4, dtype=int), r"int64 \[4, 4\]"),
+        (np.eye(4, dtype=np.uint8), "its largest value is 1 of 255"),
     ],
 )
 def test_what_is_no_map_is_refused(values, message, tmp_path):
@@ -237,7 +297,11 @@ def test_maps_are_read_by_their_type(tmp_path):
     (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04nothing")
     (tmp_path / "object.npy").write_bytes(b"\x93NUMPY\x01\x00")
     np.savez(tmp_path / "two.npz", a=np.zeros((2, 2)), b=np.zeros((2, 2)))
-    for name in ("cut.npz", "object.npy", "two.npz", "absent.npy"):
+    np.savez_compressed(tmp_path / "bad.npz", a=np.random.default_rng(0).random((40, 40)))
+    damaged = bytearray((tmp_path / "bad.npz").read_bytes())
+    damaged[200:260] = bytes(60)
+    (tmp_path / "bad.npz").write_bytes(damaged)
+    for name in ("cut.npz", "object.npy", "two.npz", "absent.npy", "bad.npz"):
         with pytest.raises(ImageError, match=name):
             read_map(tmp_path / name)
 
@@ -252,12 +316,14 @@ def test_tables_name_conventions_and_compare_pairs(source, tmp_path):
     assert table[1][column_] == show(results[0].summary["scores"]["pim-fullsize"]["f1"], 8)
     assert table[1][column_].endswith("(6)")
     assert table[2][-1].startswith("-0.") and table[2][-1] == table[3][-1]
-    text = markdown(table)
+    more = run_benchmark([model_entrant("late", red)], {"a set": source}, tmp_path)
+    assert [result.model for result in more] == ["red", "dim", "dim_too", "late"]
+    text = markdown(set_table(more))
     assert len({line.count("|") for line in text.splitlines()}) == 1
     assert r"dim\_too" in latex(table, "50 % & more") and r"50 \% \& more" in latex(table, "50 % & more")
     about, again = read_results(tmp_path)
-    assert about["command"] == "pimjax evaluate …" and about["sets"]["a set"]["images"] == 9
-    assert [(r.model, r.set, r.summary) for r in again] == [(r.model, r.set, r.summary) for r in results]
+    assert about["commands"] == ["pimjax evaluate …", ""] and about["sets"]["a set"]["images"] == 9
+    assert [(r.model, r.set, r.summary) for r in again[:3]] == [(r.model, r.set, r.summary) for r in results]
     assert again[0].rows == results[0].rows
     assert (tmp_path / "red" / safe("a set") / "scores.json").is_file() and safe("a/b c") == "a_b_c"
     assert text in (tmp_path / "tables.md").read_text()
@@ -334,6 +400,8 @@ def test_the_commands_from_end_to_end(folder, tmp_path, capsys, monkeypatch):
     [
         (["--model", "nothing"], "give one, MODULE:FUNCTION, or one of"),
         (["--model", "json:nothing"], "model 'json:nothing': cannot be imported"),
+        (["--model", "everything", "--tiles", "-5"], "--tiles and --resize are sides in pixels, 16 at least, not -5"),
+        (["--model", "everything", "--threshold", "7"], "--threshold is 7.0; it must lie in 0 … 1"),
         (["--model", "everything", "everything"], "two entrants are called everything"),
         ([], "give --model or --predictions"),
     ],
@@ -353,7 +421,13 @@ def test_a_checkpoint_takes_part(folder, tmp_path):
         )
         entrant = localizer_entrant(localizer, "tiny", {})
         prediction = entrant.predict(example)
-        assert prediction.map.shape == size and entrant.about["sha256"] == weights_hash(variables)
+        assert prediction.map.shape == size and prediction.input_size == (None if fit == "crop" else (64, 64))
+        assert entrant.about["sha256"] == localizer.hash
         np.testing.assert_allclose(enlarged(prediction, H, W), localizer(example["image"]).probability, atol=1e-6)
-    other = jax.tree.map(lambda array: array + np.float32(1e-6), variables)
-    assert weights_hash(other) != weights_hash(variables)
+    card = card_of_run(Config(model=tiny_model()))
+    others = (
+        (jax.tree.map(lambda array: array + np.float32(1e-6), variables), card),
+        (variables, card_of_run(Config(model=tiny_model(raster_mask=False)))),
+        (variables, card_of_run(Config(model=tiny_model(), data=DataConfig(image_size=256)))),
+    )
+    assert len({model_hash(*other) for other in ((variables, card), *others)}) == 4

@@ -75,8 +75,9 @@ def test_the_interval_covers_the_mean_as_often_as_it_says():
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="must both be"):
         score(np.zeros((2, 2)), np.zeros((2, 3)))
-    with pytest.raises(ValueError, match="NaN"):
-        score(np.full((2, 2), np.nan), np.zeros((2, 2)))
+    for wrong in (np.nan, 1.2, -0.1, 255):
+        with pytest.raises(ValueError, match=r"probabilities, 0\.\.1"):
+            score(np.full((2, 2), wrong), np.zeros((2, 2)))
     with pytest.raises(ValueError, match="unknown convention 'bench'; known: 'pim', "):
         score(np.zeros((2, 2)), np.zeros((2, 2)), convention="bench")
     with pytest.raises(ValueError, match="empty"):
@@ -163,6 +164,12 @@ def test_curves_agree_with_scikit_learn(levels, dtype):
     fpr, tpr, _ = sklearn.metrics.roc_curve(truth, scores, drop_intermediate=False)
     # Where the ROC curve crosses the falling diagonal.
     assert equal_error_rate(c) == pytest.approx(np.interp(0, fpr + tpr - 1, fpr), abs=1e-12)
+
+
+def test_areas_of_very_many_pixels():
+    histogram = np.zeros((2, 256), np.int64)
+    histogram[:, 10], histogram[:, 200] = (8 * 10**13, 10**12), (2 * 10**13, 9 * 10**12)
+    assert Pooled(np.zeros(4, np.int64), histogram).scores()["auc"] == pytest.approx(0.9 * 0.8 + 0.5 * (0.18 + 0.08))
 
 
 def test_negative_scores_are_ranked_too():

@@ -10,6 +10,8 @@ from typing import Any
 from pimjax.config import PRECISIONS, ModelConfig
 from pimjax.config_files import read_config
 
+SMALLEST_SIDE = 16  # of a tile or a scaled image, in pixels
+
 
 def add_commands(commands: Any) -> None:
     """Adds them to argparse's subparsers."""
@@ -58,9 +60,7 @@ def _add_contest(parser: argparse.ArgumentParser, output: Path) -> None:
     parser.add_argument("--threshold", type=float, default=0.5, help="default: 0.5")
     parser.add_argument("--precision", default="float32", choices=PRECISIONS, help="of checkpoints; default: float32")
     parser.add_argument("--flip", action="store_true", help="every model with flip averaging, too")
-    parser.add_argument(
-        "--tiles", type=int, default=0, metavar="SIDE", help="and in overlapping tiles of native pixels"
-    )
+    parser.add_argument("--tiles", type=int, metavar="SIDE", help="and in overlapping tiles of native pixels")
     parser.add_argument("--resize", type=int, nargs="+", default=[], metavar="SIDE", help="and scaled to a longer side")
     parser.add_argument("--output", type=Path, default=output, metavar="DIR", help=f"default: {output}")
     if output.name == "evaluation":  # saved maps are of images as they are
@@ -77,11 +77,16 @@ def _contest(arguments: argparse.Namespace) -> tuple[list[Any], dict[str, Any]]:
     from pimjax.evaluation.entrants import folder_entrant
     from pimjax.inference.contestants import open_model, with_options
 
+    sides = (*([] if arguments.tiles is None else [arguments.tiles]), *arguments.resize)
+    if min(sides, default=SMALLEST_SIDE) < SMALLEST_SIDE:
+        raise ValueError(f"--tiles and --resize are sides in pixels, {SMALLEST_SIDE} at least, not {min(sides)}")
+    if not 0 <= arguments.threshold < 1:
+        raise ValueError(f"--threshold is {arguments.threshold}; it must lie in 0 … 1")
     sets, ids = {}, []
     for text in arguments.source:
         name, what = _named(text)
         source = open_source(what)
-        name = name or Path(what.partition(":")[2]).stem
+        name = name or Path(what.partition(":")[2]).resolve().stem
         if safe(name) in map(safe, sets):
             raise ValueError(f"two sets are called {name}; name one, as in --source other={what}")
         sets[name] = source
@@ -93,7 +98,7 @@ def _contest(arguments: argparse.Namespace) -> tuple[list[Any], dict[str, Any]]:
         entrants += with_options(model, arguments.flip, arguments.tiles, arguments.resize)
     for text in getattr(arguments, "predictions", []):
         name, what = _named(text)
-        entrants.append(folder_entrant(name or Path(what).name, what, ids, arguments.invert))
+        entrants.append(folder_entrant(name or Path(what).resolve().name, what, ids, arguments.invert))
     names = [safe(entrant.name) for entrant in entrants]  # which their folders bear
     if not names or len(names) != len(set(names)):
         same = sorted({name for name in names if names.count(name) > 1})

@@ -1,9 +1,7 @@
 """Entrants × sets: everything that `pimjax evaluate` writes, and reads again for `pimjax report`."""
 
 import datetime
-import importlib.metadata
 import json
-import platform
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any
 from pimjax.data.sources import Source
 from pimjax.evaluation.entrants import Entrant
 from pimjax.evaluation.evaluate import evaluate
-from pimjax.evaluation.record import write_text
+from pimjax.evaluation.record import read_rows, versions, write_text
 from pimjax.evaluation.summary import summarize_set
 from pimjax.evaluation.tables import Result, latex, markdown, set_table
 
@@ -24,31 +22,38 @@ def run_benchmark(
     threshold: float = 0.5,
     command: str = "",
 ) -> list[Result]:
-    """Scores every entrant on every set, going on where an earlier run stopped.
+    """Scores every entrant on every set, going on where an earlier run stopped; other results in `output` stay.
 
     Written to `output`/MODEL/SET: images.jsonl, images.csv, scores.json, pictures; to `output`: tables.md, tables.tex,
-    benchmark.json (command, date, versions, order of models and sets).
+    benchmark.json (commands, date, versions, order of models and sets).
+
+    Returns:
+        all results in `output`, this run's and earlier ones'.
 
     Raises:
         ValueError: `output` holds the results of something else under the same names.
     """
-    results = []
     for name, source in sets.items():
         for entrant in entrants:
             folder = output / safe(entrant.name) / safe(name)
             rows, errors = evaluate(entrant, source, folder, threshold)
             summary = summarize_set(rows, errors, threshold)
             write_text(folder / "scores.json", json.dumps(summary, indent=1) + "\n")
-            results.append(Result(entrant.name, name, summary, rows))
+    file = output / "benchmark.json"
+    before = (
+        json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"commands": [], "models": {}, "sets": {}}
+    )
     about = {
-        "command": command,
+        "commands": list(dict.fromkeys([*before["commands"], command])),
         "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC",
         "versions": versions(),
         "threshold": threshold,
-        "models": {entrant.name: entrant.about for entrant in entrants},
-        "sets": {name: {"source": source.name, "images": len(source)} for name, source in sets.items()},
+        "models": before["models"] | {entrant.name: entrant.about for entrant in entrants},
+        "sets": before["sets"]
+        | {name: {"source": source.name, "images": len(source)} for name, source in sets.items()},
     }
-    write_text(output / "benchmark.json", json.dumps(about, indent=1) + "\n")
+    write_text(file, json.dumps(about, indent=1) + "\n")
+    _, results = read_results(output)
     write_tables(results, output)
     return results
 
@@ -80,20 +85,15 @@ def read_results(output: Path) -> tuple[dict[str, Any], list[Result]]:
     for name in about["sets"]:
         for model in about["models"]:
             folder = output / safe(model) / safe(name)
+            if not (folder / "scores.json").is_file():
+                continue  # of another run, with other sets
             summary = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
-            lines = (folder / "images.jsonl").read_text(encoding="utf-8").splitlines()
-            rows = sorted(map(json.loads, lines), key=lambda row: row["number"])
-            results.append(Result(model, name, summary, rows))
+            rows, _ = read_rows(folder)
+            examples = about["sets"][name]["images"]
+            results.append(Result(model, name, summary, [rows[n] for n in sorted(rows) if n < examples]))
     return about, results
 
 
 def safe(name: str) -> str:
     """A name as the name of a folder."""
-    return re.sub(r"[^\w.+-]", "_", name) or "_"
-
-
-def versions() -> dict[str, str]:
-    """Of what the numbers depend on."""
-    names = ("pimjax", "jax", "flax", "numpy", "opencv-python")
-    found = {name: importlib.metadata.version(name) for name in names}
-    return found | {"python": platform.python_version(), "machine": platform.machine()}
+    return re.sub(r"[^\w.+-]", "_", name).strip(".") or "_"

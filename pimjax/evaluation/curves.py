@@ -40,6 +40,13 @@ def curve_of_histogram(histogram: np.ndarray, values: np.ndarray) -> Curve:
     return Curve(values[seen], tp, fp)
 
 
+def inverted(c: Curve) -> Curve:
+    """The curve of 1 − prediction."""
+    # Marked at or below a value is what is not marked above it.
+    tp, fp = ((counts[-1] - np.append(0, counts[:-1]))[::-1] for counts in (c.tp, c.fp))
+    return Curve(1 - c.thresholds[::-1], tp, fp)
+
+
 def roc_auc(prediction: np.ndarray, truth: np.ndarray) -> float:
     """Area under the ROC curve, which is the rank statistic, ties counted half; NaN where `truth` has one class only.
 
@@ -54,8 +61,8 @@ def auc_of(c: Curve) -> float:
     """Area under the ROC curve of `c`, by trapezoids; NaN where there is one class only."""
     if not c.tp[-1] or not c.fp[-1]:
         return float("nan")
-    tp, fp = np.append(0, c.tp), np.append(0, c.fp)
-    return float(np.sum(np.diff(fp) * (tp[1:] + tp[:-1]), dtype=float) / 2 / c.tp[-1] / c.fp[-1])
+    hits, false_alarms = np.append(0, c.tp) / c.tp[-1], np.append(0, c.fp) / c.fp[-1]  # products of counts overflow
+    return float(np.sum(np.diff(false_alarms) * (hits[1:] + hits[:-1])) / 2)
 
 
 def average_precision(c: Curve) -> float:

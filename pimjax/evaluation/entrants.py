@@ -1,7 +1,6 @@
 """Whoever takes part in a benchmark: a model, or the maps that another program wrote."""
 
 import os
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ class Prediction(NamedTuple):
 
     map: np.ndarray  # float32 [h, w] in 0..1
     full: np.ndarray | None = None  # float32 [H, W]; None: `map`, enlarged bilinearly
+    input_size: tuple[int, int] | None = None  # height and width of the network input; None: the image's
 
 
 class Entrant(NamedTuple):
@@ -29,6 +29,7 @@ class Entrant(NamedTuple):
     name: str
     predict: Callable[[Example], Prediction]
     about: dict[str, Any]
+    version: Callable[[str], str] = lambda id_: ""  # of what an example's map comes from, by the example's id
 
 
 def model_entrant(name: str, model: Model, about: dict[str, Any] | None = None) -> Entrant:
@@ -51,13 +52,17 @@ def folder_entrant(name: str, folder: str | os.PathLike, ids: Sequence[str], inv
 
     Raises:
         FileNotFoundError: no map is there.
-        ImageError: two images would share a map.
+        ImageError: two images would share a map, or two maps an image.
     """
     folder = Path(folder)
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not files:
         raise FileNotFoundError(f"{folder}: holds no maps ({', '.join(SUFFIXES)}); give another folder")
-    by_name = {path.relative_to(folder).with_suffix("").as_posix(): path for path in files}
+    by_name: dict[str, Path] = {}
+    for path in files:
+        other = by_name.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
+        if other != path:
+            raise ImageError(f"{path}: {other.name} is of the same image; remove one of the two")
     owner: dict[str, str] = {}
 
     def claim(id_: str) -> Path | None:
@@ -81,7 +86,11 @@ def folder_entrant(name: str, folder: str | os.PathLike, ids: Sequence[str], inv
         map_ = read_map(file)
         return Prediction(1 - map_ if invert else map_)
 
-    return Entrant(name, predict, {"predictions": str(folder.resolve()), "inverted": invert})
+    def version(id_: str) -> str:
+        file = claim(resolved(id_))
+        return f"{file.stat().st_size}-{file.stat().st_mtime_ns}" if file else ""
+
+    return Entrant(name, predict, {"predictions": str(folder.resolve()), "inverted": invert}, version)
 
 
 def resolved(id_: str) -> str:
@@ -102,7 +111,7 @@ def _longest_match(id_: str, names: dict[str, Path]) -> str | None:
 def read_map(path: Path) -> np.ndarray:
     """A map of probabilities out of a file: float32 [h, w] in 0..1.
 
-    Integers are divided by the largest value of their type; floats must be probabilities already.
+    8 or 16 bits are divided by 255 or 65,535; floats must be probabilities already.
 
     Raises:
         ImageError: it cannot be read, or is not such a map.
@@ -119,11 +128,15 @@ def read_map(path: Path) -> np.ndarray:
                     if len(values.files) != 1:
                         raise ValueError(f"holds the arrays {', '.join(values.files)}; save one")
                     values = values[values.files[0]]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, ImageError):
-            raise
+    except ImageError:
+        raise
+    except Exception as error:  # whatever a damaged file does to a parser
         raise ImageError(f"{path}: no map can be read from it ({error}); write it anew") from None
-    if np.issubdtype(values.dtype, np.integer):
+    if values.dtype in (np.uint8, np.uint16):
+        if values.max() == 1:
+            raise ImageError(
+                f"{path}: its largest value is 1 of {np.iinfo(values.dtype).max}; write 0 and 255, or floats"
+            )
         values = values / np.float32(np.iinfo(values.dtype).max)
     return checked_map(values, str(path))
 
@@ -135,7 +148,9 @@ def checked_map(values: Any, name: str) -> np.ndarray:
     if values.ndim == 3 and 1 in (values.shape[0], values.shape[2]):
         squeezed = values[..., 0] if values.shape[2] == 1 else values[0]
     if squeezed.ndim != 2 or not squeezed.size or values.dtype.kind not in "fb":
-        raise ImageError(f"{name}: gives {values.dtype} {list(values.shape)}; a map is real numbers [h, w]")
+        raise ImageError(
+            f"{name}: gives {values.dtype} {list(values.shape)}; a map is [h, w], of floats in 0..1, or 8 or 16 bits"
+        )
     low, high = float(squeezed.min()), float(squeezed.max())
     if not (low >= -1e-6 and high <= 1 + 1e-6):  # false for NaN, too
         raise ImageError(f"{name}: gives values from {low:.4g} to {high:.4g}; a map is of probabilities, 0..1")

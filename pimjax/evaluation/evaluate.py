@@ -2,6 +2,7 @@
 
 import math
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,15 @@ import numpy as np
 from tqdm import tqdm
 
 from pimjax.data.images import ImageError
-from pimjax.data.sources import Example, Source
-from pimjax.data.transforms import in_proportion, target_mask
+from pimjax.data.sources import Encoded, Example, Source, decode_example
+from pimjax.data.transforms import in_proportion, resize, target_mask
 from pimjax.evaluation.entrants import Entrant, Prediction
-from pimjax.evaluation.metrics import CONVENTIONS, IMAGE_SCORES, image_score, score
+from pimjax.evaluation.metrics import IMAGE_SCORES, benco_variants, image_score, score
 from pimjax.evaluation.pooled import pool
-from pimjax.evaluation.record import Record, Row
+from pimjax.evaluation.record import Record, Row, versions
 from pimjax.pictures import heat, overlay
 
+PIM_SIDE = 128  # of the map that convention "pim" scores, in pixels
 SIDE = 256  # of a picture's longer side, in pixels
 
 
@@ -31,7 +33,7 @@ def evaluate(
     pictures: bool = True,
     about: dict[str, Any] | None = None,
 ) -> tuple[list[Row], list[str]]:
-    """Scores `entrant` on every example of `source`; what `folder` has already is not computed again.
+    """Scores `entrant` on every example of `source`; what `folder` has of the same files is not computed again.
 
     Args:
         entrant: who is scored.
@@ -48,35 +50,68 @@ def evaluate(
     Raises:
         ValueError: `folder` has the results of something else.
     """
-    about = {"source": source.name, "examples": len(source), "threshold": threshold, **entrant.about, **(about or {})}
-    record = Record(folder, about)
-    errors = []
-    left = [number for number in range(len(source)) if number not in record.rows]
-    what = {"desc": f"{entrant.name} on {folder.name}", "unit": "image", "dynamic_ncols": True}
-    for number in tqdm(left, initial=len(record.rows), total=len(source), **what):
+    about = {"threshold": threshold, "versions": versions(), **entrant.about, **(about or {})}
+    record, errors = Record(folder, about), []
+
+    def known(number: int) -> bool:
+        row = record.rows.get(number)
         try:
-            example = source[number]
-            start = time.perf_counter()
-            prediction = entrant.predict(change(example, number) if change else example)
-            seconds = time.perf_counter() - start
-            row = score_example(example, prediction, threshold)
+            return row is not None and (row["input"], row["version"]) == _origin(entrant, source.encoded(number))
+        except ImageError:
+            return False
+
+    left = [number for number in range(len(source)) if not known(number)]
+    what = {"desc": f"{entrant.name} on {folder.name}", "unit": "image", "dynamic_ncols": True}
+    for number in tqdm(left, initial=len(source) - len(left), total=len(source), **what):
+        try:
+            row = _row(entrant, source.encoded(number), number, threshold, change, folder if pictures else None)
         except ImageError as error:
             errors.append(str(error))
             tqdm.write(f"error: {error}")
-            continue
-        row = {"number": number, "id": str(example["id"])} | row | {"seconds": round(seconds, 4)}
-        if pictures:
-            row["picture"] = f"pictures/{number:06d}.jpg"
-            write_strip(folder / row["picture"], example, prediction, threshold)
-        record.add(row)
-    return record.finish(), errors
+            record.rows.pop(number, None)  # of what was there before
+        else:
+            record.add(row)
+    return record.finish(len(source)), errors
+
+
+def _origin(entrant: Entrant, encoded: Encoded) -> tuple[str, str]:
+    """What tells whether an image's row still is of the same files and the same map."""
+    files = (encoded.image, encoded.mask or b"")
+    return "-".join(f"{zlib.crc32(content):08x}" for content in files), entrant.version(encoded.id)
+
+
+def _row(
+    entrant: Entrant,
+    encoded: Encoded,
+    number: int,
+    threshold: float,
+    change: Callable[[Example, int], Example] | None,
+    pictures: Path | None,
+) -> Row:
+    example, (files, version) = decode_example(encoded), _origin(entrant, encoded)
+    start = time.perf_counter()
+    try:
+        prediction = entrant.predict(change(example, number) if change else example)
+    except Exception as error:  # whatever anyone's model does, the other images are scored
+        what = str(error) if isinstance(error, ImageError) else f"{type(error).__name__}: {error}"
+        raise ImageError(
+            what if encoded.id in what else f"{encoded.id}: {entrant.name} failed on it ({what})"
+        ) from None
+    seconds = time.perf_counter() - start
+    row = {"number": number, "id": encoded.id, "input": files, "version": version}
+    row |= score_example(example, prediction, threshold) | {"seconds": round(seconds, 4)}
+    if pictures:
+        row["picture"] = f"pictures/{number:06d}.jpg"
+        write_strip(pictures / row["picture"], example, prediction, threshold)
+    return row
 
 
 def score_example(example: Example, prediction: Prediction, threshold: float) -> Row:
     """One image's row.
 
     "manipulated", "height", "width", "map_height", "map_width" (pixels); "CONVENTION.METRIC" for all of
-    `pimjax.evaluation.metrics.CONVENTIONS` ("pim" at the map's size, the others at the image's), None where undefined;
+    `pimjax.evaluation.metrics.CONVENTIONS`, None where undefined: "pim" at 128×128, the size of the released model's
+    map, "benco…" at the network's input size, where it has one of its own, the others at the image's size;
     "image.max", "image.top1", "image.logit"; "tp", "fp", "fn", "tn" (pixels at the image's size); "histogram", that of
     `pimjax.evaluation.pooled.Pooled`.
 
@@ -89,18 +124,30 @@ def score_example(example: Example, prediction: Prediction, threshold: float) ->
         raise ImageError(f"{example['id']}: its map is {w}×{h} pixels, the image {W}×{H}, of another shape; is it its?")
     truth, full = mask > 127, enlarged(prediction, H, W)
     row: Row = {"manipulated": bool(truth.any()), "height": H, "width": W, "map_height": h, "map_width": w}
-    for convention in CONVENTIONS:
-        pair = full, truth
-        if convention == "pim":
-            pair = own, truth if own.shape == truth.shape else target_mask(mask, h, w)
-        elif convention == "pim-fullsize" and prediction.full is None:
-            pair = own, truth  # it has its own way to enlarge
-        for name, value in score(*pair, convention, threshold).items():
+    made = own if prediction.full is None else full
+    scores = {
+        "pim": score(
+            resize(made, PIM_SIDE, PIM_SIDE).clip(0, 1), target_mask(mask, PIM_SIDE, PIM_SIDE), "pim", threshold
+        ),
+        "pim-fullsize": score(made, truth, "pim-fullsize", threshold),
+        **benco_variants(*_at_input(full, truth, prediction.input_size), threshold),
+        "permuted": score(full, truth, "permuted", threshold),
+    }
+    for convention, values in scores.items():
+        for name, value in values.items():
             row[f"{convention}.{name}"] = None if math.isnan(value) else value
     row |= {f"image.{how}": image_score(own, how) for how in IMAGE_SCORES}
     pooled = pool(full, truth, threshold)
     row |= dict(zip(("tp", "fp", "fn", "tn"), pooled.counts.tolist(), strict=True))
     return row | {"histogram": pooled.histogram.tolist()}
+
+
+def _at_input(full: np.ndarray, truth: np.ndarray, size: tuple[int, int] | None) -> tuple[np.ndarray, np.ndarray]:
+    """Map and truth, [H, W], at the size of the network's input: bilinearly, and as the nearest pixel."""
+    if size is None or size == truth.shape:
+        return full, truth
+    resized = cv2.resize(truth.view(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    return np.clip(cv2.resize(full, size[::-1], interpolation=cv2.INTER_LINEAR), 0, 1), resized.astype(bool)
 
 
 def enlarged(prediction: Prediction, height: int, width: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """How sure a mean over images is, and a difference of two."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +13,10 @@ def bootstrap_interval(values: np.ndarray, seed: int = 0, resamples: int = RESAM
     values = np.asarray(values, float)
     if not len(values):
         return float("nan"), float("nan")
-    picks = np.random.default_rng(seed).integers(0, len(values), (resamples, len(values)))
-    low, high = np.percentile(values[picks].mean(1), (2.5, 97.5))
+    rng, means = np.random.default_rng(seed), []
+    for many in _chunks(resamples, len(values)):
+        means.append(values[rng.integers(0, len(values), (many, len(values)))].mean(1))
+    low, high = np.percentile(np.concatenate(means), (2.5, 97.5))
     return float(low), float(high)
 
 
@@ -38,8 +41,18 @@ def paired_difference(first: np.ndarray, second: np.ndarray, seed: int = 0, resa
     if not len(difference):
         return Difference(*[float("nan")] * 4, 0)
     mean = difference.mean()
-    signs = 1.0 - 2 * np.random.default_rng(seed).integers(0, 2, (resamples, len(difference)), np.int8)
-    swapped = signs @ difference / len(difference)
-    # A hair's breadth below: the same sum in another order is as extreme.
-    p = (1 + np.count_nonzero(np.abs(swapped) >= abs(mean) * (1 - 1e-12))) / (1 + resamples)
+    rng, extreme = np.random.default_rng(seed), 0
+    for many in _chunks(resamples, len(difference)):
+        signs = 1.0 - 2 * rng.integers(0, 2, (many, len(difference)), np.int8)
+        # A hair's breadth below: the same sum in another order is as extreme.
+        extreme += np.count_nonzero(np.abs(signs @ difference) / len(difference) >= abs(mean) * (1 - 1e-12))
+    p = (1 + extreme) / (1 + resamples)
     return Difference(float(mean), *bootstrap_interval(difference, seed), float(p), len(difference))
+
+
+def _chunks(resamples: int, images: int) -> Iterator[int]:
+    """Resamples in portions of some ten million numbers."""
+    most = max(1, 10_000_000 // images)
+    while resamples:
+        yield (many := min(most, resamples))
+        resamples -= many

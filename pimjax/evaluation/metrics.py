@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from pimjax.evaluation.counts import Counts, accuracy, count, f1, iou, mcc, precision, recall
-from pimjax.evaluation.curves import auc_of, average_precision, best_f1, curve, equal_error_rate, roc_auc
+from pimjax.evaluation.curves import auc_of, average_precision, best_f1, curve, equal_error_rate, inverted, roc_auc
 from pimjax.evaluation.pooled import pool
 
 Scores = dict[str, float]
@@ -36,7 +36,7 @@ def score(prediction: np.ndarray, truth: np.ndarray, convention: str = "pim", th
     - "pooled": one confusion matrix of all pixels of all images; see `pimjax.evaluation.pooled.Pooled.scores`.
 
     Args:
-        prediction: probability of manipulation, real [H, W] or [N, H, W]; for "pim-fullsize" of any size.
+        prediction: probability of manipulation, 0..1, [H, W] or [N, H, W]; for "pim-fullsize" of any size.
         truth: of the same shape; above 0.5 (boolean or 0/1) is manipulated.
         convention: one of `CONVENTIONS`, or "pooled".
         threshold: a prediction strictly above it is positive.
@@ -45,7 +45,7 @@ def score(prediction: np.ndarray, truth: np.ndarray, convention: str = "pim", th
         scores by name, NaN where they are defined for no image.
 
     Raises:
-        ValueError: shapes differ, a prediction is not finite, or the convention is unknown.
+        ValueError: shapes differ, a prediction is not in 0..1, or the convention is unknown.
     """
     if convention == "pooled":
         prediction, truth = _stacks(prediction, truth)
@@ -71,8 +71,10 @@ def _stacks(prediction: np.ndarray, truth: np.ndarray, any_size: bool = False) -
     alike = prediction.shape == truth.shape or (any_size and prediction.shape[:-2] == truth.shape[:-2])
     if not alike or prediction.ndim not in (2, 3):
         raise ValueError(f"prediction {prediction.shape} and truth {truth.shape} must both be [H, W] or both [N, H, W]")
-    if not prediction.size or not np.isfinite([prediction.min(), prediction.max()]).all():
-        raise ValueError("prediction is empty, or holds NaN or infinity")
+    if not prediction.size or not (prediction.min() >= 0 and prediction.max() <= 1):  # false for NaN, too
+        raise ValueError("a prediction must be of probabilities, 0..1; this one is empty, or holds others, or NaN")
+    if prediction.dtype.kind != "f":
+        prediction = prediction.astype(np.float32)
     truth = truth if truth.dtype == bool else truth > 0.5
     return (prediction, truth) if prediction.ndim == 3 else (prediction[None], truth[None])
 
@@ -99,7 +101,7 @@ def _pim_fullsize(prediction: np.ndarray, truth: np.ndarray, threshold: float) -
 
 
 def _benco(prediction: np.ndarray, truth: np.ndarray, threshold: float) -> Scores:
-    return _benco_ratios(count(prediction, truth, threshold)) | {"auc": roc_auc(prediction, truth)}
+    return benco_variants(prediction, truth, threshold)["benco"]
 
 
 def _benco_ratios(c: Counts) -> Scores:
@@ -107,14 +109,20 @@ def _benco_ratios(c: Counts) -> Scores:
     return {"precision": p, "recall": r, "f1": 2 * p * r / (p + r + 1e-8), "iou": float(iou(c, 1e-8))}
 
 
+def benco_variants(prediction: np.ndarray, truth: np.ndarray, threshold: float = 0.5) -> dict[str, Scores]:
+    """The scores of one image under the three conventions of IMDL-BenCo, in the time of one; arguments as `score`."""
+    plain = _benco_ratios(count(prediction, truth, threshold)) | {"auc": roc_auc(prediction, truth)}
+    inverse = _benco_ratios(count(1 - prediction, truth, threshold)) | {"auc": 1 - plain["auc"]}
+    better = {name: max(value, inverse[name]) for name, value in plain.items()}
+    return {"benco": plain, "benco-reverse": inverse, "benco-double": better}
+
+
 def _benco_reverse(prediction: np.ndarray, truth: np.ndarray, threshold: float) -> Scores:
-    return _benco(1 - prediction, truth, threshold)
+    return benco_variants(prediction, truth, threshold)["benco-reverse"]
 
 
 def _benco_double(prediction: np.ndarray, truth: np.ndarray, threshold: float) -> Scores:
-    plain = _benco(prediction, truth, threshold)
-    inverse = _benco_ratios(count(1 - prediction, truth, threshold)) | {"auc": 1 - plain["auc"]}
-    return {name: max(value, inverse[name]) for name, value in plain.items()}
+    return benco_variants(prediction, truth, threshold)["benco-double"]
 
 
 def _permuted(prediction: np.ndarray, truth: np.ndarray, threshold: float) -> Scores:
@@ -127,10 +135,10 @@ def _permuted(prediction: np.ndarray, truth: np.ndarray, threshold: float) -> Sc
         return {"f1": float("nan"), "best_f1": float("nan")}
     certain = inner.astype(bool) | ~outer.astype(bool)
     truth, plain = inner[certain].astype(bool), prediction[certain]
-    ways = (plain, 1 - plain)
+    over = curve(plain, truth)
     return {
-        "f1": max(float(f1(count(way, truth, threshold), 0)) for way in ways),
-        "best_f1": max(best_f1(curve(way, truth))[0] for way in ways),
+        "f1": max(float(f1(count(way, truth, threshold), 0)) for way in (plain, 1 - plain)),
+        "best_f1": max(best_f1(way)[0] for way in (over, inverted(over))),
     }
 
 

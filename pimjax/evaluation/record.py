@@ -1,8 +1,10 @@
 """What has been scored of one set, kept line by line, so that a run that was broken off goes on where it stopped."""
 
 import csv
+import importlib.metadata
 import json
 import os
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -30,34 +32,26 @@ class Record:
         else:
             write_text(known, json.dumps(about, indent=1) + "\n")
         self._file = folder / "images.jsonl"
-        self.rows: dict[int, Row] = {}  # by number in the set
+        self.rows, whole = read_rows(folder)
         if self._file.exists():
-            self._read()
-
-    def _read(self) -> None:
-        whole = 0
-        with self._file.open("rb") as file:
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break  # cut off by a kill or a full disk
-                row = json.loads(line)
-                self.rows[row["number"]] = row
-                whole += len(line)
-        os.truncate(self._file, whole)
+            os.truncate(self._file, whole)
 
     def add(self, row: Row) -> None:
-        """Keeps a row, whose "number" is new."""
-        with self._file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        """Keeps a row, in place of another of the same "number". OSError, naming the file, if that fails."""
+        try:
+            with self._file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise OSError(f"{self._file}: {error.strerror}; make room and run the same command again") from None
         self.rows[row["number"]] = row
 
-    def finish(self) -> list[Row]:
-        """Writes images.csv, all rows in order, and returns them."""
+    def finish(self, examples: int) -> list[Row]:
+        """Writes images.csv, the rows of a set of so many examples in order, and returns them."""
         self._file.touch()  # of an entrant that no image could be scored of, too
-        rows = [self.rows[number] for number in sorted(self.rows)]
+        rows = [self.rows[number] for number in sorted(self.rows) if number < examples]
         columns = [name for name in rows[0] if name != "histogram"] if rows else ["number", "id"]
         new = self.folder / "images.csv.new"
-        with new.open("w", newline="", encoding="utf-8") as file:
+        with new.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:  # as file names are
             writer = csv.DictWriter(file, columns, extrasaction="ignore")
             writer.writeheader()
             writer.writerows(rows)
@@ -65,8 +59,35 @@ class Record:
         return rows
 
 
+def versions() -> dict[str, str]:
+    """Of what the numbers depend on."""
+    names = ("pimjax", "jax", "flax", "numpy", "opencv-python")
+    found = {name: importlib.metadata.version(name) for name in names}
+    return found | {"python": platform.python_version(), "machine": platform.machine()}
+
+
+def read_rows(folder: Path) -> tuple[dict[int, Row], int]:
+    """The rows in `folder` by number, the newest of each, and how many bytes of images.jsonl are whole lines.
+
+    Raises:
+        ValueError: a line other than the last is damaged.
+    """
+    rows: dict[int, Row] = {}
+    whole, path = 0, folder / "images.jsonl"
+    for count, line in enumerate(path.read_bytes().splitlines(keepends=True) if path.exists() else [], 1):
+        if not line.endswith(b"\n"):
+            break  # cut off by a kill or a full disk
+        try:
+            row = json.loads(line)
+            rows[row["number"]] = row
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(f"{path}, line {count}: damaged; delete the line and run the same command again") from None
+        whole += len(line)
+    return rows, whole
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a file whole or not at all."""
     new = path.with_name(path.name + ".new")
-    new.write_text(text, encoding="utf-8")
+    new.write_text(text, encoding="utf-8", errors="backslashreplace")  # what of a file's name is no text
     os.replace(new, path)

@@ -1,7 +1,9 @@
 """One HTML file that says what `pimjax evaluate` and `pimjax robustness` found; it needs nothing beside itself."""
 
 import base64
+import functools
 import json
+import operator
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,6 +16,7 @@ from pimjax.evaluation import plots
 from pimjax.evaluation.contest import read_results, safe
 from pimjax.evaluation.pooled import Pooled
 from pimjax.evaluation.record import Row, write_text
+from pimjax.evaluation.robustness import show_level
 from pimjax.evaluation.summary import column
 from pimjax.evaluation.tables import COMPARED, Result, find, set_table, show
 
@@ -59,7 +62,7 @@ def write_report(evaluation: Path, target: Path, robustness: Path | None = None,
         robustness=disturbed,
         protocols=_protocols(disturbed) if disturbed else [],
         date=about["date"],
-        commands=[text for text in (about["command"], (disturbed or {}).get("command"), command) if text],
+        commands=[text for text in (*about["commands"], (disturbed or {}).get("command"), command) if text],
     )
     target.parent.mkdir(parents=True, exist_ok=True)
     write_text(target, page)
@@ -166,8 +169,10 @@ def marked_share(rows: Sequence[Row]) -> np.ndarray:
 def _pooled(rows: Sequence[Row]) -> Pooled | None:
     if not rows:
         return None
-    counts = np.sum([[row[name] for name in ("tp", "fp", "fn", "tn")] for row in rows], 0)
-    return Pooled(counts, np.sum([row["histogram"] for row in rows], 0))
+    parts = (
+        Pooled(np.array([row[name] for name in ("tp", "fp", "fn", "tn")]), np.array(row["histogram"])) for row in rows
+    )
+    return functools.reduce(operator.add, parts)
 
 
 def _pictures(result: Result, evaluation: Path, skip: int) -> dict[str, Any]:
@@ -246,4 +251,6 @@ def _protocols(disturbed: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _show(value: dict[str, Any] | None) -> str:
-    return show(value and value | {"images": 0}, 0)
+    if value is None:
+        return "–"
+    return show_level(value) if "of" in value else show(value, value["images"])

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from pimjax.data.sources import Example, Source
-from pimjax.evaluation.contest import safe, versions
+from pimjax.evaluation.contest import safe
 from pimjax.evaluation.entrants import Entrant
 from pimjax.evaluation.evaluate import evaluate
 from pimjax.evaluation.protocols import PROTOCOLS
-from pimjax.evaluation.record import Row, write_text
+from pimjax.evaluation.record import Row, versions, write_text
 from pimjax.evaluation.summary import column, mean_value, without_nan
 from pimjax.evaluation.tables import markdown, show
 
@@ -46,14 +46,15 @@ def run_robustness(
         mean over a protocol's span (trapezoids between levels), with the undisturbed mean beside it; all of `SCORE`,
         with 95 % bootstrap intervals over images.
     """
-    rows, areas, errors = [], [], set()
+    rows, areas, errors, protocols = [], [], set(), list(dict.fromkeys(protocols))
     for name, source in sets.items():
         for entrant in entrants:
             folder = output / safe(entrant.name) / safe(name)
             who = {"model": entrant.name, "set": name}
             plain, failed = evaluate(entrant, source, folder / "undisturbed", threshold, pictures=False)
             errors.update(failed)
-            rows.append(who | {"protocol": None, "parameter": None, "level": None} | mean_value(column(plain, SCORE)))
+            undisturbed = {"protocol": None, "parameter": None, "level": None}
+            rows.append(who | undisturbed | _level(plain, source))
             for protocol in protocols:
                 levels = []
                 for level in PROTOCOLS[protocol].levels:
@@ -64,12 +65,16 @@ def run_robustness(
                     errors.update(failed)
                     levels.append(found)
                     what = {"protocol": protocol, "parameter": PROTOCOLS[protocol].unit, "level": level}
-                    rows.append(who | what | mean_value(column(found, SCORE)))
+                    rows.append(who | what | _level(found, source))
                 areas.append(who | {"protocol": protocol} | area(PROTOCOLS[protocol].levels, levels, plain))
     about = {"command": command, "versions": versions(), "threshold": threshold, "score": SCORE}
     result = without_nan(about | {"rows": rows, "areas": areas, "errors": sorted(errors)})
     write_text(output / "robustness.json", json.dumps(result, indent=1) + "\n")
     return result
+
+
+def _level(rows: Sequence[Row], source: Source) -> dict[str, float]:
+    return mean_value(column(rows, SCORE)) | {"scored": len(rows), "of": len(source)}
 
 
 def _disturbance(protocol: str, level: float) -> Callable[[Example, int], Example]:
@@ -111,8 +116,16 @@ def robustness_table(result: dict[str, Any]) -> str:
             parameter = next(row["parameter"] for row in some if row["parameter"])
             table = [[parameter, *models]]
             for level in dict.fromkeys(row["level"] for row in some):
-                cells = {row["model"]: show(row, row["images"]) for row in some if row["level"] == level}
+                cells = {row["model"]: show_level(row) for row in some if row["level"] == level}
                 table.append(["undisturbed" if level is None else f"{level:g}", *(cells[model] for model in models)])
             table.append(["mean over the span", *(show(row, row["images"]) for row in areas)])
             lines.append(f"### {name}: {protocol}\n\n{markdown(table)}")
-    return "\n\n".join(lines) + f"\n\nMean {SCORE} over images, with 95 % bootstrap intervals.\n"
+    note = f"Threshold {result['threshold']}; mean {SCORE} over the manipulated images, with 95 % bootstrap intervals."
+    return "\n\n".join(
+        [*lines, f"{note} n of m: so many images could be scored there; areas are of images scored everywhere.\n"]
+    )
+
+
+def show_level(row: dict[str, Any]) -> str:
+    """A level's mean, with n of m where not all images could be scored."""
+    return show(row, row["images"]) + ("" if row["scored"] == row["of"] else f", {row['scored']} of {row['of']}")

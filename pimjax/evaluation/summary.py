@@ -81,7 +81,9 @@ def _detection_values(rows: Sequence[Row], manipulated: np.ndarray, how: str, th
     def resampled(weights: np.ndarray) -> dict[str, float]:
         return detection(np.repeat(scores, weights), np.repeat(manipulated, weights), threshold)
 
-    return _values(resampled, len(rows))
+    values = _values(resampled, len(rows))
+    values["false_alarm_rate"]["images"] = int((~manipulated).sum())
+    return values
 
 
 def _values(scores: Callable[[np.ndarray], dict[str, float]], images: int, resamples: int = 500) -> dict[str, Value]:
@@ -92,7 +94,8 @@ def _values(scores: Callable[[np.ndarray], dict[str, float]], images: int, resam
     for name, value in scores(np.ones(images, int)).items():
         found = np.array([sample[name] for sample in drawn])
         low, high = np.nanpercentile(found, (2.5, 97.5)) if not np.isnan(found).all() else (math.nan, math.nan)
-        values[name] = {"value": value, "low": float(low), "high": float(high), "images": images, "undefined": 0}
+        of = 0 if math.isnan(value) else images
+        values[name] = {"value": value, "low": float(low), "high": float(high), "images": of, "undefined": images - of}
     return values
 
 
@@ -101,7 +104,7 @@ def _warnings(rows: Sequence[Row], errors: Sequence[str]) -> list[str]:
     if errors:
         warnings.append(f"{len(errors)} of {len(rows) + len(errors)} images could not be scored; they are named")
     auc = mean_value(column(rows, "benco.auc"))
-    if auc["images"] >= 8 and auc["high"] < 0.5:
+    if auc["images"] >= 4 and auc["high"] < 0.5:
         warnings.append(
             f"the maps may be inverted: their mean pixel AUC is {auc['value']:.3f}; if white means authentic in them, "
             "score them with --invert"
@@ -111,8 +114,8 @@ def _warnings(rows: Sequence[Row], errors: Sequence[str]) -> list[str]:
 
 def compare(first: Sequence[Row], second: Sequence[Row], name: str) -> dict[str, float]:
     """`paired_difference` of a column over the images that both have, as a dictionary."""
-    others = {row["number"]: row for row in second}
-    both = [(row, others[row["number"]]) for row in first if row["number"] in others]
+    others = {(row["number"], row["input"]): row for row in second}
+    both = [(row, other) for row in first if (other := others.get((row["number"], row["input"])))]
     ours, theirs = ([pair[side] for pair in both] for side in (0, 1))
     return paired_difference(column(ours, name), column(theirs, name))._asdict()
 

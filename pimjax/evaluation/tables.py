@@ -18,16 +18,16 @@ class Result(NamedTuple):
 
 # Header, and where a summary has the value. The convention is part of the name.
 COLUMNS = (
-    ("F1, pim, map size", ("scores", "pim", "f1")),
+    ("F1, pim (128×128)", ("scores", "pim", "f1")),
     ("F1, pim-fullsize", ("scores", "pim-fullsize", "f1")),
     ("IoU, pim-fullsize", ("scores", "pim-fullsize", "iou")),
     ("MCC, pim-fullsize", ("scores", "pim-fullsize", "mcc")),
-    ("pixel AUC", ("scores", "benco", "auc")),
+    ("pixel AUC, benco", ("scores", "benco", "auc")),
     ("F1, benco", ("scores", "benco", "f1")),
     ("best F1, permuted", ("scores", "permuted", "best_f1")),
     ("F1, pooled", ("pooled", "f1")),
-    ("calibration error", ("pooled", "calibration_error")),
-    ("image AUC", ("image_level", "max", "auc")),
+    ("calibration error, pooled", ("pooled", "calibration_error")),
+    ("image AUC, largest value", ("image_level", "max", "auc")),
     ("authentic pixels marked", ("marked_on_authentic",)),
 )
 COMPARED = "pim-fullsize.f1"
@@ -49,7 +49,8 @@ def set_table(results: Sequence[Result]) -> list[list[str]]:
         cells = [result.model, f"{result.summary['scored']}{of}"]
         cells += [show(find(result.summary, path), result.summary["scored"]) for _, path in columns]
         if compared:
-            cells.append(show_difference(compare(result.rows, results[0].rows, COMPARED)) if place else "")
+            difference = compare(result.rows, results[0].rows, COMPARED)
+            cells.append(show_difference(difference, result.summary["manipulated"]) if place else "")
         table.append(cells)
     return table
 
@@ -69,13 +70,14 @@ def show(value: dict[str, Any] | None, images: int) -> str:
     return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]{fewer}"
 
 
-def show_difference(difference: dict[str, float]) -> str:
-    """A paired difference as "+0.021 [+0.010, +0.032], p = 0.0004"."""
-    if not difference["images"]:
+def show_difference(difference: dict[str, float], images: int) -> str:
+    """A paired difference as "+0.021 [+0.010, +0.032], p = 0.004", with how many images it is of if that is not all."""
+    if difference["images"] < 2:
         return "–"
+    fewer = f" ({difference['images']})" if difference["images"] != images else ""
     p = difference["p"]
     level = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-    return f"{difference['mean']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}], {level}"
+    return f"{difference['mean']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}], {level}{fewer}"
 
 
 def markdown(table: Sequence[Sequence[str]]) -> str:
@@ -86,15 +88,19 @@ def markdown(table: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
 
 
-_TEX = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"})
+_TEX = str.maketrans(
+    {c: f"\\{c}" for c in "&%$#_{}"}
+    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}", "<": "$<$", ">": "$>$"}
+    | {"–": "--", "×": r"$\times$", "\\": r"\textbackslash{}"}
+)
 
 
 def latex(table: Sequence[Sequence[str]], caption: str) -> str:
-    """Header and rows as a LaTeX table (package booktabs)."""
-    rows = [" & ".join(cell.replace("\\", "/").translate(_TEX).replace("–", "--") for cell in row) for row in table]
+    """Header and rows as a LaTeX table (packages booktabs, graphicx)."""
+    rows = [" & ".join(cell.translate(_TEX) for cell in row) for row in table]
     body = " \\\\\n".join(rows[1:])
     columns = "l" + "r" * (len(table[0]) - 1)
     return (
-        f"\\begin{{table}}\n\\caption{{{caption.translate(_TEX)}}}\n\\begin{{tabular}}{{{columns}}}\n"
-        f"\\toprule\n{rows[0]} \\\\\n\\midrule\n{body} \\\\\n\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
+        f"\\begin{{table}}\n\\caption{{{caption.translate(_TEX)}}}\n\\resizebox{{\\linewidth}}{{!}}{{\\begin{{tabular}}{{{columns}}}\n"
+        f"\\toprule\n{rows[0]} \\\\\n\\midrule\n{body} \\\\\n\\bottomrule\n\\end{{tabular}}}}\n\\end{{table}}\n"
     )

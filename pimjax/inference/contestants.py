@@ -1,6 +1,8 @@
 """From what a command line names to who takes part: checkpoints, classical detectors, anyone's function, saved maps."""
 
+import hashlib
 import importlib
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ def open_model(what: str, name: str = "", precision: str = "float32") -> Entrant
     """
     path = Path(what)
     if path.exists():
-        return localizer_entrant(Localizer.load(path, precision), name or path.stem, {"precision": precision})
+        return localizer_entrant(Localizer.load(path, precision), name or path.resolve().stem, {"precision": precision})
     if what in CLASSICAL:
         return model_entrant(name or what, CLASSICAL[what], {"model": what})
     module, colon, function = what.partition(":")
@@ -37,7 +39,9 @@ def open_model(what: str, name: str = "", precision: str = "float32") -> Entrant
             model = getattr(importlib.import_module(module), function)
         except (ImportError, AttributeError) as error:
             raise ValueError(f"model {what!r}: cannot be imported ({error}); is it on PYTHONPATH?") from None
-        return model_entrant(name or function, model, {"model": what})
+        file = inspect.getsourcefile(model) if inspect.isfunction(model) else None
+        digest = hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None
+        return model_entrant(name or function, model, {"model": what, "source_sha256": digest})
     raise ValueError(f"model {what!r}: no such checkpoint; give one, MODULE:FUNCTION, or one of {', '.join(CLASSICAL)}")
 
 
@@ -46,14 +50,19 @@ def localizer_entrant(localizer: Localizer, name: str, about: dict[str, Any]) ->
 
     def predict(example: Example) -> Prediction:
         result = localizer(example["image"])
-        # At native resolution the map's last pixels reach past the photo's edge, and must not be squeezed into it.
-        native = localizer.card.preprocessing["fit"] == "crop"
-        return Prediction(np.clip(result.map, 0, 1), result.probability if native else None)
+        map_ = np.clip(result.map, 0, 1)
+        if preprocessing["fit"] == "crop":
+            # At native resolution the map's last pixels reach past the photo's edge, and must not be squeezed into it.
+            return Prediction(map_, result.probability)
+        return Prediction(map_, input_size=(preprocessing["image_size"],) * 2)
 
-    return Entrant(name, predict, {"sha256": localizer.hash, **about})
+    preprocessing = localizer.card.preprocessing
+    return Entrant(name, predict, {"sha256": localizer.hash, "model": localizer.card.model.architecture, **about})
 
 
-def with_options(entrant: Entrant, flip: bool = False, tiles: int = 0, sides: Sequence[int] = ()) -> list[Entrant]:
+def with_options(
+    entrant: Entrant, flip: bool = False, tiles: int | None = None, sides: Sequence[int] = ()
+) -> list[Entrant]:
     """The entrant as it is and, beside it for comparison, asked in the ways of `pimjax.inference.test_time`."""
 
     def model(image: np.ndarray) -> np.ndarray:

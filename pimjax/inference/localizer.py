@@ -59,7 +59,7 @@ class Localizer:
             # Where only the mask is asked for, XLA drops the other decoders.
             return jax.tree.map(lambda map_: map_[0], predictions if details else predictions[:1])
 
-        self.hash = weights_hash(variables)
+        self.hash = model_hash(variables, card)
         self._variables = jax.device_put(fold_batch_norm(variables))
         self._predict = predict
 
@@ -124,9 +124,9 @@ def _native_maps(maps: Callable[[np.ndarray], Maps], photo: np.ndarray) -> Maps:
     return {name: map_[: -(-H // STRIDE), : -(-W // STRIDE)] for name, map_ in whole.items()}
 
 
-def weights_hash(variables: dict[str, Any]) -> str:
-    """SHA-256 over the names and values of all arrays, in the order of their names: 64 hexadecimal digits."""
-    digest = hashlib.sha256()
+def model_hash(variables: dict[str, Any], card: ModelCard) -> str:
+    """SHA-256 over configuration, preprocessing, and the names and values of all arrays: 64 hexadecimal digits."""
+    digest = hashlib.sha256(repr((card.model, sorted(card.preprocessing.items()))).encode())
     for path, array in jax.tree_util.tree_leaves_with_path(variables):
         digest.update(jax.tree_util.keystr(path).encode())
         digest.update(np.ascontiguousarray(array))
