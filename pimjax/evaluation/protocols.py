@@ -26,7 +26,6 @@ class Protocol(NamedTuple):
     unit: str  # of the levels
     levels: tuple[float, ...]  # in the order of a table
     apply: Apply  # (uint8 RGB [H, W, 3], level, rng) → uint8 RGB; of the same size, but for "resize"
-    identity: float | None = None  # the level that leaves an image as it is, among `levels` or not; None: there is none
 
 
 def blur(image: np.ndarray, side: float, rng: np.random.Generator) -> np.ndarray:
@@ -130,18 +129,16 @@ def _to_uint8(values: np.ndarray) -> np.ndarray:
 _SIZES = (3, 7, 11, 15, 19, 23)
 _SHIFTS = (10, 20, 30, 40, 50, 60, 70, 80, 90)
 PROTOCOLS = {
-    "blur": Protocol("kernel side, pixels", _SIZES, blur, identity=1),
-    "noise": Protocol("standard deviation, grey levels", _SIZES, noise, identity=0),
-    "noise-variance": Protocol("variance, grey levels squared", _SIZES, noise_variance, identity=0),
+    "blur": Protocol("kernel side, pixels", _SIZES, blur),
+    "noise": Protocol("standard deviation, grey levels", _SIZES, noise),
+    "noise-variance": Protocol("variance, grey levels squared", _SIZES, noise_variance),
     "jpeg": Protocol("quality", (50, 60, 70, 80, 90, 100), jpeg),
-    "gamma": Protocol("exponent", (0.7, 0.85, 1, 1.15, 1.3), gamma, identity=1),
-    "resize": Protocol("factor", (0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75), resize, identity=1),
-    "brightness-up": Protocol("grey levels", _SHIFTS, brightness, identity=0),
-    "brightness-down": Protocol("grey levels", tuple(-shift for shift in _SHIFTS), brightness, identity=0),
-    "contrast": Protocol("factor", (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1), contrast, identity=1),
-    "dithering": Protocol("grey levels per channel", (64, 48, 32, 24, 16, 8, 6, 4, 2), dithering, identity=256),
+    "gamma": Protocol("exponent", (0.7, 0.85, 1, 1.15, 1.3), gamma),
+    "resize": Protocol("factor", (0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75), resize),
+    "brightness-up": Protocol("grey levels", _SHIFTS, brightness),
+    "brightness-down": Protocol("grey levels", tuple(-shift for shift in _SHIFTS), brightness),
+    "contrast": Protocol("factor", (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1), contrast),
+    "dithering": Protocol("grey levels per channel", (64, 48, 32, 24, 16, 8, 6, 4, 2), dithering),
     "jpeg2000": Protocol("compression ratio", (5, 10, 15, 20, 30, 40, 60, 80, 100), jpeg2000),
-    "pink-noise": Protocol(
-        "standard deviation, grey levels", (3, 6, 9, 12, 15, 18, 21, 24, 27), pink_noise, identity=0
-    ),
+    "pink-noise": Protocol("standard deviation, grey levels", (3, 6, 9, 12, 15, 18, 21, 24, 27), pink_noise),
 }
