@@ -318,6 +318,8 @@ def test_tables_name_conventions_and_compare_pairs(source, tmp_path):
     assert table[2][-1].startswith("-0.") and table[2][-1] == table[3][-1]
     more = run_benchmark([model_entrant("late", red)], {"a set": source}, tmp_path)
     assert [result.model for result in more] == ["red", "dim", "dim_too", "late"]
+    with pytest.raises(ValueError, match=r"results at threshold 0\.5, not 0\.4"):
+        run_benchmark([model_entrant("late", red)], {"a set": source}, tmp_path, threshold=0.4)
     text = markdown(set_table(more))
     assert len({line.count("|") for line in text.splitlines()}) == 1
     assert r"dim\_too" in latex(table, "50 % & more") and r"50 \% \& more" in latex(table, "50 % & more")
@@ -326,7 +328,8 @@ def test_tables_name_conventions_and_compare_pairs(source, tmp_path):
     assert [(r.model, r.set, r.summary) for r in again[:3]] == [(r.model, r.set, r.summary) for r in results]
     assert again[0].rows == results[0].rows
     assert (tmp_path / "red" / safe("a set") / "scores.json").is_file() and safe("a/b c") == "a_b_c"
-    assert text in (tmp_path / "tables.md").read_text()
+    tables = (tmp_path / "tables.md").read_text()
+    assert text in tables and "Threshold 0.5." in tables and "sign-flip permutation test" in tables
     with pytest.raises(FileNotFoundError, match="finished pimjax evaluate"):
         read_results(tmp_path / "nowhere")
 

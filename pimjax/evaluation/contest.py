@@ -33,16 +33,18 @@ def run_benchmark(
     Raises:
         ValueError: `output` holds the results of something else under the same names.
     """
+    file = output / "benchmark.json"
+    before: dict[str, Any] = {"commands": [], "models": {}, "sets": {}, "threshold": threshold}
+    if file.exists():
+        before = json.loads(file.read_text(encoding="utf-8"))
+    if before["threshold"] != threshold:
+        raise ValueError(f"{file}: results at threshold {before['threshold']}, not {threshold}; give another --output")
     for name, source in sets.items():
         for entrant in entrants:
             folder = output / safe(entrant.name) / safe(name)
             rows, errors = evaluate(entrant, source, folder, threshold)
             summary = summarize_set(rows, errors, threshold)
             write_text(folder / "scores.json", json.dumps(summary, indent=1) + "\n")
-    file = output / "benchmark.json"
-    before = (
-        json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"commands": [], "models": {}, "sets": {}}
-    )
     about = {
         "commands": list(dict.fromkeys([*before["commands"], command])),
         "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC",
@@ -63,7 +65,10 @@ def write_tables(results: Sequence[Result], output: Path) -> str:
     names = list(dict.fromkeys(result.set for result in results))
     tables = {name: set_table([result for result in results if result.set == name]) for name in names}
     note = (
-        "Means over images with 95 % bootstrap intervals; in parentheses, how many images a mean is of if not of all."
+        f"Threshold {results[0].summary['threshold']}. Means over images, in brackets 95 % bootstrap intervals over "
+        "images, in parentheses how many images if not all; pooled F1, calibration error and image AUC are of all of "
+        "them together. Differences are paired by image: mean, 95 % paired bootstrap interval, p of a two-sided sign-flip "
+        "permutation test, not corrected for many comparisons."
     )
     text = "\n\n".join(f"### {name}\n\n{markdown(table)}" for name, table in tables.items()) + f"\n\n{note}\n"
     write_text(output / "tables.md", text)
