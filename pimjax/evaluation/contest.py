@@ -66,9 +66,9 @@ def write_tables(results: Sequence[Result], output: Path) -> str:
     tables = {name: set_table([result for result in results if result.set == name]) for name in names}
     note = (
         f"Threshold {results[0].summary['threshold']}. Means over images, in brackets 95 % bootstrap intervals over "
-        "images, in parentheses how many images if not all; pooled F1, calibration error and image AUC are of all of "
-        "them together. Differences are paired by image: mean, 95 % paired bootstrap interval, p of a two-sided sign-flip "
-        "permutation test, not corrected for many comparisons."
+        "images, in parentheses how many images if not all; pooled F1, calibration error and image AUC are of all "
+        "pixels or images together. Differences are paired by image: mean, 95 % paired bootstrap interval, p of a "
+        "two-sided sign-flip permutation test, not corrected for many comparisons."
     )
     text = "\n\n".join(f"### {name}\n\n{markdown(table)}" for name, table in tables.items()) + f"\n\n{note}\n"
     write_text(output / "tables.md", text)
