@@ -198,7 +198,9 @@ def _bench(arguments: argparse.Namespace) -> int:
     for rows in measure(cases, engines, arguments.repeats):
         result["rows"] += rows
         report.write_json(arguments.output / "bench.json", result)  # at once: an hour's figures survive what comes next
-    print(f"\n{report.table(result['rows'], arguments.precision)}\n")
+    report.write_json(arguments.output / "bench.json", result)
+    if cases:
+        print(f"\n{report.table(result['rows'], arguments.precision)}\n")
     where = result["machine"] | {
         row["engine"]: f"{row['device']}, {row['version']}" for row in result["rows"] if "device" in row
     }
