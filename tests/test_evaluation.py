@@ -416,7 +416,11 @@ def test_a_wrong_command_is_told_what_is_right(arguments, message, folder, capsy
 
 def test_a_checkpoint_takes_part(folder, tmp_path):
     """At the size of its own map, and enlarged as `predict` does; its hash is that of its weights."""
-    variables = jax.tree.map(np.asarray, PIM(tiny_model()).init(jax.random.key(0), np.zeros((1, 32, 32, 3))))
+    rng, shapes = (
+        np.random.default_rng(0),
+        jax.eval_shape(PIM(tiny_model()).init, jax.random.key(0), jax.ShapeDtypeStruct((1, 32, 32, 3), np.float32)),
+    )
+    variables = jax.tree.map(lambda leaf: rng.random(leaf.shape, np.float32) / 10, shapes)
     example = open_source(f"csv:{folder / 'set.csv'}")[1]
     for fit, size in (("resize", (16, 16)), ("crop", (H // 4, W // 4))):
         localizer = Localizer(

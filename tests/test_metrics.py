@@ -169,7 +169,9 @@ def test_curves_agree_with_scikit_learn(levels, dtype):
 def test_areas_of_very_many_pixels():
     histogram = np.zeros((2, 256), np.int64)
     histogram[:, 10], histogram[:, 200] = (8 * 10**13, 10**12), (2 * 10**13, 9 * 10**12)
-    assert Pooled(np.zeros(4, np.int64), histogram).scores()["auc"] == pytest.approx(0.9 * 0.8 + 0.5 * (0.18 + 0.08))
+    assert Pooled(histogram[:, [200, 10]].T.ravel(), histogram).scores()["auc"] == pytest.approx(
+        0.9 * 0.8 + 0.5 * (0.18 + 0.08)
+    )
 
 
 def test_negative_scores_are_ranked_too():

@@ -40,7 +40,7 @@ def mcc(c: Counts, outside: float = 1e-6, inside: float = 0.0) -> np.ndarray:
 
 
 def accuracy(c: Counts) -> np.ndarray:
-    """(TP + TN) / all."""
+    """(TP + TN) / all, of which there must be some."""
     return (c.tp + c.tn) / (c.tp + c.fp + c.fn + c.tn)
 
 
