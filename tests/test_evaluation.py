@@ -8,6 +8,7 @@ import cv2
 import jax
 import numpy as np
 import pytest
+from toy_set import write_set
 
 from pimjax.cli import main
 from pimjax.config import Config, DataConfig, tiny_model
@@ -18,9 +19,11 @@ from pimjax.evaluation.contest import read_results, run_benchmark, safe
 from pimjax.evaluation.entrants import Prediction, folder_entrant, model_entrant, read_map
 from pimjax.evaluation.evaluate import enlarged, evaluate, score_example
 from pimjax.evaluation.metrics import detection, image_score, score
+from pimjax.evaluation.plots import save_robustness
+from pimjax.evaluation.robustness import robustness_table, run_robustness
 from pimjax.evaluation.summary import column, compare, summarize_set
 from pimjax.evaluation.tables import latex, markdown, set_table, show
-from pimjax.inference.contestants import localizer_entrant
+from pimjax.inference.contestants import localizer_entrant, with_options
 from pimjax.inference.localizer import Localizer, model_hash
 from pimjax.inference.test_time import flip_averaged, resized, tiled
 from pimjax.inference.tiles import blend_tiles
@@ -53,14 +56,7 @@ def dim(image):
 def folder(tmp_path_factory):
     """Eight images, a ninth that is broken, and a manifest."""
     folder = tmp_path_factory.mktemp("set")
-    rows = []
-    for number in range(8):
-        image, mask = photo(number)
-        write_png(folder / f"images/{number}.png", image)
-        write_png(folder / f"masks/{number}.png", mask)
-        rows.append(f"images/{number}.png,{f'masks/{number}.png' if mask.any() else ''}")
-    (folder / "images/broken.png").write_bytes(b"no image")
-    (folder / "set.csv").write_text("\n".join(["image,mask", *rows, "images/broken.png,"]))
+    write_set(folder, map(photo, range(8)), "broken.png")
     return folder
 
 
@@ -91,7 +87,7 @@ def test_a_small_map_is_enlarged_and_benco_scores_at_the_input_size(source):
     assert (row["map_height"], row["map_width"], row["height"], row["width"]) == (12, 16, H, W)
     enlarged = cv2.resize(small, (W, H), interpolation=cv2.INTER_LINEAR)
     assert row["benco.f1"] == pytest.approx(score(enlarged, truth, "benco")["f1"]) and 0.8 < row["benco.f1"] < 1
-    asked = score_example(example, Prediction(small, input_size=(32, 32)), 0.5)
+    asked = score_example(example, Prediction(small), 0.5, input_side=32)
     squares = (
         cv2.resize(enlarged, (32, 32)),
         cv2.resize(example["mask"], (32, 32), interpolation=cv2.INTER_NEAREST_EXACT),
@@ -398,6 +394,17 @@ def test_the_commands_from_end_to_end(folder, tmp_path, capsys, monkeypatch):
     assert area["undisturbed"] == levels[None] and area["low"] <= area["value"] <= area["high"]
 
 
+def test_robustness_of_what_has_no_score(folder, tmp_path):
+    """Authentic images have no F1: tables and curves say so, and JSON has no NaN."""
+    (tmp_path / "authentic.csv").write_text(f"image,mask\n{folder / 'images/0.png'},\n")
+    source = open_source(f"csv:{tmp_path / 'authentic.csv'}")
+    result = run_robustness([model_entrant("red", red)], {"set": source}, ["gamma"], tmp_path)
+    assert "NaN" not in (tmp_path / "robustness.json").read_text()
+    assert robustness_table(result).count("| –") == 1 + 5 + 1
+    save_robustness(result["rows"], tmp_path / "curves")
+    assert (tmp_path / "curves.png").is_file()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -428,7 +435,10 @@ def test_a_checkpoint_takes_part(folder, tmp_path):
         )
         entrant = localizer_entrant(localizer, "tiny", {})
         prediction = entrant.predict(example)
-        assert prediction.map.shape == size and prediction.input_size == (None if fit == "crop" else (64, 64))
+        assert prediction.map.shape == size
+        # Asked in other ways, it is scored at the same size.
+        sides = {way.input_side for way in with_options(entrant, flip=True, tiles=32, sides=(32,))}
+        assert sides == {None if fit == "crop" else 64}
         assert entrant.about["sha256"] == localizer.hash
         np.testing.assert_allclose(enlarged(prediction, H, W), localizer(example["image"]).probability, atol=1e-6)
     card = card_of_run(Config(model=tiny_model()))

@@ -73,6 +73,8 @@ def test_configuration_and_data_need_no_jax():
             "data",
             "inspection",
             "normalization",
+            "baselines",
+            "evaluation",
         }:
             assert not {name for name in imported(path) if name.split(".")[0] in ("jax", "flax", "optax")}, path
 

@@ -8,8 +8,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from toy_set import write_set
 
-from pimjax.data.images import ImageError, write_png
+from pimjax.data.images import ImageError
 from pimjax.data.named_sources import open_source
 from pimjax.evaluation import plots, report
 from pimjax.evaluation.contest import read_results, run_benchmark
@@ -55,15 +56,8 @@ def disturbed():
 def evaluation(tmp_path_factory):
     """The output of a benchmark of two models on twelve images and a broken one."""
     folder = tmp_path_factory.mktemp("report")
-    lines = []
-    for number in range(12):
-        image, mask = example(number)
-        write_png(folder / f"images/{number}.png", image)
-        write_png(folder / f"masks/{number}.png", mask)
-        lines.append(f"images/{number}.png,{f'masks/{number}.png' if mask.any() else ''}")
-    (folder / "images/<broken>.png").write_bytes(b"no image")
-    (folder / "main.csv").write_text("\n".join(["image,mask", *lines, "images/<broken>.png,"]))
-    sets = {"main": open_source(f"csv:{folder / 'main.csv'}")}
+    manifest = write_set(folder, map(example, range(12)), "<broken>.png")
+    sets = {"main": open_source(f"csv:{manifest}")}
     entrants = [model_entrant(name, model, {"sha256": SHA}) for name, model in MODELS.items()]
     run_benchmark(entrants, sets, folder / "out", command=COMMAND)
     return folder / "out"

@@ -111,7 +111,7 @@ def _contest(arguments: argparse.Namespace) -> tuple[list[Any], dict[str, Any]]:
 
 
 def _named(text: str) -> tuple[str, str]:
-    """ "NAME=WHAT" as (NAME, WHAT), anything else as ("", text)."""
+    """(NAME, WHAT) of "NAME=WHAT", ("", text) of anything else."""
     name, equals, what = text.partition("=")
     return (name, what) if equals and name and not set(name) & set("/\\:") else ("", text)
 
@@ -122,16 +122,18 @@ def _command() -> str:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     """Prints the tables; writes them, and all that is known of each image. Exit status 1: an image was not scored."""
-    from pimjax.evaluation.contest import run_benchmark, write_tables
+    from pimjax.evaluation.contest import run_benchmark
 
     entrants, sets = _contest(arguments)
     results = run_benchmark(entrants, sets, arguments.output, arguments.threshold, _command())
-    print(f"\n{write_tables(results, arguments.output)}")
-    for result in results:
+    print(f"\n{(arguments.output / 'tables.md').read_text(encoding='utf-8')}")
+    models = {entrant.name for entrant in entrants}
+    now = [result for result in results if result.model in models and result.set in sets]
+    for result in now:
         for warning in result.summary["warnings"]:
             print(f"warning: {result.model} on {result.set}: {warning}")
     print(f"every image: {arguments.output}/MODEL/SET/images.csv\na page: pimjax report {arguments.output}")
-    return 1 if any(result.summary["errors"] for result in results) else 0
+    return 1 if any(result.summary["errors"] for result in now) else 0
 
 
 def _robustness(arguments: argparse.Namespace) -> int:
@@ -195,10 +197,10 @@ def _bench(arguments: argparse.Namespace) -> int:
     result["scoring"] = measure_scoring()
     print(f"\n{scoring_table(result['scoring'])}\n", flush=True)
     result["rows"] = []
+    report.write_json(arguments.output / "bench.json", result)
     for rows in measure(cases, engines, arguments.repeats):
         result["rows"] += rows
         report.write_json(arguments.output / "bench.json", result)  # at once: an hour's figures survive what comes next
-    report.write_json(arguments.output / "bench.json", result)
     if cases:
         print(f"\n{report.table(result['rows'], arguments.precision)}\n")
     where = result["machine"] | {

@@ -60,8 +60,8 @@ def run_benchmark(
     return results
 
 
-def write_tables(results: Sequence[Result], output: Path) -> str:
-    """tables.md and tables.tex, a table per set; returns the Markdown."""
+def write_tables(results: Sequence[Result], output: Path) -> None:
+    """tables.md and tables.tex, a table per set."""
     names = list(dict.fromkeys(result.set for result in results))
     tables = {name: set_table([result for result in results if result.set == name]) for name in names}
     note = (
@@ -73,7 +73,6 @@ def write_tables(results: Sequence[Result], output: Path) -> str:
     text = "\n\n".join(f"### {name}\n\n{markdown(table)}" for name, table in tables.items()) + f"\n\n{note}\n"
     write_text(output / "tables.md", text)
     write_text(output / "tables.tex", "\n".join(latex(table, f"{name}. {note}") for name, table in tables.items()))
-    return text
 
 
 def read_results(output: Path) -> tuple[dict[str, Any], list[Result]]:

@@ -20,7 +20,6 @@ class Prediction(NamedTuple):
 
     map: np.ndarray  # float32 [h, w] in 0..1
     full: np.ndarray | None = None  # float32 [H, W]; None: `map`, enlarged bilinearly
-    input_size: tuple[int, int] | None = None  # height and width of the network input; None: the image's
 
 
 class Entrant(NamedTuple):
@@ -30,11 +29,18 @@ class Entrant(NamedTuple):
     predict: Callable[[Example], Prediction]
     about: dict[str, Any]
     version: Callable[[str], str] = lambda id_: ""  # of what an example's map comes from, by the example's id
+    input_side: int | None = None  # of the square that the network makes of every image, in pixels
 
 
-def model_entrant(name: str, model: Model, about: dict[str, Any] | None = None) -> Entrant:
+def model_entrant(
+    name: str, model: Model, about: dict[str, Any] | None = None, input_side: int | None = None
+) -> Entrant:
     """Any function from an image to a map of probabilities, of whatever size in the image's proportions."""
-    return Entrant(name, lambda example: Prediction(checked_map(model(example["image"]), name)), about or {})
+
+    def predict(example: Example) -> Prediction:
+        return Prediction(checked_map(model(example["image"]), name))
+
+    return Entrant(name, predict, about or {}, input_side=input_side)
 
 
 def folder_entrant(name: str, folder: str | os.PathLike, ids: Sequence[str], invert: bool = False) -> Entrant:

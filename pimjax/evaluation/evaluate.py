@@ -99,15 +99,15 @@ def _row(
         ) from None
     seconds = time.perf_counter() - start
     row = {"number": number, "id": encoded.id, "input": files, "version": version}
-    row |= score_example(example, prediction, threshold) | {"seconds": round(seconds, 4)}
+    row |= score_example(example, prediction, threshold, entrant.input_side) | {"seconds": round(seconds, 4)}
     if pictures:
         row["picture"] = f"pictures/{number:06d}.jpg"
         write_strip(pictures / row["picture"], example, prediction, threshold)
     return row
 
 
-def score_example(example: Example, prediction: Prediction, threshold: float) -> Row:
-    """One image's row.
+def score_example(example: Example, prediction: Prediction, threshold: float, input_side: int | None = None) -> Row:
+    """One image's row; `input_side` as of `Entrant`.
 
     "manipulated", "height", "width", "map_height", "map_width" (pixels); "CONVENTION.METRIC" for all of
     `pimjax.evaluation.metrics.CONVENTIONS`, None where undefined: "pim" at 128×128, the size of the released model's
@@ -130,7 +130,7 @@ def score_example(example: Example, prediction: Prediction, threshold: float) ->
             resize(made, PIM_SIDE, PIM_SIDE).clip(0, 1), target_mask(mask, PIM_SIDE, PIM_SIDE), "pim", threshold
         ),
         "pim-fullsize": score(made, truth, "pim-fullsize", threshold),
-        **benco_variants(*_at_input(full, truth, prediction.input_size), threshold),
+        **benco_variants(*_at_input(full, truth, input_side), threshold),
         "permuted": score(full, truth, "permuted", threshold),
     }
     for convention, values in scores.items():
@@ -142,12 +142,12 @@ def score_example(example: Example, prediction: Prediction, threshold: float) ->
     return row | {"histogram": pooled.histogram.tolist()}
 
 
-def _at_input(full: np.ndarray, truth: np.ndarray, size: tuple[int, int] | None) -> tuple[np.ndarray, np.ndarray]:
+def _at_input(full: np.ndarray, truth: np.ndarray, side: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Map and truth, [H, W], at the size of the network's input: bilinearly, and as the nearest pixel."""
-    if size is None or size == truth.shape:
+    if side is None:
         return full, truth
-    resized = cv2.resize(truth.view(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-    return np.clip(cv2.resize(full, size[::-1], interpolation=cv2.INTER_LINEAR), 0, 1), resized.astype(bool)
+    resized = cv2.resize(truth.view(np.uint8), (side, side), interpolation=cv2.INTER_NEAREST_EXACT)
+    return np.clip(cv2.resize(full, (side, side), interpolation=cv2.INTER_LINEAR), 0, 1), resized.astype(bool)
 
 
 def enlarged(prediction: Prediction, height: int, width: int) -> np.ndarray:

@@ -31,7 +31,7 @@ def run_robustness(
     """Scores every entrant on every set at every level of `protocols`, going on where an earlier run stopped.
 
     Images are disturbed as they come from the source, before any resizing; masks stay. Noise depends on the image's
-    number, the protocol and the level alone. Rows of images go to `output`/MODEL/SET/PROTOCOL-LEVEL.
+    number, the protocol and the level alone. Rows of images go to `output`/MODEL/SET/PROTOCOL_LEVEL.
 
     Args:
         entrants: who is scored.

@@ -1,4 +1,4 @@
-"""From what a command line names to who takes part: checkpoints, classical detectors, anyone's function, saved maps."""
+"""From what a command line names to who takes part: checkpoints, classical detectors, anyone's function."""
 
 import hashlib
 import importlib
@@ -51,13 +51,15 @@ def localizer_entrant(localizer: Localizer, name: str, about: dict[str, Any]) ->
     def predict(example: Example) -> Prediction:
         result = localizer(example["image"])
         map_ = np.clip(result.map, 0, 1)
-        if preprocessing["fit"] == "crop":
+        if side is None:
             # At native resolution the map's last pixels reach past the photo's edge, and must not be squeezed into it.
             return Prediction(map_, result.probability)
-        return Prediction(map_, input_size=(preprocessing["image_size"],) * 2)
+        return Prediction(map_)
 
     preprocessing = localizer.card.preprocessing
-    return Entrant(name, predict, {"sha256": localizer.hash, "model": localizer.card.model.architecture, **about})
+    side = None if preprocessing["fit"] == "crop" else preprocessing["image_size"]
+    about = {"sha256": localizer.hash, "model": localizer.card.model.architecture, **about}
+    return Entrant(name, predict, about, input_side=side)
 
 
 def with_options(
@@ -72,8 +74,9 @@ def with_options(
     ways: dict[str, Model] = {"flip": flip_averaged(model)} if flip else {}
     ways |= {f"tiles-{tiles}": tiled(model, tiles)} if tiles else {}
     ways |= {f"side-{side}": resized(model, side) for side in sides}
+    # All rows of a model are scored at one size, or they could not be compared.
     others = [
-        model_entrant(f"{entrant.name}+{way}", function, {**entrant.about, "test_time": way})
+        model_entrant(f"{entrant.name}+{way}", function, {**entrant.about, "test_time": way}, entrant.input_side)
         for way, function in ways.items()
     ]
     return [entrant, *others]
