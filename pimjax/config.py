@@ -33,6 +33,7 @@ class ModelConfig:
         `decoder_channels`, `decoder_dropout`.
     """
 
+    patch: int = 4  # side of the square of pixels that is one token of stage 1: 4, or 8 as JPEG's blocks
     embed_dim: int = 96  # channels of stage 1; stage i has embed_dim * 2**(i-1)
     depths: tuple[int, ...] = (2, 2, 6, 2)  # transformer blocks per stage
     num_heads: tuple[int, ...] = (3, 6, 12, 24)  # attention heads per stage
@@ -47,6 +48,7 @@ class ModelConfig:
     local_stream: str = "both"  # which difference convolutions: "both", "central", "radial"; "none": plain encoder only
     fusion: str = "lwm"  # how two maps are weighed: "lwm" (learned gates), "concatenation" (no gates), "addition"
     high_pass_init: bool = False  # True: the plain encoder starts from high-pass filters, to train without a checkpoint
+    spectral_stem: bool = False  # True: the plain encoder's tokens are strengths of frequencies, as JPEG leaves them
     boundary_decoder: bool = True  # False: no boundary map, hence no boundary and no compactness loss
     image_decoder: bool = True  # False: no reconstruction, hence no reconstruction loss
     architecture: str = "pim"  # "pim", or a baseline: "fcn", "unet", "deeplabv3", "vit"
@@ -120,12 +122,23 @@ class ForgeryConfig:
 
 
 @dataclasses.dataclass
+class HistoryConfig:
+    """The past of an authentic photograph, and of another one that is pasted into it. For data.fit = "crop"."""
+
+    shrink: float = 1.0  # a photograph is scaled by a factor between this and 1; 1: not scaled
+    jpeg: float = 0.0  # probability that it was compressed before
+    lowest: int = 50  # JPEG quality of that compression, at least
+    aligned: float = 0.7  # probability that its 8×8 grid starts at the sample's corner, as in a picture never cropped
+
+
+@dataclasses.dataclass
 class PidaConfig:
     """Pixel-inconsistency data augmentation (paper, section III-E), and classical forgeries beside it."""
 
     probability: float = 0.5  # share of authentic samples that become forgeries; 0 switches PIDA off
-    after_resize: float = 0.0  # probability that the whole forgery is scaled by 0.6..1.4 afterwards
-    after_jpeg: float = 0.1  # probability of a JPEG compression of the whole forgery, as an upload does
+    after_resize: float = 0.0  # probability that the whole sample, forged or not, is scaled by 0.6..1.4 afterwards
+    after_jpeg: float = 0.1  # probability of a JPEG compression of the whole sample, forged or not, as an upload does
+    history: HistoryConfig = dataclasses.field(default_factory=HistoryConfig)
     kinds: ForgeryConfig = dataclasses.field(default_factory=ForgeryConfig)
     masks: MaskConfig = dataclasses.field(default_factory=MaskConfig)
     perturbations: PerturbationConfig = dataclasses.field(default_factory=PerturbationConfig)
@@ -149,6 +162,7 @@ class DataConfig:
     batch_size: int = 28  # images per step, over all devices
     validation_images: int = 64  # forgeries made for validation where its sources hold authentic photos only
     max_validation: int = 1000  # manipulated examples taken for validation at most; a megabyte each at 512²
+    keep_decoded: bool = False  # decode every photograph once and keep it in memory: for small sets, one per worker
     workers: int = 2  # worker processes; 0 decodes in the training process. Any number gives the same batches
     max_broken: float = 0.05  # share of training images that may be unreadable before the run stops
 

@@ -122,7 +122,7 @@ _BOUNDS = {
 
 # Switches of PIM that another architecture would silently ignore. (That it has neither a boundary nor an image decoder
 # is no such thing: none is asked for by leaving these two fields alone.)
-_PIM_ONLY = ("raster_mask", "global_stream", "local_stream", "fusion", "high_pass_init")
+_PIM_ONLY = ("raster_mask", "global_stream", "local_stream", "fusion", "high_pass_init", "spectral_stem")
 
 
 def check_model(model: ModelConfig) -> None:

@@ -14,9 +14,12 @@ def heat(probability: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(cv2.applyColorMap(grey, cv2.COLORMAP_HOT), cv2.COLOR_BGR2RGB)
 
 
-def overlay(photo: np.ndarray, probability: np.ndarray, threshold: float = 0.5) -> np.ndarray:
-    """The photo, uint8 [H, W, 3], tinted red by probability [H, W], the region above `threshold` outlined."""
-    alpha = 0.6 * np.clip(probability, 0, 1)[..., None]
+def overlay(photo: np.ndarray, probability: np.ndarray, threshold: float = 0.5, opacity: float = 0.6) -> np.ndarray:
+    """The photo, uint8 [H, W, 3], tinted red by probability [H, W], the region above `threshold` outlined.
+
+    `opacity` in 0..1 is that of the tint where the probability is 1.
+    """
+    alpha = opacity * np.clip(probability, 0, 1)[..., None]
     tinted = np.rint((1 - alpha) * photo + alpha * np.array((255, 32, 32))).astype(np.uint8)
     region = (probability > threshold).astype(np.uint8)
     outlines, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)

@@ -16,12 +16,13 @@ ALLOWED = {
     "pictures": set(),
     "data": {"config", "normalization"},
     "inspection": {"config", "data", "pictures"},
-    "models": {"config"},
+    "models": {"config", "normalization"},
     "weights": CONFIG | {"normalization", "models"},
     "baselines": {"data"},
     "evaluation": {"data", "normalization", "pictures"},
     "training": CONFIG | {"normalization", "data", "inspection", "models", "weights", "evaluation"},
-    "inference": {"config", "normalization", "data", "models", "weights", "baselines", "evaluation", "training"},
+    "inference": {"config", "normalization", "pictures", "data", "models", "weights", "baselines", "evaluation"}
+    | {"training"},
     "benchmark": {"config", "allocator", "data", "models", "weights", "evaluation", "training"},
     "cli": CONFIG | {"pictures", "benchmark", "data", "inspection", "weights", "evaluation", "training", "inference"},
 }
@@ -31,6 +32,7 @@ STRICTER = {
     **{f"evaluation/{name}.py": set() for name in ("counts", "curves", "pooled", "intervals", "metrics", "protocols")},
 }
 ONLY_HERE = {
+    "gradio": {"pimjax/inference/app.py"},
     "jinja2": {"pimjax/evaluation/report.py"},
     "matplotlib": {"pimjax/evaluation/plots.py"},
     "grain": {"pimjax/data/pipeline.py"},

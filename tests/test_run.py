@@ -176,7 +176,7 @@ def test_predict_writes_maps_of_the_photo_s_size(finished, tmp_path, capsys):
         assert read_image(tmp_path / "out" / f"{name}_overlay.png").shape == (H, W, 3)
     row = next(line for line in printed.out.splitlines() if str(twin) in line).split("\t")
     assert 0 <= float(row[0]) <= 1
-    assert row[2].endswith("chelsea-2_probability.png")
+    assert row[3].endswith("chelsea-2_probability.png")
 
 
 def test_localizer_gives_probability_and_score(finished):
@@ -204,9 +204,10 @@ def test_details_and_precision_of_a_localization(finished, tmp_path, capsys):
     assert 0 < np.abs(half - result.probability).mean() < 0.02
     with pytest.raises(ValueError, match="'float16': it must be one of 'float32', 'bfloat16'"):
         Localizer.load(finished[0], precision="float16")
-    assert main(["predict", str(CAT), "--checkpoint", str(finished[0]), "--output", str(tmp_path), "--details"]) == 0
-    names = {"probability", "overlay", "boundary", "reconstruction"}
-    assert {path.name for path in tmp_path.iterdir()} == {f"{CAT.stem}_{name}.png" for name in names}
+    command = ["predict", str(CAT), "--checkpoint", str(finished[0]), "--output", str(tmp_path), "--write"]
+    names = ("mask", "boundary", "reconstruction")
+    assert main([*command, *names]) == 0
+    assert {path.name for path in tmp_path.glob("*.png")} == {f"{CAT.stem}_{name}.png" for name in names}
 
 
 def test_execution_is_what_the_configuration_says(tmp_path, monkeypatch):

@@ -33,7 +33,13 @@ def test_to_torch_is_the_inverse_of_from_torch(state):
 
 @pytest.mark.parametrize(
     "changes",
-    [dict(fusion="addition"), dict(local_stream="central"), dict(global_stream=False), dict(boundary_decoder=False)],
+    [
+        dict(fusion="addition"),
+        dict(local_stream="central"),
+        dict(global_stream=False),
+        dict(boundary_decoder=False),
+        dict(patch=8, depths=(2, 1, 1), num_heads=(1, 2, 4), spectral_stem=True),
+    ],
 )
 def test_ablated_models_round_trip_too(changes):
     config = tiny_model(**changes)

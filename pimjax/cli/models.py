@@ -1,29 +1,59 @@
-"""Commands that use a model: predict, convert."""
+"""Commands that use a model: predict, serve, convert."""
 
 import argparse
 import dataclasses
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from pimjax.config import PRECISIONS
+from pimjax.inference.photos import OUTPUTS
+from pimjax.weights.shipped import SHIPPED
 
 
 def add_commands(commands: Any) -> None:
     """Adds them to argparse's subparsers."""
-    predict = commands.add_parser("predict", help="mark the manipulated pixels of photos")
-    predict.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
+    predict = commands.add_parser(
+        "predict",
+        help="mark the manipulated pixels of photos",
+        description="Writes maps and pictures of every photo, and a line of figures into predictions.jsonl. "
+        "The same command goes on where it was stopped. Exit status 1: a photo could not be used.",
+    )
     predict.add_argument(
-        "--checkpoint", required=True, type=Path, metavar="PATH", help="a run's directory, or what convert wrote"
+        "photos", nargs="*", metavar="PHOTO", help='a file, a folder, a pattern such as "shots/**/*.jpg", or -: stdin'
+    )
+    predict.add_argument("--list", type=Path, metavar="FILE", help="photos named in a file, one per line; -: stdin")
+    predict.add_argument(
+        "--checkpoint",
+        default=SHIPPED,
+        metavar="PATH",
+        help="a run's directory, or what convert wrote; default: the model that pimjax brings along",
     )
     predict.add_argument("--output", default=Path("predictions"), type=Path, metavar="DIR", help="default: predictions")
-    predict.add_argument("--details", action="store_true", help="write boundary and reconstruction too")
+    predict.add_argument(
+        "--write",
+        nargs="*",
+        default=["probability", "overlay"],
+        choices=OUTPUTS,
+        metavar="WHAT",
+        help=f"any of {', '.join(OUTPUTS)}; none: figures only; default: probability overlay",
+    )
+    predict.add_argument("--threshold", type=_share, default=0.5, help="of mask, area, boxes, outlines; default: 0.5")
+    predict.add_argument("--bits", type=int, choices=(8, 16), default=8, help="of grey PNGs; default: 8")
+    predict.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="part I of N, for N machines")
+    predict.add_argument("--batch", type=int, default=0, help="tiles computed together; default: 1 on a CPU, else 8")
     predict.add_argument("--precision", default="float32", choices=PRECISIONS, help="default: float32")
     predict.set_defaults(command=_predict)
+
+    serve = commands.add_parser(
+        "serve", help="a local page on which to drop photos", description="Needs pip install 'pimjax[app]'."
+    )
+    serve.add_argument("--checkpoint", default=SHIPPED, metavar="PATH", help="as of predict")
+    serve.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this computer alone")
+    serve.add_argument("--port", type=int, default=7860, help="default: 7860")
+    serve.set_defaults(command=_serve)
 
     convert = commands.add_parser("convert", help="weights from one format to another: .pth, .safetensors, native")
     convert.add_argument("source", type=Path, help=".pth, .safetensors, .npz, a native directory or a run's directory")
@@ -33,38 +63,62 @@ def add_commands(commands: Any) -> None:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    """Writes NAME_probability.png, NAME_overlay.png, … per photo; a broken photo does not stop the others."""
-    from pimjax.data.images import ImageError, write_png
+    """Localises all photos; a broken one does not stop the others."""
+    from pimjax.evaluation.record import read_rows
     from pimjax.inference.localizer import Localizer
-    from pimjax.pictures import overlay
+    from pimjax.inference.photos import find_photos, read_list, shard
+    from pimjax.inference.predict import Prediction, Wanted
 
-    localizer = Localizer.load(arguments.checkpoint, arguments.precision)
-    print("score\tphoto\tpictures")
-    failed = 0
-    for photo, name in zip(tqdm(arguments.photos, unit="photo", disable=None), _names(arguments.photos), strict=True):
-        try:
-            result = localizer(photo, arguments.details)
-        except ImageError as error:
+    output, (part, parts) = arguments.output, arguments.shard
+    rows = [row for file in sorted(output.glob("predictions*.jsonl")) for row in read_rows(file, "photo")[0].values()]
+    inputs = arguments.photos + (read_list(arguments.list) if arguments.list else [])
+    if not inputs:
+        raise ValueError("give photos, folders or patterns, or --list")
+    photos = find_photos(inputs, {row["photo"]: row["name"] for row in rows if "name" in row})
+    localizer = Localizer.load(arguments.checkpoint, arguments.precision, arguments.batch)
+    wanted = Wanted(tuple(dict.fromkeys(arguments.write)), arguments.threshold, arguments.bits)
+    file = output / (f"predictions-{part}-of-{parts}.jsonl" if parts > 1 else "predictions.jsonl")
+    mine = shard(photos, part, parts)
+    prediction = Prediction(localizer, arguments.checkpoint, mine, output, file, wanted)
+    failed, done = 0, len(mine) - len(prediction.todo)
+    if done:
+        print(f"{done} of {len(mine)} photos are in {file} already", file=sys.stderr)
+    print("score\tmarked\tphoto\tfiles")
+    for row in tqdm(prediction.run(), total=len(mine), initial=done, unit="photo", disable=None):
+        if "error" in row:
             failed += 1
-            tqdm.write(f"error: {error}", file=sys.stderr)
-            continue
-        pictures = {
-            "probability": _grey(result.probability),
-            "overlay": overlay(result.photo, result.probability),
-            "boundary": _grey(result.boundary),
-            "reconstruction": result.reconstruction,
-        }
-        files = []
-        for kind, picture in pictures.items():
-            if picture is not None:
-                files.append(arguments.output / f"{name}_{kind}.png")
-                write_png(files[-1], picture)
-        tqdm.write("\t".join(map(str, (f"{result.score:.4f}", photo, *files))))
+            tqdm.write(f"error: {row['error']}", file=sys.stderr)
+        else:
+            files = [str(output / name) for name in row["files"].values()]
+            tqdm.write("\t".join((f"{row['score']:.4f}", f"{row['area']:.2%}", row["photo"], *files)))
+    if failed:
+        print(f"{failed} of {len(mine)} photos could not be used; see {file}", file=sys.stderr)
     return 1 if failed else 0
 
 
-def _grey(probability: np.ndarray | None) -> np.ndarray | None:
-    return None if probability is None else np.rint(probability * 255).astype(np.uint8)
+def _serve(arguments: argparse.Namespace) -> int:
+    """Serves the page until Ctrl-C."""
+    try:
+        from pimjax.inference.app import serve
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error.name} is not installed; pip install 'pimjax[app]'") from None
+    from pimjax.inference.localizer import Localizer
+
+    serve(Localizer.load(arguments.checkpoint), arguments.host, arguments.port)
+    return 0
+
+
+def _share(text: str) -> float:
+    if not 0 <= float(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: it must lie in 0 … 1")
+    return float(text)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    number, slash, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text}: it must be I/N with 1 ≤ I ≤ N, as in 2/8")
+    return int(number), int(count)
 
 
 def _convert(arguments: argparse.Namespace) -> int:
@@ -78,15 +132,3 @@ def _convert(arguments: argparse.Namespace) -> int:
     parameters = convert(arrays, card, arguments.target, arguments.source)
     print(f"{arguments.target}: {parameters:,} parameters, reads back equal")
     return 0
-
-
-def _names(photos: Sequence[Path]) -> list[str]:
-    """A name per photo, its stem; photos of one stem in different folders or formats are numbered apart."""
-    names: list[str] = []
-    for photo in photos:
-        name, number = photo.stem, 1
-        while name in names:
-            number += 1
-            name = f"{photo.stem}-{number}"
-        names.append(name)
-    return names

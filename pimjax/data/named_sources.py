@@ -167,7 +167,7 @@ def installed_source(split: str) -> FileSource:
                 "pip install -e '.[demo]'"
             )
         records.append(Record(path))
-    return FileSource(records, f"installed:{split}", keep_decoded=True)
+    return FileSource(records, f"installed:{split}").keep_decoded()
 
 
 def tfds_source(name: str) -> TfdsSource:

@@ -10,12 +10,14 @@ import cv2
 import numpy as np
 
 from pimjax.config import PerturbationConfig, PidaConfig
-from pimjax.data import perturb
+from pimjax.data import history, perturb
 from pimjax.data.donors import Donors
 from pimjax.data.forge import paste, remove
 from pimjax.data.images import SMALLEST
 from pimjax.data.masks import draw, is_manipulated, random_mask
 from pimjax.data.sources import Example
+
+LOWEST_AFTER = 70  # JPEG quality of the whole sample, at least
 
 
 def perturb_image(
@@ -49,8 +51,16 @@ def _surroundings(mask: np.ndarray) -> tuple[slice, slice]:
     )
 
 
-def forge(example: Example, rng: np.random.Generator, config: PidaConfig, donors: Donors | None = None) -> Example:
+def forge(
+    example: Example,
+    rng: np.random.Generator,
+    config: PidaConfig,
+    donors: Donors | None = None,
+    factor: float | None = None,
+) -> Example:
     """A forgery from an authentic example, the mask drawn as ground truth; of its size unless it is resized afterwards.
+
+    It is scaled by `factor` at the end, or by what `after_factor` draws.
 
     `donors` gives other photographs to cut from and to borrow masks from; without it there is no splicing. The
     result's "recipe" says in JSON what was done. Its mask is the hard one also where the blend is soft.
@@ -67,7 +77,7 @@ def forge(example: Example, rng: np.random.Generator, config: PidaConfig, donors
         made = _perturb(example, kind == "removal", rng, config, donors, softness)
     image, mask, recipe = made
     recipe["softness"] = softness
-    return _finish(example, image, mask, recipe, rng, config)
+    return _finish(example, image, mask, recipe, rng, config, factor)
 
 
 Made = tuple[np.ndarray, np.ndarray, dict[str, Any]]  # the forged image, its mask bool [H, W], what was done
@@ -113,7 +123,7 @@ def _paste(
     if donor["id"] == example["id"]:  # there may be no other photograph
         kind, donor = "copy_move", example
     else:
-        donor = _cut(donor, example["image"].shape, rng)
+        donor = history.take(donor, min(*donor["mask"].shape, *example["mask"].shape), rng, config.history)
     region, shape = random_mask(donor, rng, config.masks)
     for _ in range(4):
         pasted = paste(example["image"], donor["image"], region, rng, config.masks, match_colours=kind == "splicing")
@@ -129,15 +139,9 @@ def _paste(
     return None
 
 
-def _cut(donor: Example, shape: tuple[int, ...], rng: np.random.Generator) -> Example:
-    """A part of the donor as large as the host at most: whatever the photograph's size, the work is the same."""
-    rows, columns = (
-        slice(start, start + most)
-        for size, most in zip(donor["mask"].shape, shape, strict=False)
-        for start in [int(rng.integers(max(size - most, 0) + 1))]
-    )
-    maps = {key: donor[key][rows, columns] for key in ("image", "mask", "segments") if key in donor}
-    return donor | {key: np.ascontiguousarray(array) for key, array in maps.items()}
+def after_factor(rng: np.random.Generator, config: PidaConfig) -> float:
+    """By what the whole sample is scaled at the end; 1 mostly."""
+    return float(rng.uniform(0.6, 1.4)) if rng.random() < config.after_resize else 1.0
 
 
 def _finish(
@@ -147,28 +151,39 @@ def _finish(
     recipe: dict[str, Any],
     rng: np.random.Generator,
     config: PidaConfig,
+    factor: float | None,
 ) -> Example:
-    """What an upload does to the whole forgery now and then, authentic pixels too."""
+    """What an upload does to the whole sample now and then, authentic pixels too."""
     mask = mask.view(np.uint8) * np.uint8(255)
     example = {key: value for key, value in example.items() if key != "segments"}  # which are of another picture now
-    if rng.random() < config.after_resize:
-        factor = float(rng.uniform(0.6, 1.4))
+    if factor is None:
+        factor = after_factor(rng, config)
+    if factor != 1:
         size = [max(SMALLEST, round(n * factor)) for n in image.shape[1::-1]]
         smaller = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT)
-        if is_manipulated(smaller):  # a mask of few pixels may fall between those that are kept
+        if is_manipulated(smaller) == is_manipulated(mask):  # one of few pixels may fall between those that are kept
             mask, recipe["after_resize"] = smaller, factor
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
     if rng.random() < config.after_jpeg:
-        recipe["after_jpeg"] = quality = int(rng.integers(70, 96))
-        image = perturb.compress(image, quality)
-    return example | {"image": image, "mask": mask, "recipe": json.dumps(recipe)}
+        image, recipe["after_jpeg"] = history.compress_anyhow(image, rng, LOWEST_AFTER, aligned=0.9)
+    return example | {"image": image, "mask": mask, "recipe": json.dumps(recipe) if recipe else ""}
 
 
-def pida(example: Example, rng: np.random.Generator, config: PidaConfig, donors: Donors | None = None) -> Example:
-    """With `config.probability` a forgery of an authentic example, else the example itself ("recipe": "").
+def pida(
+    example: Example,
+    rng: np.random.Generator,
+    config: PidaConfig,
+    donors: Donors | None = None,
+    factor: float | None = None,
+) -> Example:
+    """With `config.probability` a forgery of an authentic example (see `forge`), else the example itself.
 
-    Examples that are already manipulated (a mask with marked pixels) pass unchanged.
+    Either may be scaled and compressed at the end: what every picture goes through must tell nothing of forgery.
+    Without that, the example itself has the "recipe" "". Examples that are already manipulated (a mask with marked
+    pixels) pass unchanged.
     """
-    if is_manipulated(example["mask"]) or rng.random() >= config.probability:
+    if is_manipulated(example["mask"]):
         return example | {"recipe": ""}
-    return forge(example, rng, config, donors)
+    if rng.random() < config.probability:
+        return forge(example, rng, config, donors, factor)
+    return _finish(example, example["image"], example["mask"] > 127, {}, rng, config, factor)

@@ -1,6 +1,7 @@
 """From a source to batches: the only place that knows grain."""
 
 import dataclasses
+import math
 import multiprocessing
 import os
 import signal
@@ -14,8 +15,9 @@ import numpy as np
 
 from pimjax.config import DataConfig, PidaConfig
 from pimjax.data.donors import Donors
+from pimjax.data.history import take
 from pimjax.data.masks import boundary_band, is_manipulated
-from pimjax.data.pida import forge, pida
+from pimjax.data.pida import after_factor, forge, pida
 from pimjax.data.sources import Example, SkipBroken, Source, decode_example
 from pimjax.data.transforms import STRIDE, fit_square, resize, target_mask, to_uint8
 from pimjax.normalization import normalize
@@ -62,15 +64,18 @@ class TrainTransform(grain.transforms.RandomMap):
 
     def augment(self, example: Example, rng: np.random.Generator) -> tuple[Example, Example]:
         """The example cut and flipped, and what was made of it; "recipe" says what."""
-        manipulated = is_manipulated(example["mask"])
-        example = _square(example, self.data, tuple(rng.random(2) * example["mask"].shape))
+        manipulated, factor = is_manipulated(example["mask"]), after_factor(rng, self.pida)
+        if manipulated or self.data.fit != "crop":
+            example = _square(example, self.data, tuple(rng.random(2) * example["mask"].shape))
+        else:
+            example = take(example, math.ceil(self.data.image_size / factor), rng, self.pida.history)
         if self.data.flip and rng.random() < 0.5:
             example = example | {key: cv2.flip(example[key], 1) for key in MAPS if key in example}
         # A crop that misses the mask of a manipulated photo is a sample without manipulation, not one to forge again.
         if manipulated:
             return example, example | {"recipe": ""}
-        forged = pida(example, rng, self.pida, self.donors)
-        # A forgery that was scaled at the end needs its square again.
+        forged = pida(example, rng, self.pida, self.donors, factor)
+        # What was scaled at the end needs its square again.
         return example, _square(forged, self.data, tuple(rng.random(2) * forged["mask"].shape))
 
 
@@ -180,8 +185,10 @@ def validation_set(sources: Sequence[Source], data: DataConfig, pida_config: Pid
         rng = np.random.default_rng((seed, number))
         source, index = photographs[number % len(photographs)]
         example = source[index]
-        cut = _square(example, data, tuple(rng.random(2) * example["mask"].shape))
-        forged = forge(cut, rng, pida_config, donors)
+        factor = after_factor(rng, pida_config)
+        if data.fit == "crop":
+            example = take(example, math.ceil(data.image_size / factor), rng, pida_config.history)
+        forged = forge(example, rng, pida_config, donors, factor)
         examples.append(prepare(_square(forged, data, tuple(rng.random(2) * forged["mask"].shape)), data))
     return {key: np.stack([example[key] for example in examples]) for key in examples[0]}
 

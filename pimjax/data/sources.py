@@ -33,6 +33,7 @@ class Source(abc.ABC):
 
     name: str
     annotated: Sequence[int]  # the examples that may have a mask or segments
+    _decoded: dict[int, Example] | None = None  # kept
 
     @abc.abstractmethod
     def __len__(self) -> int:
@@ -48,7 +49,16 @@ class Source(abc.ABC):
 
     def __getitem__(self, index: int) -> Example:
         """The decoded example at `index`; ImageError if its files cannot be used."""
-        return decode_example(self.encoded(index))
+        if self._decoded is None:
+            return decode_example(self.encoded(index))
+        if index not in self._decoded:
+            self._decoded[index] = decode_example(self.encoded(index))
+        return self._decoded[index]
+
+    def keep_decoded(self) -> "Source":
+        """The same source, which from now on decodes each example once and keeps it in memory."""
+        self._decoded = {}
+        return self
 
     def __repr__(self) -> str:  # grain prints it in its error messages
         return f"{type(self).__name__}({self.name}, {len(self)} images)"
@@ -99,13 +109,12 @@ class Record(NamedTuple):
 
 
 class FileSource(Source):
-    """Examples from image files, decoded when asked for; or kept, where they are few."""
+    """Examples from image files."""
 
-    def __init__(self, records: Sequence[Record], name: str, keep_decoded: bool = False):
+    def __init__(self, records: Sequence[Record], name: str):
         self.records = list(records)
         self.name = name
         self.annotated = [i for i, record in enumerate(self.records) if record.mask or record.segments]
-        self._decoded: dict[int, Example] | None = {} if keep_decoded else None
 
     def __len__(self) -> int:
         return len(self.records)
@@ -120,13 +129,6 @@ class FileSource(Source):
     def ids(self) -> list[str]:
         """The image files, resolved."""
         return [str(record.image.resolve()) for record in self.records]
-
-    def __getitem__(self, index: int) -> Example:
-        if self._decoded is None:
-            return super().__getitem__(index)
-        if index not in self._decoded:
-            self._decoded[index] = super().__getitem__(index)
-        return self._decoded[index]
 
 
 class TfdsSource(Source):

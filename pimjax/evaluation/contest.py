@@ -92,7 +92,7 @@ def read_results(output: Path) -> tuple[dict[str, Any], list[Result]]:
             if not (folder / "scores.json").is_file():
                 continue  # of another run, with other sets
             summary = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
-            rows, _ = read_rows(folder)
+            rows, _ = read_rows(folder / "images.jsonl")
             examples = about["sets"][name]["images"]
             results.append(Result(model, name, summary, [rows[n] for n in sorted(rows) if n < examples]))
     return about, results

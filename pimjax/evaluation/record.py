@@ -32,7 +32,7 @@ class Record:
         else:
             write_text(known, json.dumps(about, indent=1) + "\n")
         self._file = folder / "images.jsonl"
-        self.rows, whole = read_rows(folder)
+        self.rows, whole = read_rows(self._file)
         if self._file.exists():
             os.truncate(self._file, whole)
 
@@ -66,20 +66,20 @@ def versions() -> dict[str, str]:
     return found | {"python": platform.python_version(), "machine": platform.machine()}
 
 
-def read_rows(folder: Path) -> tuple[dict[int, Row], int]:
-    """The rows in `folder` by number, the newest of each, and how many bytes of images.jsonl are whole lines.
+def read_rows(path: Path, key: str = "number") -> tuple[dict[Any, Row], int]:
+    """The rows of a file of JSON lines by their `key`, the newest of each, and how many bytes of it are whole lines.
 
     Raises:
         ValueError: a line other than the last is damaged.
     """
-    rows: dict[int, Row] = {}
-    whole, path = 0, folder / "images.jsonl"
+    rows: dict[Any, Row] = {}
+    whole = 0
     for count, line in enumerate(path.read_bytes().splitlines(keepends=True) if path.exists() else [], 1):
         if not line.endswith(b"\n"):
             break  # cut off by a kill or a full disk
         try:
             row = json.loads(line)
-            rows[row["number"]] = row
+            rows[row[key]] = row
         except (ValueError, KeyError, TypeError):
             raise ValueError(f"{path}, line {count}: damaged; delete the line and run the same command again") from None
         whole += len(line)

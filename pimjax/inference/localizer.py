@@ -3,8 +3,7 @@
 import functools
 import hashlib
 import os
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import cv2
@@ -15,7 +14,7 @@ import numpy as np
 from pimjax.config import PRECISIONS
 from pimjax.data.images import read_image
 from pimjax.data.transforms import STRIDE, network_input
-from pimjax.inference.tiles import Maps, blend_tiles
+from pimjax.inference.tiles import Maps, cut_tiles, join_tiles, tile_places
 from pimjax.models.layers import Execution
 from pimjax.models.networks import build_network
 from pimjax.normalization import denormalize, normalize
@@ -23,9 +22,12 @@ from pimjax.training.initial import load_model
 from pimjax.training.step import predictions_of
 from pimjax.weights.card import ModelCard
 from pimjax.weights.fold import fold_batch_norm
+from pimjax.weights.shipped import SHIPPED
 
 MAPS = ("mask", "boundary", "reconstruction")
-TILE, OVERLAP, GRAIN = 512, 128, 64  # pixels; GRAIN: sides of what is smaller than a tile are padded to its multiples
+# Pixels. Tiles begin at multiples of GRAIN, which JPEG's blocks, tokens and attention windows divide: photos look the
+# same to the network in a tile as in a crop that it was trained on.
+TILE, OVERLAP, GRAIN = 512, 128, 64
 
 
 class Localization(NamedTuple):
@@ -44,39 +46,55 @@ class Localizer:
 
     The photo is brought to the network as in training: resized to a square, or, if the model was trained on crops, in
     overlapping tiles of native pixels. Each new input size is compiled once; there are few. `precision` is that of maps
-    and matrix products: "float32", or "bfloat16", faster on accelerators that have it.
+    and matrix products: "float32", or "bfloat16", faster on accelerators that have it. `batch` tiles go through the
+    device together; 0: one on a CPU, which has no use for more, else eight.
     """
 
-    def __init__(self, variables: dict[str, Any], card: ModelCard, precision: str = "float32"):
+    def __init__(self, variables: dict[str, Any], card: ModelCard, precision: str = "float32", batch: int = 0):
         if precision not in PRECISIONS:
             raise ValueError(f"precision {precision!r}: it must be one of {', '.join(map(repr, PRECISIONS))}")
         self.card = card
+        self.batch = batch or (1 if jax.default_backend() == "cpu" else 8)
         model = build_network(card.model, Execution(dtype=jnp.dtype(precision), folded=True))
 
         @functools.partial(jax.jit, static_argnames="details")
-        def predict(variables: dict[str, Any], image: jax.Array, details: bool) -> tuple[jax.Array | None, ...]:
-            predictions = predictions_of(model.apply(variables, image[None]))
+        def predict(variables: dict[str, Any], images: jax.Array, details: bool) -> tuple[jax.Array | None, ...]:
+            predictions = predictions_of(model.apply(variables, images))
             # Where only the mask is asked for, XLA drops the other decoders.
-            return jax.tree.map(lambda map_: map_[0], predictions if details else predictions[:1])
+            return predictions if details else predictions[:1]
 
         self.hash = model_hash(variables, card)
         self._variables = jax.device_put(fold_batch_norm(variables))
         self._predict = predict
 
-    def _maps(self, image: np.ndarray, details: bool) -> Maps:
-        """Normalised float32 [h, w, 3] → maps [⌈h/4⌉, ⌈w/4⌉, …]: the mask's or, with `details`, all that there are."""
-        maps = jax.device_get(self._predict(self._variables, image, details))
-        return {name: map_ for name, map_ in zip(MAPS, maps, strict=False) if map_ is not None}
+    def _maps(self, tiles: Sequence[np.ndarray], details: bool) -> list[Maps]:
+        """Normalised float32 [h, w, 3] each → maps [⌈h/4⌉, ⌈w/4⌉, …]: the mask's or, with `details`, all there are.
+
+        Those of one size go through the device together, `batch` at a time.
+        """
+        found: list[Maps] = [{} for _ in tiles]
+        for shape in dict.fromkeys(tile.shape for tile in tiles):
+            numbers = [i for i, tile in enumerate(tiles) if tile.shape == shape]
+            for start in range(0, len(numbers), self.batch):
+                some = numbers[start : start + self.batch]
+                images = np.zeros((self.batch, *shape), np.float32)  # always as many: another number is compiled anew
+                images[: len(some)] = [tiles[i] for i in some]
+                maps = jax.device_get(self._predict(self._variables, images, details))
+                for place, i in enumerate(some):
+                    found[i] = {name: m[place] for name, m in zip(MAPS, maps, strict=False) if m is not None}
+        return found
 
     @classmethod
-    def load(cls, path: str | os.PathLike, precision: str = "float32") -> "Localizer":
+    def load(cls, path: str | os.PathLike = SHIPPED, precision: str = "float32", batch: int = 0) -> "Localizer":
         """The model at `path`: a run's directory (its best checkpoint), a native directory, `.safetensors` or `.pth`.
+
+        "pim-small", the default, is the model that pimjax brings along (configs/pim_small.py).
 
         Raises:
             FileNotFoundError: no checkpoint is there.
             ValueError: it cannot be used as a model, or was written by another version of pimjax.
         """
-        return cls(*load_model(path), precision)
+        return cls(*load_model(path), precision, batch)
 
     def __call__(self, photo: str | os.PathLike | np.ndarray, details: bool = False) -> Localization:
         """Localizes in a file (its EXIF orientation is applied) or in a uint8 RGB array [H, W, 3].
@@ -87,41 +105,50 @@ class Localizer:
             pimjax.data.images.ImageError: the file cannot be used as an image.
             ValueError: the array has another shape or dtype.
         """
-        if isinstance(photo, np.ndarray):
+        return self.localize([photo if isinstance(photo, np.ndarray) else read_image(photo, upright=True)], details)[0]
+
+    def localize(self, photos: Sequence[np.ndarray], details: bool = False) -> list[Localization]:
+        """The same for several uint8 RGB arrays [H, W, 3] of any sizes, together through the device."""
+        for photo in photos:
             if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
                 raise ValueError(f"a photo must be uint8 [H, W, 3], not {photo.dtype} {list(photo.shape)}")
-        else:
-            photo = read_image(Path(photo), upright=True)
-        H, W, _ = photo.shape
-        native = self.card.preprocessing["fit"] == "crop"
-        maps = functools.partial(self._maps, details=details)
-        size = self.card.preprocessing["image_size"]
-        found = _native_maps(maps, photo) if native else maps(network_input(photo, size))
-
-        def enlarge(map_: np.ndarray) -> np.ndarray:
-            # At native resolution a map pixel stands for exactly 4×4 photo pixels, the last reaching past the edge.
-            target = (map_.shape[1] * STRIDE, map_.shape[0] * STRIDE) if native else (W, H)
-            return cv2.resize(map_, target, interpolation=cv2.INTER_LINEAR)[:H, :W]
-
-        large = {name: enlarge(map_) for name, map_ in found.items()}
-        return Localization(
-            photo,
-            np.clip(large["mask"], 0, 1),
-            found["mask"],
-            float(found["mask"].max()),
-            np.clip(large["boundary"], 0, 1) if "boundary" in large else None,
-            denormalize(large["reconstruction"]) if "reconstruction" in large else None,
-        )
+        native, size = self.card.preprocessing["fit"] == "crop", self.card.preprocessing["image_size"]
+        if not native:
+            maps = self._maps([network_input(photo, size) for photo in photos], details)
+            return [_localization(photo, found, photo.shape) for photo, found in zip(photos, maps, strict=True)]
+        padded = [_to_whole_tiles(photo) for photo in photos]
+        places = [tile_places(photo.shape, TILE, OVERLAP, GRAIN) for photo in padded]
+        cut = [cut_tiles(photo, where, TILE) for photo, where in zip(padded, places, strict=True)]
+        maps = iter(self._maps([normalize(tile) for tiles in cut for tile in tiles], details))
+        results = []
+        for photo, large, where in zip(photos, padded, places, strict=True):
+            found = join_tiles([next(maps) for _ in where], [(y // STRIDE, x // STRIDE) for y, x in where])
+            results.append(_localization(photo, found, large.shape))
+        return results
 
 
-def _native_maps(maps: Callable[[np.ndarray], Maps], photo: np.ndarray) -> Maps:
-    """A photo's maps [⌈H/4⌉, ⌈W/4⌉, …] at native resolution, in tiles where it is larger than one."""
+def _to_whole_tiles(photo: np.ndarray) -> np.ndarray:
+    """Mirrored at the bottom and right to sides that are multiples of `GRAIN`: few sizes, each of which is compiled."""
     H, W, _ = photo.shape
-    # A large photo is mirrored to whole map pixels; a small one to one of few sizes, each of which is compiled.
-    sides = [-(-n // grain) * grain for n in (H, W) for grain in [STRIDE if n > TILE else GRAIN]]
-    padded = cv2.copyMakeBorder(photo, 0, sides[0] - H, 0, sides[1] - W, cv2.BORDER_REFLECT)
-    whole = blend_tiles(lambda tile: maps(normalize(tile)), padded, TILE, OVERLAP, STRIDE)
-    return {name: map_[: -(-H // STRIDE), : -(-W // STRIDE)] for name, map_ in whole.items()}
+    return cv2.copyMakeBorder(photo, 0, -H % GRAIN, 0, -W % GRAIN, cv2.BORDER_REFLECT)
+
+
+def _localization(photo: np.ndarray, maps: Maps, shape: tuple[int, ...]) -> Localization:
+    """From maps of the photo, or of what was made of it by continuing it to `shape`."""
+    H, W, _ = photo.shape
+    large = {
+        name: cv2.resize(map_, shape[1::-1], interpolation=cv2.INTER_LINEAR)[:H, :W] for name, map_ in maps.items()
+    }
+    if shape != photo.shape:
+        maps = {name: map_[: -(-H // STRIDE), : -(-W // STRIDE)] for name, map_ in maps.items()}
+    return Localization(
+        photo,
+        np.clip(large["mask"], 0, 1),
+        maps["mask"],
+        float(maps["mask"].max()),
+        np.clip(large["boundary"], 0, 1) if "boundary" in large else None,
+        denormalize(large["reconstruction"]) if "reconstruction" in large else None,
+    )
 
 
 def model_hash(variables: dict[str, Any], card: ModelCard) -> str:

@@ -7,11 +7,13 @@ import jax
 import jax.numpy as jnp
 
 from pimjax.config import ModelConfig
-from pimjax.models.layers import Execution
+from pimjax.models.layers import Execution, resize_bilinear
 from pimjax.models.local_stream import LocalBlock
 from pimjax.models.lwm import LearningToWeight
 from pimjax.models.swin import SwinEncoder
 from pimjax.models.upernet import UPerNetDecoder
+
+STRIDE = 4  # of the outputs, in pixels of the input
 
 Maps = tuple[jax.Array, ...]
 
@@ -50,13 +52,14 @@ class PIM(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False, examples: jax.Array | None = None) -> PIMOutput:
         c, execution = self.config, self.execution
+        B, H, W, _ = images.shape
 
         def block(module: type[nn.Module]) -> type[nn.Module]:
             # Where the mode (train) is among the arguments, counted with self.
             positions = {LearningToWeight: 3}
             return nn.remat(module, static_argnums=(positions.get(module, 2),)) if execution.remat else module
 
-        swin = SwinEncoder(c, False, c.high_pass_init, execution, name="encoder")(images, train, examples)
+        swin = SwinEncoder(c, execution=execution, name="encoder")(images, train, examples)
         local = swin
         if c.local_stream != "none":
             local = tuple(
@@ -73,7 +76,10 @@ class PIM(nn.Module):
 
         def decode(name: str, maps: Maps, outputs: int) -> jax.Array:
             decoded = block(UPerNetDecoder)(c, outputs, execution, name=name)(maps, train, examples)
-            return decoded.astype(jnp.promote_types(decoded.dtype, jnp.float32))
+            decoded = decoded.astype(jnp.promote_types(decoded.dtype, jnp.float32))
+            if c.patch != STRIDE:
+                decoded = resize_bilinear(decoded, *(n * c.patch // STRIDE for n in decoded.shape[1:3]))
+            return decoded[:, : -(-H // STRIDE), : -(-W // STRIDE)]
 
         return PIMOutput(
             mask_logits=decode("forgery_decoder", fused, 2),

@@ -1,12 +1,14 @@
 """The Swin encoder (Liu et al., ICCV 2021), plain or with PIM's raster-scan masked self-attention (paper, III-B)."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from pimjax.config import ModelConfig
 from pimjax.models.layers import Dropout, Execution, dense, layer_norm
+from pimjax.models.stems import PatchEmbedding, SpectralEmbedding
 from pimjax.models.windows import (
     merge_windows,
     pad_to_multiple,
@@ -16,22 +18,6 @@ from pimjax.models.windows import (
     roll_regions,
     split_windows,
 )
-
-PATCH = 4
-
-
-def high_pass_init(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> jax.Array:
-    """Random patch filters [4, 4, 3, C] without their constant and linear parts: they see residuals, not content.
-
-    pimjax's own, for training from scratch, in the spirit of the constrained convolutions of Bayar and Stamm (IH&MMSec
-    2016): behind ordinary random filters, the brightness of a patch drowns its noise, and learning starts late.
-    """
-    y, x = np.mgrid[:PATCH, :PATCH].reshape(2, -1) - (PATCH - 1) / 2
-    plane, _ = np.linalg.qr(np.stack([np.ones_like(x), y, x], axis=1))
-    residual = np.eye(PATCH * PATCH) - plane @ plane.T
-    filters = nn.initializers.lecun_normal()(key, shape, dtype).reshape(PATCH * PATCH, -1)
-    # Residuals of a photo are some thirty times weaker than its normalised content.
-    return 30 * (jnp.asarray(residual, dtype) @ filters).reshape(shape)
 
 
 class Projection(nn.Module):
@@ -118,29 +104,6 @@ class SwinBlock(nn.Module):
         return x + drop_path(dense(nn.gelu(y, approximate=False), x.shape[-1], "fc2"), train, examples)
 
 
-class PatchEmbedding(nn.Module):
-    """Image [B, H, W, 3] → [B, ⌈H/p⌉, ⌈W/p⌉, features]: each patch of p×p pixels by one matrix product."""
-
-    features: int
-    high_pass_init: bool = False
-    patch: int = PATCH  # p; high-pass filters are for 4
-
-    @nn.compact
-    def __call__(self, images: jax.Array) -> jax.Array:
-        kernel_init, bias_init = nn.initializers.lecun_normal(), nn.initializers.zeros
-        if self.high_pass_init:
-            # Beside a bias as large as they are, the LayerNorm that follows leaves the residuals their strength.
-            kernel_init, bias_init = high_pass_init, nn.initializers.normal(1.0)
-        p = self.patch
-        kernel = self.param("kernel", kernel_init, (p, p, 3, self.features))
-        bias = self.param("bias", bias_init, (self.features,))
-        images = pad_to_multiple(images, p)
-        B, H, W, _ = images.shape
-        patches = images.reshape(B, H // p, p, W // p, p, 3)
-        # In full precision always: half of it cannot tell a grey level from the next.
-        return jnp.einsum("bhiwjc,ijco->bhwo", patches, kernel, precision="highest") + bias
-
-
 class PatchMerging(nn.Module):
     """Halves the resolution and doubles the channels: [B, H, W, C] → [B, ⌈H/2⌉, ⌈W/2⌉, 2C]."""
 
@@ -153,21 +116,23 @@ class PatchMerging(nn.Module):
 
 
 class SwinEncoder(nn.Module):
-    """Normalised image [B, H, W, 3] → four maps, strides 4, 8, 16, 32 and channels embed_dim · 1, 2, 4, 8.
+    """Normalised image [B, H, W, 3] → a map per stage, strides patch · 1, 2, 4, 8 and channels embed_dim · 1, 2, 4, 8.
 
     `examples`, int32 [B]: the images' numbers in the whole batch, by which stochastic depth is drawn.
     """
 
     config: ModelConfig
     masked: bool = False
-    high_pass_init: bool = False
     execution: Execution = Execution()
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool, examples: jax.Array | None = None) -> tuple[jax.Array, ...]:
         c = self.config
         block = nn.remat(SwinBlock, static_argnums=(2,)) if self.execution.remat else SwinBlock
-        x = layer_norm(PatchEmbedding(c.embed_dim, self.high_pass_init, name="patch_embed")(images), "patch_norm")
+        # The masked encoder has the published stem always: what it predicts is content.
+        spectral, high_pass = (asked and not self.masked for asked in (c.spectral_stem, c.high_pass_init))
+        stem = SpectralEmbedding if spectral else functools.partial(PatchEmbedding, high_pass_init=high_pass)
+        x = layer_norm(stem(c.embed_dim, c.patch, name="patch_embed")(images), "patch_norm")
         x = x.astype(self.execution.dtype or x.dtype)
         total, index, maps = sum(c.depths), 0, []
         for stage, (depth, heads) in enumerate(zip(c.depths, c.num_heads, strict=True)):

@@ -6,7 +6,7 @@ import jax
 from pimjax.config import ModelConfig
 from pimjax.models.layers import Conv, ConvBNReLU, Dropout, Execution, dense, layer_norm, resize_bilinear
 from pimjax.models.segmenter import Segmenter
-from pimjax.models.swin import PatchEmbedding
+from pimjax.models.stems import PatchEmbedding
 
 PATCH = 16
 GRID = 14  # side of the stored position embedding, in tokens: an image of 224² pixels
@@ -42,7 +42,7 @@ class ViTEncoder(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, train: bool, examples: jax.Array | None = None) -> jax.Array:
         c = self.config
-        x = PatchEmbedding(c.embed_dim, patch=PATCH, name="patch_embed")(images)
+        x = PatchEmbedding(c.embed_dim, PATCH, name="patch_embed")(images)
         position = self.param("patch_position", nn.initializers.normal(0.02), (GRID, GRID, c.embed_dim))
         x = x + resize_bilinear(position[None], *x.shape[1:3])
         x = x.astype(self.execution.dtype or x.dtype)

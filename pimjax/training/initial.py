@@ -1,7 +1,6 @@
 """Where a model comes from: a run, a native directory, a file; and what a training run starts from."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,13 +15,15 @@ from pimjax.weights.card import ModelCard, card_of_run
 from pimjax.weights.convert import match_torch, to_torch
 from pimjax.weights.files import Stored, is_native, read_stored
 from pimjax.weights.pretrained import fill, initialization_table
+from pimjax.weights.shipped import weights_path
 
 
 def read_model(path: str | os.PathLike, config_file: str | os.PathLike | None = None) -> Stored:
     """Arrays by released PyTorch name, and the model's card.
 
     Args:
-        path: a run's directory (its best checkpoint is taken), a native directory, `.safetensors`, `.pth` or `.npz`.
+        path: a run's directory (its best checkpoint is taken), a native directory, `.safetensors`, `.pth` or `.npz`;
+            or "pim-small", the model that pimjax brings along.
         config_file: a file with `get_config()`, such as those under configs/, for weights that bring no card. Without
             it they are taken for the published model.
 
@@ -30,7 +31,7 @@ def read_model(path: str | os.PathLike, config_file: str | os.PathLike | None = 
         FileNotFoundError: no checkpoint is there.
         ValueError: it cannot be used (`WeightsFileError`), or was written by another version of pimjax.
     """
-    path = Path(path)
+    path = weights_path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no checkpoint there; give a run's directory, or what pimjax convert wrote")
     if path.is_dir() and not is_native(path):

@@ -59,6 +59,8 @@ def prepare(config: Config) -> Run:
     check_batch_size(config.data.batch_size, len(devices), config.train.accumulate)
     layout = Layout(devices, config.train.mapping, len(devices) if config.train.shard_optimizer else 1)
     sources, held_out = (tuple(map(open_source, names)) for names in (config.data.train, config.data.validation))
+    if config.data.keep_decoded:
+        sources = tuple(source.keep_decoded() for source in sources)
     if shared := _ids(sources) & _ids(held_out):
         raise ValueError(
             f"{len(shared)} images are in both config.data.train and config.data.validation, such as {min(shared)}; "

@@ -1,0 +1,164 @@
+"""A local page on which to drop a photo: its heat map, what the score means, and the maps to download."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import gradio as gr
+import numpy as np
+
+from pimjax.data.images import ImageError, decode_image, read_bytes, read_header
+from pimjax.inference.examples import example_photos
+from pimjax.inference.localizer import Localizer
+from pimjax.inference.meaning import meaning_of_score
+from pimjax.inference.outputs import grey, measure, write_outputs
+from pimjax.pictures import overlay
+
+MOST_BYTES, MOST_PIXELS = 64 << 20, 64_000_000  # of a photo
+SHOWN = 1600  # pixels of the longer side on the page; downloads are of the photo's size
+BUTTONS = ["fullscreen", "download"]
+VIEWS = ("Heat map", "Probability", "Boundary", "Photo")
+
+_INTRODUCTION = """# pimjax
+Which pixels of this photograph were pasted, copied or painted over? Drop a photo; it stays on this computer."""
+_LIMITS = """The map shows where the traces of camera and compression break off, which an honest edit may do as well
+(a sharpened face, a caption). Little is left of them in pictures that were photographed from a screen, strongly
+compressed or scaled down, as messengers and social media do, and a picture that is generated as a whole has no such
+break."""
+
+
+class Shown(NamedTuple):
+    """One photo's results, kept between clicks of a visitor."""
+
+    photo: np.ndarray  # uint8 RGB [h, w, 3], at most SHOWN pixels a side
+    probability: np.ndarray  # float32 [h, w]
+    boundary: np.ndarray | None
+    figures: dict[str, Any]
+    folder: Path
+    files: dict[str, str]  # in it, by output
+
+
+def build_page(localizer: Localizer) -> gr.Blocks:
+    """The page, to be launched. Nothing is sent anywhere; uploads are deleted after an hour."""
+    with gr.Blocks(title="pimjax", analytics_enabled=False, delete_cache=(600, 3600)) as page:
+        gr.Markdown(_INTRODUCTION)
+        state = gr.State(None, time_to_live=3600, delete_callback=_forget)
+        with gr.Row():
+            with gr.Column(scale=1, min_width=280):
+                # A plain file, not gradio's image: what is no photo shall get our message, not a decoder's.
+                upload = gr.File(label="Photo: JPEG, PNG, TIFF, BMP or WebP", file_types=["image"], elem_id="upload")
+                view = gr.Radio(VIEWS, value=VIEWS[0], label="Show")
+                opacity = gr.Slider(0, 1, 0.6, step=0.05, label="Opacity of the heat map")
+                threshold = gr.Slider(0.05, 0.95, 0.5, step=0.05, label="Threshold of the outline")
+                gr.Examples(example_photos(), inputs=upload, label="Examples", cache_examples=False)
+            with gr.Column(scale=2):
+                picture = gr.Image(
+                    label="Result", type="numpy", format="png", interactive=False, elem_id="result", buttons=BUTTONS
+                )
+                verdict = gr.Markdown(elem_id="verdict")
+                downloads = gr.Files(label="Download", interactive=False, visible=False)
+                gr.Markdown(_LIMITS)
+        shown = [picture, verdict, downloads]
+        controls = [state, view, opacity, threshold]
+        analysed = upload.change(_analyse(localizer), [upload, threshold, state], [state, verdict])
+        analysed.then(
+            _show, controls, shown, show_progress="hidden"
+        )
+        for control in (view, opacity, threshold):
+            control.change(_show, controls, shown, show_progress="hidden")
+    return page
+
+
+def _analyse(localizer: Localizer) -> Callable[..., tuple[Shown | None, str]]:
+    def analyse(file: str | None, threshold: float, before: Shown | None) -> tuple[Shown | None, str]:
+        _forget(before)
+        if file is None:
+            return None, ""
+        try:
+            photo = read_upload(Path(file))
+        except ImageError as error:
+            return None, f"**This file cannot be used.** {error}"
+        result = localizer.localize([photo], details=True)[0]
+        folder = Path(tempfile.mkdtemp(prefix="pimjax-"))
+        where = folder / Path(file).stem
+        files = write_outputs(result, where, ("probability", "mask"), threshold, bits=16)
+        figures = {"photo": Path(file).name, "model_sha256": localizer.hash, **measure(result, threshold)}
+        meaning = meaning_of_score(result.score, localizer.card)
+        small = [_fit(map_) for map_ in (photo, result.probability, result.boundary)]
+        return Shown(*small, figures | {"meaning": meaning}, folder, files), ""
+
+    return analyse
+
+
+def _forget(shown: Shown | None) -> None:
+    """Deletes what was written for a visitor who has left, or looks at another photo."""
+    if shown is not None:
+        shutil.rmtree(shown.folder, ignore_errors=True)
+
+
+def read_upload(path: Path) -> np.ndarray:
+    """The photo upright, uint8 RGB [H, W, 3]; an ImageError that names it by its name alone if it cannot be used."""
+    if path.stat().st_size > MOST_BYTES:
+        raise ImageError(f"{path.name}: larger than {MOST_BYTES >> 20} MB; use pimjax predict")
+    encoded = read_bytes(path)
+    header = read_header(encoded, path.name)
+    if header.width * header.height > MOST_PIXELS:
+        raise ImageError(
+            f"{path.name}: {header.width}×{header.height} is more than {MOST_PIXELS // 10**6} million pixels; "
+            "use pimjax predict"
+        )
+    return decode_image(encoded, path.name, upright=True)
+
+
+def _fit(map_: np.ndarray | None) -> np.ndarray | None:
+    scale = 1.0 if map_ is None else SHOWN / max(map_.shape[:2])
+    return map_ if scale >= 1 else cv2.resize(map_, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+def _show(shown: Shown | None, view: str, opacity: float, threshold: float) -> tuple[Any, ...]:
+    """What the page shows under its present controls."""
+    if shown is None:
+        return None, gr.skip(), gr.Files(visible=False)
+    photo, probability, boundary, figures, _, _ = shown
+    pictures = {
+        "Heat map": lambda: overlay(photo, probability, threshold, opacity),
+        "Probability": lambda: cv2.cvtColor(grey(probability), cv2.COLOR_GRAY2RGB),
+        "Boundary": lambda: photo if boundary is None else cv2.cvtColor(grey(boundary), cv2.COLOR_GRAY2RGB),
+        "Photo": lambda: photo,
+    }
+    marked = float((probability > threshold).mean())
+    text = f"**Score {figures['score']:.2f}**, {marked:.1%} of the pixels above {threshold:.2f}."
+    text += f"\n\n{figures['meaning']}"
+    return pictures[view](), text, gr.Files(value=_at_threshold(shown, threshold), visible=True)
+
+
+def _at_threshold(shown: Shown, threshold: float) -> list[str]:
+    """The files to download, those that depend on the threshold made anew."""
+    probability = cv2.imread(shown.files["probability"], cv2.IMREAD_UNCHANGED)
+    cv2.imwrite(shown.files["mask"], (probability > threshold * 65535).astype(np.uint8) * 255)
+    figures = Path(shown.files["mask"].replace("_mask.png", ".json"))
+    figures.write_text(json.dumps(shown.figures | {"threshold": threshold}, indent=1), encoding="utf-8")
+    return [*shown.files.values(), str(figures)]
+
+
+def serve(localizer: Localizer, host: str = "127.0.0.1", port: int = 7860, block: bool = True) -> gr.Blocks:
+    """Serves the page until Ctrl-C (or returns at once, unless `block`). OSError if the port is taken."""
+    page = build_page(localizer)
+    page.queue(default_concurrency_limit=1)  # one photo at a time: they share the device
+    page.launch(
+        server_name=host,
+        server_port=port,
+        max_file_size=2 * MOST_BYTES,  # beyond it the message is gradio's
+        share=False,
+        footer_links=[],
+        quiet=True,
+        prevent_thread_lock=True,
+    )
+    print(f"http://{host}:{port}", flush=True)
+    if block:
+        page.block_thread()
+    return page

@@ -1,0 +1,133 @@
+"""Many photos: read ahead, localised in batches, written while the next are computed, and resumed."""
+
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from pimjax.data.images import ImageError, decode_image
+from pimjax.evaluation.record import read_rows, write_text
+from pimjax.inference.localizer import Localization, Localizer
+from pimjax.inference.outputs import DETAILS, measure, write_outputs
+from pimjax.inference.photos import Photo
+
+Row = dict[str, Any]
+A, B = TypeVar("A"), TypeVar("B")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be made of every photo."""
+
+    outputs: tuple[str, ...] = ("probability", "overlay")  # of `pimjax.inference.photos.OUTPUTS`
+    threshold: float = 0.5
+    bits: int = 8  # of grey PNGs
+
+
+class Prediction:
+    """A folder of photos, or any number of them, and what became of each.
+
+    Every photo gets a row in `rows_file`, a file of JSON lines: what `measure` says, and "photo", "name", "stamp"
+    (bytes and time of the file), "model", "model_sha256", "wanted", "files"; one that cannot be used, "photo" and
+    "error".
+
+    `todo` are the photos that `rows_file` has no such row of: by the same model, of the unchanged file, with all that
+    is wanted still there. So what was broken off goes on, and unusable photos are tried again.
+    """
+
+    def __init__(
+        self, localizer: Localizer, model: str, photos: Sequence[Photo], output: Path, rows_file: Path, wanted: Wanted
+    ):
+        self._localizer, self._model, self._wanted = localizer, model, wanted
+        self._output, self._rows_file = output, rows_file
+        self._told = vars(wanted) | {"outputs": list(wanted.outputs)}  # as JSON gives it back
+        rows, _ = read_rows(rows_file, "photo") if rows_file.exists() else ({}, 0)
+        self.todo = [photo for photo in photos if not self._is_done(rows.get(photo.path), photo)]
+        redone = {photo.path for photo in self.todo}
+        rows_file.parent.mkdir(parents=True, exist_ok=True)
+        # Nobody who reads the file should find a photo in it twice.
+        write_text(rows_file, "".join(json.dumps(row) + "\n" for path, row in rows.items() if path not in redone))
+
+    def _is_done(self, row: Row | None, photo: Photo) -> bool:
+        return (
+            row is not None
+            and "error" not in row
+            and row["model_sha256"] == self._localizer.hash
+            and row["wanted"] == self._told
+            and row["stamp"] == photo.stamp() != []
+            and all((self._output / file).exists() for file in row["files"].values())
+        )
+
+    def run(self) -> Iterator[Row]:
+        """The rows of `todo`, each as soon as it and its files are written, in order.
+
+        Raises:
+            OSError: something cannot be written; what was yielded is kept.
+        """
+        localizer = self._localizer
+        with ThreadPoolExecutor(2 + localizer.batch) as pool, self._rows_file.open("a", encoding="utf-8") as file:
+            read = _ahead(pool, _read, self.todo, 2 * localizer.batch)
+            for row in _ahead(pool, self._write, self._localize(read), 1 + localizer.batch):
+                file.write(json.dumps(row) + "\n")
+                file.flush()
+                yield row
+
+    def _localize(self, photos: Iterable[tuple[Photo, np.ndarray | str]]) -> Iterator[tuple[Photo, Localization | str]]:
+        details = any(output in DETAILS for output in self._wanted.outputs)
+        for group in _groups(photos, self._localizer.batch):
+            images = [image for _, image in group if isinstance(image, np.ndarray)]
+            results = iter(self._localizer.localize(images, details))
+            yield from ((photo, image if isinstance(image, str) else next(results)) for photo, image in group)
+
+    def _write(self, found: tuple[Photo, Localization | str]) -> Row:
+        photo, result = found
+        if isinstance(result, str):
+            return {"photo": photo.path, "error": result}
+        wanted = self._wanted
+        files = write_outputs(result, self._output / photo.name, wanted.outputs, wanted.threshold, wanted.bits)
+        return {
+            "photo": photo.path,
+            "name": photo.name,
+            **measure(result, wanted.threshold),
+            "model": self._model,
+            "model_sha256": self._localizer.hash,
+            "stamp": photo.stamp(),
+            "wanted": self._told,
+            "files": {kind: os.path.relpath(path, self._output) for kind, path in files.items()},
+        }
+
+
+def _read(photo: Photo) -> tuple[Photo, np.ndarray | str]:
+    """The photo upright, or why it cannot be used."""
+    try:
+        return photo, decode_image(photo.read(), photo.path, upright=True)
+    except ImageError as error:
+        return photo, str(error)
+
+
+def _ahead(pool: ThreadPoolExecutor, function: Callable[[A], B], items: Iterable[A], depth: int) -> Iterator[B]:
+    """function(item) in order, computed by `pool` for up to `depth` items ahead of the one that is waited for."""
+    waiting: deque[Future[B]] = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) > depth:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _groups(items: Iterable[A], size: int) -> Iterator[list[A]]:
+    group: list[A] = []
+    for item in items:
+        group.append(item)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group

@@ -1,0 +1,70 @@
+"""A photograph's past: what it leaves in the pixels."""
+
+import cv2
+import numpy as np
+import pytest
+
+from pimjax.config import HistoryConfig
+from pimjax.data.history import compress_anyhow, jpeg, take
+from pimjax.data.named_sources import open_source
+from pimjax.data.perturb import compress
+
+PHOTO = open_source("installed:validation")[1]["image"][:320, :400]
+SEGMENTS = np.arange(320 * 400, dtype=np.int32).reshape(320, 400) // 50 + 2**20
+
+
+def example():
+    return {"image": PHOTO, "mask": np.zeros(PHOTO.shape[:2], np.uint8), "segments": SEGMENTS, "id": "photo"}
+
+
+def blockiness(image):
+    """How much larger the steps between columns are, by column modulo 8."""
+    steps = np.abs(np.diff(image.astype(float).mean(-1), axis=1)).mean(0)
+    return np.array([steps[i::8].mean() for i in range(8)]) / np.median(steps)
+
+
+def test_standard_tables_give_what_opencv_writes():
+    for quality in (40, 75, 92):
+        ours, theirs = jpeg(PHOTO, quality, 1.0, 2).astype(int), compress(PHOTO, quality).astype(int)
+        assert np.abs(ours - theirs).max() <= 1  # the same library, or its next version
+
+
+@pytest.mark.parametrize("dx", [0, 3])
+def test_the_grid_lies_where_it_was_put(dx):
+    assert blockiness(jpeg(PHOTO, 15, 1.0, 2, dx=dx)).argmax() == (7 - dx) % 8
+
+
+def test_flat_tables_keep_fine_detail_that_standard_ones_drop():
+    def fine(image):
+        return np.abs(cv2.dct(image[64:72, 64:72].mean(-1).astype(np.float32)))[5:, 5:].sum()
+
+    noisy = np.clip(PHOTO + np.random.default_rng(0).normal(0, 25, PHOTO.shape), 0, 255).astype(np.uint8)
+    assert fine(jpeg(noisy, 50, 0.3, 0)) > 2 * fine(jpeg(noisy, 50, 1.0, 0))
+
+
+def test_taking_cuts_native_pixels_where_nothing_else_is_asked():
+    out = take(example(), 64, np.random.default_rng(0), HistoryConfig())
+    places = [(y, x) for y in range(320 - 63) for x in range(400 - 63) if (PHOTO[y, x] == out["image"][0, 0]).all()]
+    assert any((PHOTO[y : y + 64, x : x + 64] == out["image"]).all() for y, x in places)
+
+
+def test_taking_scales_and_compresses_as_often_as_told():
+    config = HistoryConfig(shrink=0.4, jpeg=1.0, lowest=20, aligned=1.0)
+    sizes, aligned = [], 0
+    for seed in range(40):
+        out = take(example(), 96, np.random.default_rng(seed), config)
+        assert out["image"].shape == (96, 96, 3) and out["mask"].shape == out["segments"].shape == (96, 96)
+        assert set(np.unique(out["segments"])) <= set(np.unique(SEGMENTS))  # labels are never mixed
+        sizes.append((out["segments"][-1, 0] - out["segments"][0, 0]) / 8)  # eight labels a row
+        aligned += blockiness(out["image"]).argmax() == 7
+    assert min(sizes) < 110 and 170 < max(sizes) <= 96 / 0.4
+    assert aligned > 20  # not where quality was high
+    # As far as the photograph reaches, and not beyond.
+    assert take(example(), 400, np.random.default_rng(0), config)["image"].shape == (400, 400, 3)
+
+
+def test_any_program_s_jpeg_is_a_function_of_the_generator():
+    (a, said), (b, _) = (compress_anyhow(PHOTO, np.random.default_rng(3), 60, 0.5) for _ in range(2))
+    np.testing.assert_array_equal(a, b)
+    assert said["quality"] >= 60
+    np.testing.assert_array_equal(a, jpeg(PHOTO, **said))

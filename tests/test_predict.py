@@ -1,0 +1,186 @@
+"""`pimjax predict` around the network: which photos, what is written of each, what is done again."""
+
+import io
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from pimjax.cli import main
+from pimjax.data.images import write_png
+from pimjax.inference.localizer import Localization
+from pimjax.inference.outputs import measure, write_outputs
+from pimjax.inference.photos import find_photos, shard
+from pimjax.inference.predict import Prediction, Wanted
+
+RNG = np.random.default_rng(0)
+
+
+class Red:
+    """A localizer that takes red for manipulated."""
+
+    hash, batch = "0" * 64, 2
+
+    def __init__(self):
+        self.seen = []
+
+    def localize(self, photos, details=False):
+        self.seen.append(len(photos))
+        results = []
+        for photo in photos:
+            red = photo[..., 0] / np.float32(255)
+            results.append(Localization(photo, red, red, float(red.max()), red if details else None))
+        return results
+
+
+@pytest.fixture
+def shots(tmp_path):
+    """shots/a.png … shots/deep/e.png, one of them broken, one no image."""
+    for number, name in enumerate(("a", "b", "deep/a", "deep/e")):
+        photo = RNG.integers(0, 120, (20 + number, 30, 3), np.uint8)
+        photo[4:8, 6:16, 0] = 250
+        write_png(tmp_path / f"shots/{name}.png", photo)
+    (tmp_path / "shots/c.jpg").write_text("no photo")
+    (tmp_path / "shots/notes.txt").write_text("no photo either")
+    return tmp_path / "shots"
+
+
+def names(photos):
+    return [photo.name for photo in photos]
+
+
+def test_what_files_folders_patterns_and_standard_input_mean(shots, monkeypatch):
+    assert names(find_photos([str(shots)])) == ["a", "b", "c", "deep/a", "deep/e"]
+    assert names(find_photos([str(shots / "**/*.png")])) == ["a", "b", "deep/a", "deep/e"]
+    assert names(find_photos([str(shots / "deep/a.png"), str(shots)])) == ["a", "a-2", "b", "c", "deep/e"]
+    assert names(find_photos(["/nowhere/x.png"])) == ["x"]  # which is said when it is read
+    encoded = (shots / "a.png").read_bytes()
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(encoded)))
+    (photo,) = find_photos(["-"])
+    assert photo.read() == encoded
+    for empty in (str(shots / "*.gif"), str(shots / "empty")):
+        (shots / "empty").mkdir(exist_ok=True)
+        with pytest.raises(ValueError, match="no image there"):
+            find_photos([empty])
+
+
+def test_results_keep_the_names_they_have(shots):
+    known = {str(shots / "deep/a.png"): "a"}
+    assert names(find_photos([str(shots)], known)) == ["a-2", "b", "c", "a", "deep/e"]
+
+
+def test_shards_share_the_photos_out(shots):
+    photos = find_photos([str(shots)])
+    parts = [shard(photos, i, 3) for i in (1, 2, 3)]
+    assert sorted(photo for part in parts for photo in part) == sorted(photos)
+    assert {len(part) for part in parts} == {1, 2}
+
+
+def predict(shots, output, localizer=None, **wanted):
+    localizer = localizer or Red()
+    photos = find_photos([str(shots)])
+    prediction = Prediction(localizer, "red", photos, output, output / "rows.jsonl", Wanted(**wanted))
+    return list(prediction.run())
+
+
+def test_a_folder_is_gone_through_once(shots, tmp_path):
+    out = tmp_path / "out"
+    rows = predict(shots, out)
+    assert [Path(row["photo"]).name for row in rows] == ["a.png", "b.png", "c.jpg", "a.png", "e.png"]
+    assert "c.jpg: damaged" in rows[2]["error"]
+    assert rows == [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
+    assert (out / "deep/e_overlay.png").exists()
+    for row in (*rows[:2], *rows[3:]):
+        assert row["boxes"][0] | {"score": 0} == {"x": 6, "y": 4, "width": 10, "height": 4, "pixels": 40, "score": 0}
+    # Again: only the broken one is tried.
+    assert [row["photo"] for row in predict(shots, out)] == [str(shots / "c.jpg")]
+    # What is missing, changed, or wanted otherwise is made anew; a line that a kill cut off as well.
+    (out / "a_overlay.png").unlink()
+    write_png(shots / "b.png", np.zeros((9, 9, 3), np.uint8))
+    file = out / "rows.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    assert str(shots / "deep/e.png") in lines[3]
+    lines[3] = lines[3][:40]  # deep/e
+    file.write_text("".join(lines[:3] + lines[4:] + [lines[3]]))
+    again = [row["photo"].removeprefix(str(shots)) for row in predict(shots, out)]
+    assert again == ["/a.png", "/b.png", "/c.jpg", "/deep/e.png"]
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert len({row["photo"] for row in rows}) == len(rows) == 5
+    assert len(predict(shots, out, threshold=0.25)) == 5
+    other = Red()
+    other.hash = "1" * 64
+    assert len(predict(shots, out, other, threshold=0.25)) == 5
+
+
+def test_photos_go_through_the_device_together_and_in_order(shots, tmp_path):
+    localizer = Red()
+    predict(shots, tmp_path / "out", localizer)
+    assert localizer.seen == [2, 1, 1]  # of the second pair, one is broken
+
+
+def test_a_full_disk_keeps_what_was_done(shots, tmp_path, monkeypatch):
+    def full(*arguments):
+        if "deep" in str(arguments[1]):
+            raise OSError(28, "No space left on device")
+        return write_outputs(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pimjax.inference.predict.write_outputs", full)
+        with pytest.raises(OSError, match="No space left"):
+            predict(shots, tmp_path / "out")
+    assert [row["photo"].removeprefix(str(shots)) for row in predict(shots, tmp_path / "out")] == [
+        "/c.jpg",
+        "/deep/a.png",
+        "/deep/e.png",
+    ]
+
+
+def test_figures_of_a_map():
+    probability = np.zeros((40, 60), np.float32)
+    probability[5:10, 10:30] = 0.75
+    probability[20:36, 40:60] = 0.9
+    probability[39, 0] = 0.5  # not above the threshold
+    result = Localization(np.zeros((40, 60, 3), np.uint8), probability, probability, 0.9)
+    figures = measure(result, 0.5)
+    assert figures["area"] == pytest.approx(420 / 2400) and (figures["width"], figures["height"]) == (60, 40)
+    assert [box["score"] for box in figures["boxes"]] == [0.9, 0.75] and figures["regions"] == 2
+    assert figures["boxes"][0] == {"x": 40, "y": 20, "width": 20, "height": 16, "pixels": 320, "score": 0.9}
+    json.dumps(figures)
+
+
+def test_files_hold_what_they_say(tmp_path):
+    probability = RNG.random((30, 41)).astype(np.float32)
+    photo = RNG.integers(0, 255, (30, 41, 3), np.uint8)
+    result = Localization(photo, probability, probability, 1.0)
+    outputs = ("probability", "mask", "npy", "overlay", "boundary")
+    files = write_outputs(result, tmp_path / "x/shot.v2", outputs, 0.3, bits=16)
+    assert files.keys() == {"probability", "mask", "npy", "overlay"}  # this model has no boundary
+    assert Path(files["npy"]).name == "shot.v2.npy" and Path(files["mask"]).name == "shot.v2_mask.png"
+    read = cv2.imread(files["probability"], cv2.IMREAD_UNCHANGED)
+    assert read.dtype == np.uint16
+    np.testing.assert_allclose(read / 65535, probability, atol=1e-5)
+    np.testing.assert_array_equal(cv2.imread(files["mask"], 0), np.where(probability > 0.3, 255, 0))
+    np.testing.assert_array_equal(np.load(files["npy"]), probability)
+    write_outputs(result, tmp_path / "x/shot.v2", ("probability",), 0.3, bits=8)
+    assert cv2.imread(files["probability"], cv2.IMREAD_UNCHANGED).dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give photos, folders or patterns, or --list"),
+        (["x.png", "--shard", "3/2"], "I/N with 1 ≤ I ≤ N"),
+        (["x.png", "--threshold", "1.5"], "must lie in 0 … 1"),
+    ],
+)
+def test_wrong_arguments_are_one_clear_line(arguments, message, tmp_path, capsys):
+    try:
+        status = main(["predict", "--output", str(tmp_path), *arguments])
+    except SystemExit as stopped:
+        status = stopped.code
+    assert status
+    assert message in capsys.readouterr().err
