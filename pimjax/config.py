@@ -48,7 +48,7 @@ class ModelConfig:
     local_stream: str = "both"  # which difference convolutions: "both", "central", "radial"; "none": plain encoder only
     fusion: str = "lwm"  # how two maps are weighed: "lwm" (learned gates), "concatenation" (no gates), "addition"
     high_pass_init: bool = False  # True: the plain encoder starts from high-pass filters, to train without a checkpoint
-    spectral_stem: bool = False  # True: the plain encoder's tokens are strengths of frequencies, as JPEG leaves them
+    spectral_stem: bool = False  # True: the plain encoder's tokens are what JPEG leaves of a block; patch must be 8
     boundary_decoder: bool = True  # False: no boundary map, hence no boundary and no compactness loss
     image_decoder: bool = True  # False: no reconstruction, hence no reconstruction loss
     architecture: str = "pim"  # "pim", or a baseline: "fcn", "unet", "deeplabv3", "vit"

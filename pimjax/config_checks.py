@@ -153,6 +153,8 @@ def _check_architecture(model: ModelConfig) -> None:
             f"config.model.{changed[0]} is {getattr(model, changed[0])!r}, a switch of PIM that "
             f"config.model.architecture {model.architecture!r} does not have; leave it out"
         )
+    if model.spectral_stem and model.patch != 8:
+        raise ValueError(f"config.model.patch is {model.patch}; with spectral_stem it must be 8, a JPEG block's side")
     if model.architecture == "vit" and len(model.depths) != 1:
         raise ValueError(f"config.model.depths is {model.depths}; architecture 'vit' has one stage, as in (12,)")
     if model.architecture not in ("pim", "vit"):

@@ -59,6 +59,12 @@ def add_commands(commands: Any) -> None:
     convert.add_argument("source", type=Path, help=".pth, .safetensors, .npz, a native directory or a run's directory")
     convert.add_argument("target", type=Path, help=".pth, .safetensors, or a new directory for pimjax's own format")
     convert.add_argument("--config", type=Path, metavar="FILE", help="of the model, if neither published nor told")
+    convert.add_argument(
+        "--scores",
+        type=Path,
+        metavar="DIR",
+        help="what pimjax evaluate wrote of the model (evaluation/MODEL): kept with it, to say what a score means",
+    )
     convert.set_defaults(command=_convert)
 
 
@@ -128,7 +134,13 @@ def _convert(arguments: argparse.Namespace) -> int:
     from pimjax.weights.conversion import convert
 
     arrays, card = read_model(arguments.source, arguments.config)
-    card = dataclasses.replace(card, provenance=provenance(arguments.source) | {"before": card.provenance or None})
+    before = {"before": card.provenance or None}
+    if arguments.scores:
+        from pimjax.inference.localizer import Localizer
+        from pimjax.inference.meaning import measured_scores
+
+        before |= {"scores": measured_scores(arguments.scores, Localizer.load(arguments.source).hash)}
+    card = dataclasses.replace(card, provenance=provenance(arguments.source) | before)
     parameters = convert(arrays, card, arguments.target, arguments.source)
     print(f"{arguments.target}: {parameters:,} parameters, reads back equal")
     return 0

@@ -151,14 +151,14 @@ def serve(localizer: Localizer, host: str = "127.0.0.1", port: int = 7860, block
     page.queue(default_concurrency_limit=1)  # one photo at a time: they share the device
     page.launch(
         server_name=host,
-        server_port=port,
+        server_port=port or None,  # 0: the first that is free
         max_file_size=2 * MOST_BYTES,  # beyond it the message is gradio's
         share=False,
         footer_links=[],
         quiet=True,
         prevent_thread_lock=True,
     )
-    print(f"http://{host}:{port}", flush=True)
+    print(page.local_url, flush=True)
     if block:
         page.block_thread()
     return page

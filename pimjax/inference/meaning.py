@@ -1,8 +1,36 @@
 """What a photo's score means, from the scores that the model gave to photos whose truth is known."""
 
 import bisect
+import json
+from pathlib import Path
+from typing import Any
 
+from pimjax.evaluation.record import read_rows
 from pimjax.weights.card import ModelCard
+
+
+def measured_scores(folder: Path, sha256: str) -> dict[str, Any]:
+    """Scores out of what `pimjax evaluate` wrote of a model: {"authentic": […], "manipulated": […], "sets": names}.
+
+    Args:
+        folder: of the model, in the command's output.
+        sha256: the model's hash, as `Localizer.hash`.
+
+    Raises:
+        ValueError: the folder holds no scores, of another model, or none of authentic or of manipulated images.
+    """
+    scores: dict[str, Any] = {"authentic": [], "manipulated": []}
+    sets = sorted(path.parent for path in folder.glob("*/images.jsonl"))
+    for path in sets:
+        if json.loads((path / "about.json").read_text(encoding="utf-8")).get("sha256") != sha256:
+            raise ValueError(f"{path}: not scores of this model; evaluate it anew")
+        for row in read_rows(path / "images.jsonl")[0].values():
+            scores["manipulated" if row["manipulated"] else "authentic"].append(round(row["image.max"], 4))
+    for kind, found in scores.items():
+        if not found:
+            raise ValueError(f"{folder}: no {kind} images were scored there; evaluate the model on some")
+        found.sort()
+    return scores | {"sets": ", ".join(path.name for path in sets)}
 
 
 def meaning_of_score(score: float, card: ModelCard) -> str:
@@ -10,10 +38,9 @@ def meaning_of_score(score: float, card: ModelCard) -> str:
     scores = card.provenance.get("scores")
     if scores is None:
         return "What this model's scores mean has not been measured."
-    shares = {}
-    for kind in ("authentic", "manipulated"):
-        known = sorted(scores[kind])
-        shares[kind] = (len(known) - bisect.bisect_left(known, score)) / len(known)
+    shares = {
+        kind: 1 - bisect.bisect_left(scores[kind], score) / len(scores[kind]) for kind in ("authentic", "manipulated")
+    }
     return (
         f"{shares['authentic']:.0%} of {len(scores['authentic'])} authentic photos and {shares['manipulated']:.0%} of "
         f"{len(scores['manipulated'])} manipulated ones score as high or higher ({scores['sets']}). "

@@ -43,50 +43,52 @@ class PatchEmbedding(nn.Module):
 
 
 class SpectralEmbedding(nn.Module):
-    """Image [B, H, W, 3] → [B, ⌈H/p⌉, ⌈W/p⌉, features]: patches of p×p pixels by the strength of their frequencies.
+    """Image [B, H, W, 3] → [B, ⌈H/8⌉, ⌈W/8⌉, features]: what JPEG leaves of 8×8 blocks, mixed by one layer.
 
-    pimjax's own, for training from scratch with p = 8, a JPEG block: 2·features filters that start as a discrete cosine
-    transform of luma and chroma in grey levels, log(0.5 + |y|) of three quarters of them, and a dense layer over all.
-    What JPEG leaves of a block (frequencies that are quantised to nothing, or not) shows in the strength of each, which
-    behind one linear layer takes a network long to find.
+    pimjax's own, for training from scratch: behind plain filters, a network takes long to find what is given here. Of
+    a block's discrete cosine transform in grey levels, all without parameters:
+
+    - log(0.5 + |y|), the strength of each frequency of luma and the lower ones of chroma: compression cuts the high
+      ones off, on the grid of blocks where it worked;
+    - sin²(π y / q) of luma's lower frequencies y for many q: 0 where y is a multiple of q, as all are, or nearly, that
+      were once quantised with step q on this grid, even if a finer compression followed;
+    - the lowest frequencies themselves: content.
     """
 
     features: int
-    patch: int  # p
 
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
-        filters = 2 * self.features
-        rectified = 3 * filters // 4
-        kernel = self.param("filters", cosine_init, (self.patch, self.patch, 3, filters), rectified)
-        y = filter_patches(images, kernel)
+        luma, chroma = jnp.split(filter_patches(images, cosine_transform()), [BLOCK**2], axis=-1)
         # Rounding to whole grey levels leaves a deviation of 0.3 in every frequency: below it, nothing is to be told.
-        strength = jnp.log(0.5 + jnp.abs(y[..., :rectified]))
-        return dense(jnp.concatenate([strength, y[..., rectified:]], axis=-1), self.features, "mix")
+        strength = jnp.log(0.5 + jnp.abs(jnp.concatenate([luma[..., 1:], chroma[..., 2:32]], axis=-1)))
+        misfit = jnp.sin(np.pi * luma[..., 1:16, None] / jnp.asarray(STEPS)) ** 2
+        # A photo's means vary by some 300 grey levels, its low frequencies by 50.
+        content = jnp.concatenate([luma[..., :1] / 300, luma[..., 1:8] / 50, chroma[..., :8] / 100], axis=-1)
+        parts = (strength, 2 * misfit.reshape(*luma.shape[:-1], -1) - 1, content)
+        return dense(jnp.concatenate(parts, axis=-1), self.features, "mix")
 
 
-def cosine_init(key: jax.Array, shape: tuple[int, ...], rectified: int) -> jax.Array:
-    """Filters [p, p, 3, n] that give DCT coefficients of normalised images, low frequencies first.
+BLOCK = 8  # pixels a side
+STEPS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20)  # of quantisation, grey levels; smaller ones drown in rounding
 
-    The first `rectified` in grey levels: luma without its mean, then chroma; the others at about unit strength: luma
-    and both chromas in turn, means included.
+
+def cosine_transform() -> np.ndarray:
+    """Filters float32 [8, 8, 3, 192] that give a normalised image's DCT coefficients in grey levels, low ones first.
+
+    64 of luma, then 128 of both chromas in turn. The orthonormal transform: a mean of 1 is a first coefficient of 8.
     """
-    p, _, _, count = shape
-    n = np.arange(p)
-    transform = np.cos((2 * n + 1) * n[:, None] * np.pi / (2 * p)) * np.sqrt(np.where(n, 2, 1) / p)[:, None]
+    n = np.arange(BLOCK)
+    transform = np.cos((2 * n + 1) * n[:, None] * np.pi / 16) * np.sqrt(np.where(n, 2, 1) / BLOCK)[:, None]
     order = np.argsort(np.add.outer(n, n).ravel(), kind="stable")
-    basis = np.einsum("uy,vx->uvyx", transform, transform).reshape(p * p, p, p)[order]
+    basis = np.einsum("uy,vx->uvyx", transform, transform).reshape(BLOCK**2, BLOCK, BLOCK)[order]
     colours = np.array([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]]) * 255 * IMAGENET_STD
     luma, *chroma = (np.einsum("nyx,c->nyxc", basis, colour) for colour in colours)
-    strengths = np.concatenate([luma[1:], np.stack([c[1:] for c in chroma], axis=1).reshape(-1, p, p, 3)])
-    # A photo's means vary by some 300 grey levels (times p / 8), its low frequencies by 50.
-    signed = np.stack([luma, *chroma], axis=1) / 50
-    signed[0] /= 6
-    filters = np.concatenate([strengths[:rectified], signed.reshape(-1, p, p, 3)[: count - rectified]])
-    return jnp.asarray(filters.transpose(1, 2, 3, 0), jnp.float32)
+    filters = np.concatenate([luma, np.stack(chroma, axis=1).reshape(-1, BLOCK, BLOCK, 3)])
+    return filters.transpose(1, 2, 3, 0).astype(np.float32)
 
 
-def filter_patches(images: jax.Array, kernel: jax.Array) -> jax.Array:
+def filter_patches(images: jax.Array, kernel: jax.Array | np.ndarray) -> jax.Array:
     """[B, H, W, 3] and [p, p, 3, n] → [B, ⌈H/p⌉, ⌈W/p⌉, n], zero-padded at the bottom and right to whole patches."""
     p = len(kernel)
     images = pad_to_multiple(images, p)

@@ -1,7 +1,5 @@
 """The Swin encoder (Liu et al., ICCV 2021), plain or with PIM's raster-scan masked self-attention (paper, III-B)."""
 
-import functools
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -130,9 +128,11 @@ class SwinEncoder(nn.Module):
         c = self.config
         block = nn.remat(SwinBlock, static_argnums=(2,)) if self.execution.remat else SwinBlock
         # The masked encoder has the published stem always: what it predicts is content.
-        spectral, high_pass = (asked and not self.masked for asked in (c.spectral_stem, c.high_pass_init))
-        stem = SpectralEmbedding if spectral else functools.partial(PatchEmbedding, high_pass_init=high_pass)
-        x = layer_norm(stem(c.embed_dim, c.patch, name="patch_embed")(images), "patch_norm")
+        if c.spectral_stem and not self.masked:
+            stem = SpectralEmbedding(c.embed_dim, name="patch_embed")
+        else:
+            stem = PatchEmbedding(c.embed_dim, c.patch, c.high_pass_init and not self.masked, name="patch_embed")
+        x = layer_norm(stem(images), "patch_norm")
         x = x.astype(self.execution.dtype or x.dtype)
         total, index, maps = sum(c.depths), 0, []
         for stage, (depth, heads) in enumerate(zip(c.depths, c.num_heads, strict=True)):
