@@ -4,38 +4,59 @@ Each is a pure function (uint8 RGB image [H, W, 3], rng) → (the perturbed imag
 The ranges are pimjax's own choice: the paper's public text fixes none.
 """
 
+import io
+
 import cv2
 import numpy as np
+from PIL import Image
 
 Perturbed = tuple[np.ndarray, dict[str, float]]
+
+
+CHROMA = (444, 422, 420)  # how chroma is sampled, as J:a:b
+# Annex K of ITU-T T.81, row by row: the tables that "quality" scales.
+_LUMA = np.fromstring(
+    """16 11 10 16 24 40 51 61 12 12 14 19 26 58 60 55 14 13 16 24 40 57 69 56 14 17 22 29 51 87 80 62
+    18 22 37 56 68 109 103 77 24 35 55 64 81 104 113 92 49 64 78 87 103 121 120 101 72 92 95 98 112 100 103 99""",
+    sep=" ",
+)
+_CHROMA = np.full(64, 99.0)
+_CHROMA[[0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 24, 25]] = 17, 18, 24, 47, 18, 21, 26, 66, 24, 26, 56, 47, 66
 
 
 def jpeg(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
     """JPEG compression: quality 30..90, the 8×8 grid shifted by 0..7 pixels per axis, chroma 4:4:4, 4:2:2 or 4:2:0."""
     quality, (dy, dx) = int(rng.integers(30, 91)), rng.integers(0, 8, 2).tolist()
-    chroma = (
-        "IMWRITE_JPEG_SAMPLING_FACTOR_444",
-        "IMWRITE_JPEG_SAMPLING_FACTOR_422",
-        "IMWRITE_JPEG_SAMPLING_FACTOR_420",
-    )
-    sampling = int(rng.integers(3))
-    return compress(image, quality, getattr(cv2, chroma[sampling]), dy, dx), {
-        "quality": quality,
-        "chroma": (444, 422, 420)[sampling],
-        "shift_y": dy,
-        "shift_x": dx,
-    }
+    parameters = {"quality": quality, "chroma": CHROMA[rng.integers(3)], "dy": dy, "dx": dx}
+    return compress(image, **parameters), parameters
 
 
 def compress(
-    image: np.ndarray, quality: int, chroma: int = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420, dy: int = 0, dx: int = 0
+    image: np.ndarray, quality: int, chroma: int = 420, dy: int = 0, dx: int = 0, flatness: float = 1.0
 ) -> np.ndarray:
-    """The uint8 RGB image after JPEG at `quality` 1..100, its 8×8 grid starting (dy, dx) pixels outside the image."""
+    """The uint8 RGB image [H, W, 3] after JPEG, its 8×8 grid starting (dy, dx) pixels outside the image.
+
+    `quality` 1..100 scales the standard tables of quantisation steps; `flatness` below 1 makes steps more alike, at
+    about the same mean, as many programs' own tables are. `chroma` is one of `CHROMA`.
+    """
     H, W, _ = image.shape
-    padded = cv2.copyMakeBorder(image[..., ::-1], dy, 0, dx, 0, cv2.BORDER_REPLICATE)
-    settings = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, chroma]
-    _, encoded = cv2.imencode(".jpg", padded, settings)
+    padded = cv2.copyMakeBorder(image, dy, 0, dx, 0, cv2.BORDER_REPLICATE)
+    if flatness == 1:
+        sampling = getattr(cv2, f"IMWRITE_JPEG_SAMPLING_FACTOR_{chroma}")
+        settings = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
+        _, encoded = cv2.imencode(".jpg", padded[..., ::-1], settings)
+    else:  # OpenCV writes no tables but the standard ones
+        stream = io.BytesIO()
+        tables = [_flattened(table, quality, flatness) for table in (_LUMA, _CHROMA)]
+        Image.fromarray(padded).save(stream, "JPEG", qtables=tables, subsampling=CHROMA.index(chroma))
+        encoded = np.frombuffer(stream.getbuffer(), np.uint8)
     return cv2.imdecode(encoded, cv2.IMREAD_COLOR)[dy : dy + H, dx : dx + W, ::-1]
+
+
+def _flattened(table: np.ndarray, quality: int, flatness: float) -> list[int]:
+    scale = (5000 / quality if quality < 50 else 200 - 2 * quality) / 100
+    flat = table**flatness * table.mean() / (table**flatness).mean()
+    return np.clip(np.floor(flat * scale + 0.5), 1, 255).astype(int).tolist()
 
 
 def noise(image: np.ndarray, rng: np.random.Generator) -> Perturbed:

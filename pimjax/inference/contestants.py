@@ -14,6 +14,7 @@ from pimjax.data.sources import Example
 from pimjax.evaluation.entrants import Entrant, Model, Prediction, model_entrant
 from pimjax.inference.localizer import Localizer
 from pimjax.inference.test_time import flip_averaged, resized, tiled
+from pimjax.weights.shipped import weights_path
 
 
 def open_model(what: str, name: str = "", precision: str = "float32") -> Entrant:
@@ -28,7 +29,7 @@ def open_model(what: str, name: str = "", precision: str = "float32") -> Entrant
     Raises:
         ValueError: it names nothing of these, or cannot be loaded.
     """
-    path = Path(what)
+    path = weights_path(what)
     if path.exists():
         return localizer_entrant(Localizer.load(path, precision), name or path.resolve().stem, {"precision": precision})
     if what in CLASSICAL:

@@ -7,9 +7,9 @@ import numpy as np
 
 from pimjax.config import ForgeryConfig, MaskConfig, PidaConfig
 from pimjax.data.donors import Donors
-from pimjax.data.history import jpeg
 from pimjax.data.images import write_png
 from pimjax.data.named_sources import installed_source
+from pimjax.data.perturb import compress
 from pimjax.data.pida import forge
 
 KINDS = ("splicing", "copy_move", "removal")
@@ -27,7 +27,7 @@ def example_photos() -> list[str]:
         rng = np.random.default_rng(number)
         example = dict(sources[0][number % len(sources[0])])
         # As most photos are: compressed once by the camera or the web.
-        example["image"] = jpeg(example["image"], 75, 1.0, 2)
+        example["image"] = compress(example["image"], 75)
         if kind != "authentic":
             kinds = ForgeryConfig(**{name: float(name == kind) for name in ("pida", *KINDS)})
             masks = MaskConfig(smooth=0, min_area=0.04, max_area=0.15, soft_edge=0)
