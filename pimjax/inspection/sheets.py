@@ -46,7 +46,7 @@ def caption_of(recipe: str) -> str:
     """A recipe of `pimjax.data.pida` in a few words."""
     if not recipe:
         return ""
-    parts = json.loads(recipe)
+    parts = {"kind": "authentic"} | json.loads(recipe)
     numbers = [f"{name} {value:.3g}" for name, value in parts.items() if isinstance(value, int | float) and value]
     return f"{parts['kind']} ({', '.join(numbers)})" if numbers else parts["kind"]
 
