@@ -11,8 +11,11 @@ jax.config.update("jax_num_cpu_devices", 8)
 
 @pytest.fixture(scope="session", autouse=True)
 def compile_each_program_once(tmp_path_factory):
-    """Runs that repeat or resume a run compile the same program; within a session it is compiled once."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    """Runs that repeat or resume a run compile the same program; in a session it is compiled once."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "compiled"
+    folder.mkdir(exist_ok=True)
+    jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 

@@ -7,15 +7,21 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from pimjax import PIM, Localizer
 from pimjax.cli import main
+from pimjax.config import tiny_model
 from pimjax.data.images import write_png
-from pimjax.inference.localizer import Localization
+from pimjax.inference.localizer import GRAIN, OVERLAP, TILE, Localization
 from pimjax.inference.outputs import measure, write_outputs
 from pimjax.inference.photos import find_photos, shard
 from pimjax.inference.predict import Prediction, Wanted
+from pimjax.inference.tiles import tile_places
+from pimjax.weights.card import ModelCard
 
 RNG = np.random.default_rng(0)
 
@@ -184,3 +190,28 @@ def test_wrong_arguments_are_one_clear_line(arguments, message, tmp_path, capsys
         status = stopped.code
     assert status
     assert message in capsys.readouterr().err
+
+
+def test_photos_of_all_sizes_go_through_a_network_together(monkeypatch):
+    """Each as if it were alone: in tiles or whole, padded or not, whatever is beside it in a batch."""
+    monkeypatch.setattr("pimjax.inference.localizer.TILE", 128)
+    monkeypatch.setattr("pimjax.inference.localizer.OVERLAP", 32)
+    config = tiny_model(depths=(1, 1), num_heads=(1, 2), image_decoder=False, boundary_decoder=False)
+    variables = jax.jit(PIM(config).init)(jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
+    card = ModelCard(config, preprocessing=ModelCard().preprocessing | {"fit": "crop", "image_size": 64})
+    photos = [RNG.integers(0, 256, (*shape, 3), np.uint8) for shape in ((5, 7), (64, 64), (150, 130), (60, 50))]
+    together = Localizer(variables, card, batch=3).localize(photos)
+    alone = Localizer(variables, card, batch=1)
+    for photo, result in zip(photos, together, strict=True):
+        H, W, _ = photo.shape
+        assert result.probability.shape == (H, W) and result.map.shape == (-(-H // 4), -(-W // 4))
+        np.testing.assert_allclose(result.probability, alone(photo).probability, atol=1e-5)
+    # Its own pixels decide what a tile says, not its place in the batch.
+    assert np.abs(together[0].probability.mean() - together[1].probability.mean()) > 1e-6
+
+
+def test_tiles_begin_where_jpeg_s_blocks_and_windows_do():
+    places = tile_places((1024, 3008, 3), TILE, OVERLAP, GRAIN)
+    assert all(y % GRAIN == x % GRAIN == 0 for y, x in places)
+    columns = sorted({x for _, x in places})
+    assert columns[0] == 0 and columns[-1] == 3008 - TILE and np.diff(columns).max() <= TILE - OVERLAP

@@ -68,7 +68,7 @@ class Localizer:
         self._predict = predict
 
     def _maps(self, tiles: Sequence[np.ndarray], details: bool) -> list[Maps]:
-        """Normalised float32 [h, w, 3] each → maps [⌈h/4⌉, ⌈w/4⌉, …]: the mask's or, with `details`, all there are.
+        """[h, w, 3] each, uint8 or normalised → maps [⌈h/4⌉, ⌈w/4⌉, …]: the mask's or, with `details`, all there are.
 
         Those of one size go through the device together, `batch` at a time.
         """
@@ -78,7 +78,8 @@ class Localizer:
             for start in range(0, len(numbers), self.batch):
                 some = numbers[start : start + self.batch]
                 images = np.zeros((self.batch, *shape), np.float32)  # always as many: another number is compiled anew
-                images[: len(some)] = [tiles[i] for i in some]
+                for place, i in enumerate(some):
+                    images[place] = normalize(tiles[i]) if tiles[i].dtype == np.uint8 else tiles[i]
                 maps = jax.device_get(self._predict(self._variables, images, details))
                 for place, i in enumerate(some):
                     found[i] = {name: m[place] for name, m in zip(MAPS, maps, strict=False) if m is not None}
@@ -119,7 +120,7 @@ class Localizer:
         padded = [_to_whole_tiles(photo) for photo in photos]
         places = [tile_places(photo.shape, TILE, OVERLAP, GRAIN) for photo in padded]
         cut = [cut_tiles(photo, where, TILE) for photo, where in zip(padded, places, strict=True)]
-        maps = iter(self._maps([normalize(tile) for tiles in cut for tile in tiles], details))
+        maps = iter(self._maps([tile for tiles in cut for tile in tiles], details))
         results = []
         for photo, large, where in zip(photos, padded, places, strict=True):
             found = join_tiles([next(maps) for _ in where], [(y // STRIDE, x // STRIDE) for y, x in where])
