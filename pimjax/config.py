@@ -119,6 +119,7 @@ class ForgeryConfig:
     splicing: float = 0.0  # a region of another photograph
     copy_move: float = 0.0  # a region of the same photograph
     removal: float = 0.0  # a region painted over from its surroundings
+    past: float = 0.0  # the photograph's own pixels with another past than the rest has (HistoryConfig)
 
 
 @dataclasses.dataclass

@@ -1,13 +1,16 @@
 """A photograph's past: what it leaves in the pixels."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
 
-from pimjax.config import HistoryConfig
+from pimjax.config import ForgeryConfig, HistoryConfig, MaskConfig, PidaConfig
 from pimjax.data.history import compress_anyhow, take
 from pimjax.data.named_sources import open_source
 from pimjax.data.perturb import compress
+from pimjax.data.pida import forge
 
 PHOTO = open_source("installed:validation")[1]["image"][:320, :400]
 SEGMENTS = np.arange(320 * 400, dtype=np.int32).reshape(320, 400) // 50 + 2**20
@@ -61,6 +64,27 @@ def test_taking_scales_and_compresses_as_often_as_told():
     assert aligned > 20  # not where quality was high
     # As far as the photograph reaches, and not beyond.
     assert take(example(), 400, np.random.default_rng(0), config)["image"].shape == (400, 400, 3)
+
+
+def test_pixels_of_another_past_show_the_same():
+    config = PidaConfig(
+        after_jpeg=0,
+        history=HistoryConfig(shrink=0.5, jpeg=0.5, lowest=70),
+        kinds=ForgeryConfig(pida=0, past=1),
+        masks=MaskConfig(soft_edge=0),
+    )
+    compressed = 0
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        taken = take(example(), 128, rng, config.history)
+        compressed += (taken["image"] != taken["before"]).any()
+        forged = forge(taken, rng, config)
+        inside = forged["mask"] == 255
+        change = np.abs(forged["image"].astype(int) - taken["image"])
+        assert change[inside].any() and not change[~inside].any()
+        assert change[inside].mean() < 20  # compressed, softer or neither, but of the same content
+        assert "before" not in forged and json.loads(forged["recipe"])["kind"] == "past"
+    assert 8 < compressed < 22
 
 
 def test_any_program_s_jpeg_is_a_function_of_the_generator():

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from pimjax.config import HistoryConfig
-from pimjax.data.perturb import CHROMA, compress
+from pimjax.data.perturb import CHROMA, compress, resample
 from pimjax.data.sources import Example
 from pimjax.data.transforms import fit_square
 
@@ -19,7 +19,8 @@ _KERNELS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS
 def take(example: Example, side: int, rng: np.random.Generator, config: HistoryConfig) -> Example:
     """A random square of the photograph, side×side pixels, with a past drawn from `config`; authentic examples only.
 
-    It is cut, scaled down, and compressed. A photograph smaller than the square is continued by mirroring.
+    It is cut, scaled down, and compressed; "before" is the image as it was before that. A photograph smaller than the
+    square is continued by mirroring.
     """
     H, W = example["mask"].shape
     factor = 1.0
@@ -36,9 +37,27 @@ def take(example: Example, side: int, rng: np.random.Generator, config: HistoryC
             array = array if key == "image" else array.astype(np.float32)
             scaled = cv2.resize(array, (side, side), interpolation=kernel if key == "image" else cv2.INTER_NEAREST)
             maps[key] = scaled.astype(maps[key].dtype)
+    maps["before"] = maps["image"]
     if rng.random() < config.jpeg:
         maps["image"], _ = compress_anyhow(maps["image"], rng, config.lowest, config.aligned)
     return example | {key: np.ascontiguousarray(array) for key, array in maps.items()}
+
+
+def another_past(
+    before: np.ndarray, rng: np.random.Generator, config: HistoryConfig
+) -> tuple[np.ndarray, dict[str, float]]:
+    """What would be there if the photograph had come another way: `before` (of `take`) scaled and back, compressed.
+
+    One time in four each is left out. The grid of the compression lies anywhere: in a picture that this was pasted
+    into, it seldom falls on that of the rest. Returns the uint8 RGB image and what was drawn.
+    """
+    settings: dict[str, float] = {}
+    if rng.random() < 0.25:
+        before, settings = resample(before, rng)
+    if rng.random() < 0.75:
+        before, compression = compress_anyhow(before, rng, config.lowest, aligned=0.0)
+        settings |= compression
+    return before, settings
 
 
 def compress_anyhow(

@@ -74,7 +74,7 @@ def forge(
     if kind in ("splicing", "copy_move"):
         made = _paste(example, kind, rng, config, donors, softness)
     if made is None:  # or what was to be pasted found no place
-        made = _perturb(example, kind == "removal", rng, config, donors, softness)
+        made = _perturb(example, kind, rng, config, donors, softness)
     image, mask, recipe = made
     recipe["softness"] = softness
     return _finish(example, image, mask, recipe, rng, config, factor)
@@ -85,21 +85,25 @@ Made = tuple[np.ndarray, np.ndarray, dict[str, Any]]  # the forged image, its ma
 
 def _perturb(
     example: Example,
-    removal: bool,
+    kind: str,
     rng: np.random.Generator,
     config: PidaConfig,
     donors: Donors | None,
     softness: float,
 ) -> Made:
-    """Perturbed, or painted over, where a mask is."""
+    """Perturbed, painted over, or of another past, where a mask is."""
     image = example["image"]
     mask, shape = random_mask(example, rng, config.masks, donors)
     # Only what the mask shows is perturbed, which saves most of the time.
     around = _surroundings(mask)
     part = np.ascontiguousarray(image[around])
-    if removal:
+    if kind == "removal":
         changed, parameters = remove(part, np.ascontiguousarray(mask[around]), rng)
-        kind = "removal"
+    elif kind == "past":
+        before = np.ascontiguousarray(example.get("before", image)[around])
+        changed, parameters = history.another_past(before, rng, config.history)
+        if np.array_equal(changed, part):  # neither has a past
+            changed, parameters = history.compress_anyhow(before, rng, config.history.lowest, aligned=0.0)
     else:
         changed, kind, parameters = perturb_image(part, rng, config.perturbations)
     forged = image.copy()
@@ -155,7 +159,7 @@ def _finish(
 ) -> Example:
     """What an upload does to the whole sample now and then, authentic pixels too."""
     mask = mask.view(np.uint8) * np.uint8(255)
-    example = {key: value for key, value in example.items() if key != "segments"}  # which are of another picture now
+    example = {key: value for key, value in example.items() if key not in ("segments", "before")}  # of another picture
     if factor is None:
         factor = after_factor(rng, config)
     if factor != 1:

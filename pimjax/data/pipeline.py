@@ -23,7 +23,7 @@ from pimjax.data.transforms import STRIDE, fit_square, resize, target_mask, to_u
 from pimjax.normalization import normalize
 
 Batch = dict[str, np.ndarray]
-MAPS = ("image", "mask", "segments")  # what of an example is cut and flipped together
+MAPS = ("image", "before", "mask", "segments")  # what of an example is cut and flipped together
 
 
 def prepare(example: Example, data: DataConfig) -> Example:
