@@ -33,7 +33,7 @@ class ModelConfig:
         `decoder_channels`, `decoder_dropout`.
     """
 
-    patch: int = 4  # side of the square of pixels that is one token of stage 1: 4, or 8 as JPEG's blocks
+    patch: int = 4  # side of the square of pixels that is one token of stage 1: 4, 8 (a JPEG block) or 16
     embed_dim: int = 96  # channels of stage 1; stage i has embed_dim * 2**(i-1)
     depths: tuple[int, ...] = (2, 2, 6, 2)  # transformer blocks per stage
     num_heads: tuple[int, ...] = (3, 6, 12, 24)  # attention heads per stage

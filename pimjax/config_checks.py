@@ -77,6 +77,15 @@ def _check_data(config: Config) -> None:
     ):
         if min(weights) < 0 or not any(weights):
             raise ValueError(f"config.{key}: weights must not be negative, and one must be positive")
+    history = config.pida.history
+    for key, value, low, high in (
+        ("shrink", history.shrink, 0.05, 1),
+        ("jpeg", history.jpeg, 0, 1),
+        ("lowest", history.lowest, 1, 98),
+        ("aligned", history.aligned, 0, 1),
+    ):
+        if not low <= value <= high:
+            raise ValueError(f"config.pida.history.{key} is {value}; it must lie in {low} … {high}")
     if not 0 < config.pida.masks.min_area <= config.pida.masks.max_area < 1:
         raise ValueError(
             f"config.pida.masks: areas must satisfy 0 < min_area <= max_area < 1, "
@@ -122,7 +131,7 @@ _BOUNDS = {
 
 # Switches of PIM that another architecture would silently ignore. (That it has neither a boundary nor an image decoder
 # is no such thing: none is asked for by leaving these two fields alone.)
-_PIM_ONLY = ("raster_mask", "global_stream", "local_stream", "fusion", "high_pass_init", "spectral_stem")
+_PIM_ONLY = ("patch", "raster_mask", "global_stream", "local_stream", "fusion", "high_pass_init", "spectral_stem")
 
 
 def check_model(model: ModelConfig) -> None:
@@ -153,6 +162,8 @@ def _check_architecture(model: ModelConfig) -> None:
             f"config.model.{changed[0]} is {getattr(model, changed[0])!r}, a switch of PIM that "
             f"config.model.architecture {model.architecture!r} does not have; leave it out"
         )
+    if model.patch not in (4, 8, 16):
+        raise ValueError(f"config.model.patch is {model.patch}; it must be 4, 8 or 16")
     if model.spectral_stem and model.patch != 8:
         raise ValueError(f"config.model.patch is {model.patch}; with spectral_stem it must be 8, a JPEG block's side")
     if model.architecture == "vit" and len(model.depths) != 1:

@@ -37,28 +37,27 @@ def photo(tmp_path):
 
 
 def test_a_photo_is_shown_with_its_score_and_files(photo):
-    shown, message = app._analyse(Red())(photo, 0.5, None)
+    shown, message = app._analyse(Red())(photo, None)
     assert not message
-    heat, text, downloads = app._show(shown, "Heat map", 0.6, 0.5)
+    text, downloads = app._figures(shown, 0.5)
     assert "Score 0.94**, 16.7% of the pixels above 0.50" in text
-    assert "25% of 4 authentic photos" not in text and "0% of 4 authentic photos and 60% of 5 manipulated" in text
-    files = {Path(file).name: file for file in downloads.value if isinstance(file, str)} or {
-        file["orig_name"]: file["path"] for file in downloads.value
-    }
-    assert files.keys() == {"shot_probability.png", "shot_mask.png", "shot.json"}
-    # The threshold moves outline, text and files.
-    higher, text, downloads = app._show(shown, "Heat map", 0.6, 0.8)
-    assert "8.3% of the pixels above 0.80" in text
-    assert (higher != heat).any()
-    mask = cv2.imread(str(shown.folder / "shot_mask.png"), cv2.IMREAD_UNCHANGED)
-    assert (mask == 255).mean() == pytest.approx(400 / 4800)
-    assert json.loads((shown.folder / "shot.json").read_text())["threshold"] == 0.8
-    views = {view: app._show(shown, view, 0.6, 0.5)[0] for view in app.VIEWS}
+    assert "0% of 4 authentic photos and 60% of 5 manipulated" in text
+    assert {path.name for path in shown.folder.iterdir()} == {"shot_probability.png", "shot_mask.png", "shot.json"}
+    assert len(downloads.value) == 3
+    views = {view: app._picture(shown, view, 0.6, 0.5) for view in app.VIEWS}
     assert views["Photo"][15, 50, 0] == 160 and views["Probability"][15, 50].tolist() == [160] * 3
     assert views["Boundary"][15, 50].tolist() == [95] * 3
-    assert app._show(shown, "Heat map", 0.0, 1.0)[0].tolist() == views["Photo"].tolist()
+    assert app._picture(shown, "Heat map", 0.0, 1.0).tolist() == views["Photo"].tolist()
+    # The threshold moves outline, text and files, all alike.
+    assert (app._picture(shown, "Heat map", 0.6, 0.8) != views["Heat map"]).any()
+    assert "8.3% of the pixels above 0.80" in app._figures(shown, 0.8)[0]
+    mask = cv2.imread(str(shown.folder / "shot_mask.png"), cv2.IMREAD_UNCHANGED)
+    assert (mask == 255).mean() == pytest.approx(400 / 4800)
+    figures = json.loads((shown.folder / "shot.json").read_text())
+    assert figures["threshold"] == 0.8 and figures["area"] == pytest.approx(400 / 4800, abs=1e-6)
+    assert [box["y"] for box in figures["boxes"]] == [40]
     # Nothing is left behind of it when the next photo comes.
-    app._analyse(Red())(None, 0.5, shown)
+    app._analyse(Red())(None, shown)
     assert not shown.folder.exists()
 
 
@@ -73,7 +72,7 @@ def test_a_bad_file_gets_one_clear_message(what, photo, tmp_path, monkeypatch):
     }[what]
     monkeypatch.setattr(app, "MOST_BYTES", 100 if what == "bytes" else 10**6)
     monkeypatch.setattr(app, "MOST_PIXELS", 100 if what == "pixels" else 10**6)
-    shown, message = app._analyse(Red())(str(path), 0.5, None)
+    shown, message = app._analyse(Red())(str(path), None)
     assert shown is None and message.startswith("**This file cannot be used.** " + expected)
     assert str(tmp_path) not in message
     with pytest.raises(ImageError):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,12 +15,14 @@ import pytest
 
 from pimjax import PIM, Localizer
 from pimjax.cli import main
+from pimjax.cli.models import _printable
 from pimjax.config import tiny_model
 from pimjax.data.images import write_png
+from pimjax.evaluation.record import read_rows
 from pimjax.inference.localizer import GRAIN, OVERLAP, TILE, Localization
 from pimjax.inference.outputs import measure, write_outputs
-from pimjax.inference.photos import find_photos, shard
-from pimjax.inference.predict import Prediction, Wanted
+from pimjax.inference.photos import find_photos, read_list, shard
+from pimjax.inference.predict import PhotoRun, Wanted
 from pimjax.inference.tiles import tile_places
 from pimjax.weights.card import ModelCard
 
@@ -29,7 +32,7 @@ RNG = np.random.default_rng(0)
 class Red:
     """A localizer that takes red for manipulated."""
 
-    hash, batch = "0" * 64, 2
+    hash, batch, precision = "0" * 64, 2, "float32"
 
     def __init__(self):
         self.seen = []
@@ -89,8 +92,9 @@ def test_shards_share_the_photos_out(shots):
 def predict(shots, output, localizer=None, **wanted):
     localizer = localizer or Red()
     photos = find_photos([str(shots)])
-    prediction = Prediction(localizer, "red", photos, output, output / "rows.jsonl", Wanted(**wanted))
-    return list(prediction.run())
+    file = output / "rows.jsonl"
+    rows, _ = read_rows(file, "photo")
+    return list(PhotoRun(localizer, "red", photos, output, file, rows, Wanted(**wanted)).run())
 
 
 def test_a_folder_is_gone_through_once(shots, tmp_path):
@@ -117,9 +121,10 @@ def test_a_folder_is_gone_through_once(shots, tmp_path):
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     assert len({row["photo"] for row in rows}) == len(rows) == 5
     assert len(predict(shots, out, threshold=0.25)) == 5
-    other = Red()
-    other.hash = "1" * 64
-    assert len(predict(shots, out, other, threshold=0.25)) == 5
+    for attribute in ("hash", "precision"):
+        other = Red()
+        setattr(other, attribute, "another")
+        assert len(predict(shots, out, other, threshold=0.25)) == 5
 
 
 def test_photos_go_through_the_device_together_and_in_order(shots, tmp_path):
@@ -150,8 +155,7 @@ def test_figures_of_a_map():
     probability[5:10, 10:30] = 0.75
     probability[20:36, 40:60] = 0.9
     probability[39, 0] = 0.5  # not above the threshold
-    result = Localization(np.zeros((40, 60, 3), np.uint8), probability, probability, 0.9)
-    figures = measure(result, 0.5)
+    figures = measure(probability, 0.9, 0.5)
     assert figures["area"] == pytest.approx(420 / 2400) and (figures["width"], figures["height"]) == (60, 40)
     assert [box["score"] for box in figures["boxes"]] == [0.9, 0.75] and figures["regions"] == 2
     assert figures["boxes"][0] == {"x": 40, "y": 20, "width": 20, "height": 16, "pixels": 320, "score": 0.9}
@@ -173,6 +177,16 @@ def test_files_hold_what_they_say(tmp_path):
     np.testing.assert_array_equal(np.load(files["npy"]), probability)
     write_outputs(result, tmp_path / "x/shot.v2", ("probability",), 0.3, bits=8)
     assert cv2.imread(files["probability"], cv2.IMREAD_UNCHANGED).dtype == np.uint8
+
+
+def test_names_that_are_no_text_are_found_and_printed(shots):
+    odd = os.fsencode(shots) + b"/caf\xe9.png"
+    os.rename(shots / "a.png", odd)
+    listing = shots / "list.txt"
+    listing.write_bytes(odd + b"\n")
+    (photo,) = find_photos(read_list(listing))
+    assert photo.read()[:4] == b"\x89PNG"
+    assert _printable(photo.path).endswith(r"caf\udce9.png")
 
 
 @pytest.mark.parametrize(

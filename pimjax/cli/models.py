@@ -73,33 +73,40 @@ def _predict(arguments: argparse.Namespace) -> int:
     from pimjax.evaluation.record import read_rows
     from pimjax.inference.localizer import Localizer
     from pimjax.inference.photos import find_photos, read_list, shard
-    from pimjax.inference.predict import Prediction, Wanted
+    from pimjax.inference.predict import PhotoRun, Wanted
 
     output, (part, parts) = arguments.output, arguments.shard
-    rows = [row for file in sorted(output.glob("predictions*.jsonl")) for row in read_rows(file, "photo")[0].values()]
+    rows = {file: read_rows(file, "photo")[0] for file in sorted(output.glob("predictions*.jsonl"))}
     inputs = arguments.photos + (read_list(arguments.list) if arguments.list else [])
     if not inputs:
         raise ValueError("give photos, folders or patterns, or --list")
-    photos = find_photos(inputs, {row["photo"]: row["name"] for row in rows if "name" in row})
+    known = {photo: row["name"] for found in rows.values() for photo, row in found.items() if "name" in row}
+    photos = find_photos(inputs, known)
     localizer = Localizer.load(arguments.checkpoint, arguments.precision, arguments.batch)
     wanted = Wanted(tuple(dict.fromkeys(arguments.write)), arguments.threshold, arguments.bits)
     file = output / (f"predictions-{part}-of-{parts}.jsonl" if parts > 1 else "predictions.jsonl")
     mine = shard(photos, part, parts)
-    prediction = Prediction(localizer, arguments.checkpoint, mine, output, file, wanted)
-    failed, done = 0, len(mine) - len(prediction.todo)
+    run = PhotoRun(localizer, arguments.checkpoint, mine, output, file, rows.get(file, {}), wanted)
+    failed, done = 0, len(mine) - len(run.todo)
     if done:
         print(f"{done} of {len(mine)} photos are in {file} already", file=sys.stderr)
     print("score\tmarked\tphoto\tfiles")
-    for row in tqdm(prediction.run(), total=len(mine), initial=done, unit="photo", disable=None):
+    for row in tqdm(run.run(), total=len(mine), initial=done, unit="photo", disable=None):
         if "error" in row:
             failed += 1
-            tqdm.write(f"error: {row['error']}", file=sys.stderr)
+            tqdm.write(_printable(f"error: {row['error']}"), file=sys.stderr)
         else:
             files = [str(output / name) for name in row["files"].values()]
-            tqdm.write("\t".join((f"{row['score']:.4f}", f"{row['area']:.2%}", row["photo"], *files)))
+            line = "\t".join((f"{row['score']:.4f}", f"{row['area']:.2%}", row["photo"], *files))
+            tqdm.write(_printable(line))
     if failed:
         print(f"{failed} of {len(mine)} photos could not be used; see {file}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _printable(text: str) -> str:
+    """What of a file's name is no text, escaped."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _serve(arguments: argparse.Namespace) -> int:

@@ -11,11 +11,11 @@ import cv2
 import gradio as gr
 import numpy as np
 
-from pimjax.data.images import ImageError, decode_image, read_bytes, read_header
+from pimjax.data.images import ImageError, decode_image, read_bytes, read_header, write_png
 from pimjax.inference.examples import example_photos
 from pimjax.inference.localizer import Localizer
 from pimjax.inference.meaning import meaning_of_score
-from pimjax.inference.outputs import grey, measure, write_outputs
+from pimjax.inference.outputs import grey, measure
 from pimjax.pictures import overlay
 
 MOST_BYTES, MOST_PIXELS = 64 << 20, 64_000_000  # of a photo
@@ -37,9 +37,11 @@ class Shown(NamedTuple):
     photo: np.ndarray  # uint8 RGB [h, w, 3], at most SHOWN pixels a side
     probability: np.ndarray  # float32 [h, w]
     boundary: np.ndarray | None
-    figures: dict[str, Any]
-    folder: Path
-    files: dict[str, str]  # in it, by output
+    score: float
+    meaning: str
+    model_sha256: str
+    folder: Path  # of what is to be downloaded
+    name: str  # of the photo's file
 
 
 def build_page(localizer: Localizer) -> gr.Blocks:
@@ -62,19 +64,19 @@ def build_page(localizer: Localizer) -> gr.Blocks:
                 verdict = gr.Markdown(elem_id="verdict")
                 downloads = gr.Files(label="Download", interactive=False, visible=False)
                 gr.Markdown(_LIMITS)
-        shown = [picture, verdict, downloads]
-        controls = [state, view, opacity, threshold]
-        analysed = upload.change(_analyse(localizer), [upload, threshold, state], [state, verdict])
-        analysed.then(
-            _show, controls, shown, show_progress="hidden"
-        )
+        looks, says = [state, view, opacity, threshold], [state, threshold]
+        analysed = upload.change(_analyse(localizer), [upload, state], [state, verdict])
+        analysed.then(_picture, looks, picture, show_progress="hidden")
+        analysed.then(_figures, says, [verdict, downloads], show_progress="hidden")
         for control in (view, opacity, threshold):
-            control.change(_show, controls, shown, show_progress="hidden")
+            control.change(_picture, looks, picture, show_progress="hidden")
+        # Only when the slider is let go: files of the photo's size are written.
+        threshold.release(_figures, says, [verdict, downloads], show_progress="hidden")
     return page
 
 
 def _analyse(localizer: Localizer) -> Callable[..., tuple[Shown | None, str]]:
-    def analyse(file: str | None, threshold: float, before: Shown | None) -> tuple[Shown | None, str]:
+    def analyse(file: str | None, before: Shown | None) -> tuple[Shown | None, str]:
         _forget(before)
         if file is None:
             return None, ""
@@ -84,12 +86,10 @@ def _analyse(localizer: Localizer) -> Callable[..., tuple[Shown | None, str]]:
             return None, f"**This file cannot be used.** {error}"
         result = localizer.localize([photo], details=True)[0]
         folder = Path(tempfile.mkdtemp(prefix="pimjax-"))
-        where = folder / Path(file).stem
-        files = write_outputs(result, where, ("probability", "mask"), threshold, bits=16)
-        figures = {"photo": Path(file).name, "model_sha256": localizer.hash, **measure(result, threshold)}
-        meaning = meaning_of_score(result.score, localizer.card)
+        write_png(folder / f"{Path(file).stem}_probability.png", grey(result.probability, 16))
         small = [_fit(map_) for map_ in (photo, result.probability, result.boundary)]
-        return Shown(*small, figures | {"meaning": meaning}, folder, files), ""
+        meaning = meaning_of_score(result.score, localizer.card)
+        return Shown(*small, result.score, meaning, localizer.hash, folder, Path(file).name), ""
 
     return analyse
 
@@ -119,30 +119,28 @@ def _fit(map_: np.ndarray | None) -> np.ndarray | None:
     return map_ if scale >= 1 else cv2.resize(map_, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
-def _show(shown: Shown | None, view: str, opacity: float, threshold: float) -> tuple[Any, ...]:
-    """What the page shows under its present controls."""
+def _picture(shown: Shown | None, view: str, opacity: float, threshold: float) -> np.ndarray | None:
     if shown is None:
-        return None, gr.skip(), gr.Files(visible=False)
-    photo, probability, boundary, figures, _, _ = shown
-    pictures = {
-        "Heat map": lambda: overlay(photo, probability, threshold, opacity),
-        "Probability": lambda: cv2.cvtColor(grey(probability), cv2.COLOR_GRAY2RGB),
-        "Boundary": lambda: photo if boundary is None else cv2.cvtColor(grey(boundary), cv2.COLOR_GRAY2RGB),
-        "Photo": lambda: photo,
-    }
-    marked = float((probability > threshold).mean())
-    text = f"**Score {figures['score']:.2f}**, {marked:.1%} of the pixels above {threshold:.2f}."
-    text += f"\n\n{figures['meaning']}"
-    return pictures[view](), text, gr.Files(value=_at_threshold(shown, threshold), visible=True)
+        return None
+    if view == "Heat map":
+        return overlay(shown.photo, shown.probability, threshold, opacity)
+    map_ = {"Probability": shown.probability, "Boundary": shown.boundary}.get(view)
+    return shown.photo if map_ is None else cv2.cvtColor(grey(map_), cv2.COLOR_GRAY2RGB)
 
 
-def _at_threshold(shown: Shown, threshold: float) -> list[str]:
-    """The files to download, those that depend on the threshold made anew."""
-    probability = cv2.imread(shown.files["probability"], cv2.IMREAD_UNCHANGED)
-    cv2.imwrite(shown.files["mask"], (probability > threshold * 65535).astype(np.uint8) * 255)
-    figures = Path(shown.files["mask"].replace("_mask.png", ".json"))
-    figures.write_text(json.dumps(shown.figures | {"threshold": threshold}, indent=1), encoding="utf-8")
-    return [*shown.files.values(), str(figures)]
+def _figures(shown: Shown | None, threshold: float) -> tuple[Any, Any]:
+    """What is said of the photo at a threshold, and the files to download."""
+    if shown is None:
+        return gr.skip(), gr.Files(visible=False)
+    where = shown.folder / Path(shown.name).stem
+    files = [where.with_name(where.name + end) for end in ("_probability.png", "_mask.png", ".json")]
+    probability = cv2.imread(str(files[0]), cv2.IMREAD_UNCHANGED) / np.float32(65535)
+    write_png(files[1], (probability > threshold).view(np.uint8) * np.uint8(255))
+    figures = {"photo": shown.name, **measure(probability, shown.score, threshold), "threshold": threshold}
+    figures |= {"meaning": shown.meaning, "model_sha256": shown.model_sha256}
+    files[2].write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    text = f"**Score {shown.score:.2f}**, {figures['area']:.1%} of the pixels above {threshold:.2f}.\n\n{shown.meaning}"
+    return text, gr.Files(value=[str(file) for file in files], visible=True)
 
 
 def serve(localizer: Localizer, host: str = "127.0.0.1", port: int = 7860, block: bool = True) -> gr.Blocks:

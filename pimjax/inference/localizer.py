@@ -53,7 +53,7 @@ class Localizer:
     def __init__(self, variables: dict[str, Any], card: ModelCard, precision: str = "float32", batch: int = 0):
         if precision not in PRECISIONS:
             raise ValueError(f"precision {precision!r}: it must be one of {', '.join(map(repr, PRECISIONS))}")
-        self.card = card
+        self.card, self.precision = card, precision
         self.batch = batch or (1 if jax.default_backend() == "cpu" else 8)
         model = build_network(card.model, Execution(dtype=jnp.dtype(precision), folded=True))
 

@@ -56,29 +56,29 @@ def grey(probability: np.ndarray, bits: int = 8) -> np.ndarray:
     return np.rint(probability * (2**bits - 1)).astype(np.uint8 if bits == 8 else np.uint16)
 
 
-def measure(result: Localization, threshold: float) -> dict[str, Any]:
-    """Figures of a photo.
+def measure(probability: np.ndarray, score: float, threshold: float) -> dict[str, Any]:
+    """Figures of a photo, from its probability [H, W] and `Localization.score`.
 
     "width", "height" in pixels; "score" as `Localization.score`; "area", the share of pixels above `threshold`;
     "regions", how many connected ones lie above it, and "boxes", the largest of them: "x", "y", "width", "height",
     "pixels", and "score", the largest probability in it.
     """
-    H, W = result.probability.shape
-    marked = result.probability > threshold
+    H, W = probability.shape
+    marked = probability > threshold
     count, labels, stats, _ = cv2.connectedComponentsWithStats(marked.view(np.uint8))
     order = (1 + np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind="stable"))[:MOST_BOXES]
     boxes = []
     for label in order:
         x, y, width, height, pixels = stats[label].tolist()
         part = np.s_[y : y + height, x : x + width]
-        largest = result.probability[part][labels[part] == label].max()
+        largest = probability[part][labels[part] == label].max()
         boxes.append(
             {"x": x, "y": y, "width": width, "height": height, "pixels": pixels, "score": round(float(largest), 4)}
         )
     return {
         "width": W,
         "height": H,
-        "score": round(result.score, 6),
+        "score": round(score, 6),
         "area": round(float(marked.mean()), 6),
         "regions": count - 1,
         "boxes": boxes,

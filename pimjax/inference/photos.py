@@ -61,9 +61,8 @@ def find_photos(inputs: Sequence[str], known: dict[str, str] | None = None) -> l
 
 def read_list(file: Path) -> list[str]:
     """The lines of a file, or of standard input if it is "-", that are not empty."""
-    if str(file) == STDIN:
-        return [line for line in sys.stdin.read().splitlines() if line]
-    return [line for line in file.read_text(encoding="utf-8", errors="surrogateescape").splitlines() if line]
+    listing = sys.stdin.buffer.read() if str(file) == STDIN else file.read_bytes()
+    return [os.fsdecode(line) for line in listing.splitlines() if line]  # names may be no text
 
 
 def shard(photos: Sequence[Photo], number: int, count: int) -> list[Photo]:
@@ -79,7 +78,7 @@ def _expand(text: str) -> Iterable[tuple[str, Path]]:
     if path.is_dir():
         return _images(text, sorted(_walk(path)), path)
     if glob.has_magic(text) and not path.exists():
-        fixed = Path(*[part for part in path.parts[: _magic(path)]])
+        fixed = Path(*path.parts[: _magic(path)])
         return _images(text, sorted(Path(name) for name in glob.iglob(text, recursive=True)), fixed)
     return [(text, Path(path.name))]  # if it is not there, reading it says so
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from pimjax.data.images import ImageError, decode_image
-from pimjax.evaluation.record import read_rows, write_text
+from pimjax.evaluation.record import write_text
 from pimjax.inference.localizer import Localization, Localizer
 from pimjax.inference.outputs import DETAILS, measure, write_outputs
 from pimjax.inference.photos import Photo
@@ -30,24 +30,32 @@ class Wanted:
     bits: int = 8  # of grey PNGs
 
 
-class Prediction:
+class PhotoRun:
     """A folder of photos, or any number of them, and what became of each.
 
     Every photo gets a row in `rows_file`, a file of JSON lines: what `measure` says, and "photo", "name", "stamp"
     (bytes and time of the file), "model", "model_sha256", "wanted", "files"; one that cannot be used, "photo" and
     "error".
 
-    `todo` are the photos that `rows_file` has no such row of: by the same model, of the unchanged file, with all that
-    is wanted still there. So what was broken off goes on, and unusable photos are tried again.
+    `todo` are the photos that `rows_file` has no such row of: by the same model in the same precision, of the unchanged
+    file, with all that is wanted still there. So what was broken off goes on, and unusable photos are tried again.
     """
 
     def __init__(
-        self, localizer: Localizer, model: str, photos: Sequence[Photo], output: Path, rows_file: Path, wanted: Wanted
+        self,
+        localizer: Localizer,
+        model: str,
+        photos: Sequence[Photo],
+        output: Path,
+        rows_file: Path,
+        rows: dict[str, Row],
+        wanted: Wanted,
     ):
+        """`rows` are what `rows_file` holds now, by photo; `model` is what the rows shall call the model."""
         self._localizer, self._model, self._wanted = localizer, model, wanted
         self._output, self._rows_file = output, rows_file
-        self._told = vars(wanted) | {"outputs": list(wanted.outputs)}  # as JSON gives it back
-        rows, _ = read_rows(rows_file, "photo") if rows_file.exists() else ({}, 0)
+        # As JSON gives it back.
+        self._told = vars(wanted) | {"outputs": list(wanted.outputs), "precision": localizer.precision}
         self.todo = [photo for photo in photos if not self._is_done(rows.get(photo.path), photo)]
         redone = {photo.path for photo in self.todo}
         rows_file.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +102,7 @@ class Prediction:
         return {
             "photo": photo.path,
             "name": photo.name,
-            **measure(result, wanted.threshold),
+            **measure(result.probability, result.score, wanted.threshold),
             "model": self._model,
             "model_sha256": self._localizer.hash,
             "stamp": photo.stamp(),

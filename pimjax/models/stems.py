@@ -9,6 +9,9 @@ from pimjax.models.layers import dense
 from pimjax.models.windows import pad_to_multiple
 from pimjax.normalization import IMAGENET_STD
 
+BLOCK = 8  # pixels a side of a JPEG block
+STEPS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20)  # of quantisation, grey levels; smaller ones drown in rounding
+
 
 def high_pass_init(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> jax.Array:
     """Random patch filters [p, p, 3, C] without their constant and linear parts: they see residuals, not content.
@@ -67,10 +70,6 @@ class SpectralEmbedding(nn.Module):
         content = jnp.concatenate([luma[..., :1] / 300, luma[..., 1:8] / 50, chroma[..., :8] / 100], axis=-1)
         parts = (strength, 2 * misfit.reshape(*luma.shape[:-1], -1) - 1, content)
         return dense(jnp.concatenate(parts, axis=-1), self.features, "mix")
-
-
-BLOCK = 8  # pixels a side
-STEPS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20)  # of quantisation, grey levels; smaller ones drown in rounding
 
 
 def cosine_transform() -> np.ndarray:
