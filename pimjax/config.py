@@ -49,6 +49,7 @@ class ModelConfig:
     fusion: str = "lwm"  # how two maps are weighed: "lwm" (learned gates), "concatenation" (no gates), "addition"
     high_pass_init: bool = False  # True: the plain encoder starts from high-pass filters, to train without a checkpoint
     spectral_stem: bool = False  # True: the plain encoder's tokens are what JPEG leaves of a block; patch must be 8
+    jpeg_traces: bool = False  # True: and what the whole picture's histograms tell of JPEG's; needs spectral_stem
     boundary_decoder: bool = True  # False: no boundary map, hence no boundary and no compactness loss
     image_decoder: bool = True  # False: no reconstruction, hence no reconstruction loss
     architecture: str = "pim"  # "pim", or a baseline: "fcn", "unet", "deeplabv3", "vit"

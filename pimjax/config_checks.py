@@ -132,6 +132,7 @@ _BOUNDS = {
 # Switches of PIM that another architecture would silently ignore. (That it has neither a boundary nor an image decoder
 # is no such thing: none is asked for by leaving these two fields alone.)
 _PIM_ONLY = ("patch", "raster_mask", "global_stream", "local_stream", "fusion", "high_pass_init", "spectral_stem")
+_PIM_ONLY += ("jpeg_traces",)
 
 
 def check_model(model: ModelConfig) -> None:
@@ -166,6 +167,8 @@ def _check_architecture(model: ModelConfig) -> None:
         raise ValueError(f"config.model.patch is {model.patch}; it must be 4, 8 or 16")
     if model.spectral_stem and model.patch != 8:
         raise ValueError(f"config.model.patch is {model.patch}; with spectral_stem it must be 8, a JPEG block's side")
+    if model.jpeg_traces and not model.spectral_stem:
+        raise ValueError("config.model.jpeg_traces is True; it is a part of spectral_stem, which must be True too")
     if model.architecture == "vit" and len(model.depths) != 1:
         raise ValueError(f"config.model.depths is {model.depths}; architecture 'vit' has one stage, as in (12,)")
     if model.architecture not in ("pim", "vit"):

@@ -1,14 +1,18 @@
 """Classical detectors: each finds what it is made for, and takes any picture."""
 
 import cv2
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from pimjax.baselines.classical import _DIAGONAL, error_level, everything, luma, noise_level
-from pimjax.baselines.jpeg_grid import _FREQUENCIES, _coefficients, _step, jpeg_grid
+from pimjax.baselines.jpeg_grid import _FREQUENCIES, _coefficients, _once_compressed, _step, jpeg_grid
 from pimjax.data.named_sources import open_source
 from pimjax.data.perturb import compress
 from pimjax.evaluation.metrics import roc_auc, score
+from pimjax.models.jpeg_traces import misfit
+from pimjax.models.stems import block_traces, cosine_transform, filter_patches
+from pimjax.normalization import normalize
 
 DETECTORS = [everything, error_level, noise_level, jpeg_grid]
 # A photograph scaled down: detailed, and without a compression of its own.
@@ -84,6 +88,26 @@ def test_steps_are_the_quantisation_table(quality):
     coefficients = _coefficients(luma(compress(PHOTO, quality)) - 128)
     steps = {f: _step(c) for f, c in zip(_FREQUENCIES, coefficients, strict=True)}
     assert {f: steps[f] for f in table} == {f: (value * scale + 50) // 100 for f, value in table.items()}
+
+
+@pytest.mark.parametrize(("former", "last"), [(60, 90), (75, 92), (60, 98)])
+def test_the_network_s_traces_are_those_of_jpeg_grid(former, last):
+    picture = compress(paste(PHOTO, compress(PHOTO, former)), last)
+    image = jnp.asarray(normalize(picture))[None]
+    traces = np.asarray(block_traces(image, filter_patches(image, cosine_transform())[..., :64]))[0]
+    c, shifted = _coefficients(luma(picture) - 128), _coefficients(luma(picture)[4:, 4:] - 128)
+    lacks, off, total = 0, 0, 0
+    for each, other in zip(c, shifted, strict=True):
+        step = _step(each)
+        gain, evidence = _once_compressed(each, other, step) if step > 1 else (0, 0)
+        lacks, total = lacks + evidence, total + gain
+        off = off + (misfit(each, step, deviation=0.6, share=0.05) if step > 2 else 0)
+    smooth = cv2.GaussianBlur(traces[..., :14].sum(-1), (13, 13), 2, borderType=cv2.BORDER_REPLICATE)
+    ours = traces[..., :14].sum(-1), traces[..., 14:28].sum(-1), 4 * traces[..., 28], traces[..., 30]
+    for actual, expected in zip(ours, (lacks, off, smooth, np.minimum(10 * total, 3)), strict=True):
+        # In float32, a coefficient half way between two multiples may be counted with the other.
+        assert np.mean(np.abs(actual - expected) > 0.05) < 0.005
+    assert np.abs(lacks).max() > 1 if last < 98 else np.abs(off).max() > 1  # and there is something to see
 
 
 @pytest.mark.parametrize("detector", DETECTORS)

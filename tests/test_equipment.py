@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import operator
 import struct
 import sys
 import types
@@ -176,10 +177,15 @@ def test_weights_and_biases_gets_what_the_log_gets(tmp_path, monkeypatch):
         ("train", "keep_last", 0, "must be at least 1"),
         ("train", "bad_step", "retry", "must be one of 'stop', 'skip'"),
         ("profile", "steps", (5, 3), "give the first and the last step"),
+        ("pida.history", "shrink", 0.01, r"must lie in 0\.05 … 1"),
+        ("pida.history", "jpeg", 1.1, "must lie in 0 … 1"),
+        ("pida.history", "lowest", 0, "must lie in 1 … 98"),
+        ("pida.history", "aligned", -0.1, "must lie in 0 … 1"),
+        ("model", "patch", 6, "must be 4, 8 or 16"),
     ],
 )
 def test_values_no_run_can_use_are_refused(tmp_path, section, key, value, message):
     config = small_config(tmp_path)
-    setattr(getattr(config, section), key, value)
+    setattr(operator.attrgetter(section)(config), key, value)
     with pytest.raises(ValueError, match=rf"config\.{section}\.{key} is .*{message}"):
         check(config)

@@ -18,7 +18,7 @@ ALLOWED = {
     "inspection": {"config", "data", "pictures"},
     "models": {"config", "normalization"},
     "weights": CONFIG | {"normalization", "models"},
-    "baselines": {"data"},
+    "baselines": {"data", "models"},
     "evaluation": {"data", "normalization", "pictures"},
     "training": CONFIG | {"normalization", "data", "inspection", "models", "weights", "evaluation"},
     "inference": {"config", "normalization", "pictures", "data", "models", "weights", "baselines", "evaluation"}

@@ -310,7 +310,7 @@ def test_batch_norm_averages_with_weight_one_tenth():
 
 @pytest.mark.parametrize("shape", [(1, 5, 9, 3), (2, 33, 70, 3)])
 def test_tokens_of_eight_pixels_give_maps_of_the_same_size(shape):
-    config = tiny_model(patch=8, depths=(2, 1, 1), num_heads=(1, 2, 4), spectral_stem=True)
+    config = tiny_model(patch=8, depths=(2, 1, 1), num_heads=(1, 2, 4), spectral_stem=True, jpeg_traces=True)
     out, _ = jax.jit(PIM(config).init_with_output)(jax.random.key(0), jnp.ones(shape))
     B, H, W, C = shape
     assert out.mask_logits.shape == out.boundary_logits.shape == (B, -(-H // 4), -(-W // 4), 2)

@@ -123,3 +123,15 @@ def test_a_run_starts_from_whatever_kind_of_weights(tmp_path, capsys):
     assert "trained with config.model.raster_mask = True, this run has False" in capsys.readouterr().out
     with pytest.raises(ValueError, match="left over"):
         initial_variables(tmp_path / "native", fresh, tiny_model(boundary_decoder=False))
+
+
+def test_what_was_learnt_without_traces_is_a_start_for_them(tmp_path):
+    plain = dict(patch=8, depths=(2, 1, 1), num_heads=(1, 2, 4), spectral_stem=True)
+    before, after = tiny_model(**plain), tiny_model(**plain, jpeg_traces=True)
+    zeros, fresh = (jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), variable_shapes(c)) for c in (before, after))
+    write_model(tmp_path / "plain", to_torch(jax.tree.map(lambda x: x + 2, zeros), before), ModelCard(before))
+    started = initial_variables(tmp_path / "plain", jax.tree.map(lambda x: x + 1, fresh), after)
+    stem = started["params"]["encoder"]["patch_embed"]
+    assert (stem["traces"]["kernel"] == 1).all() and (stem["mix"]["kernel"] == 2).all()
+    with pytest.raises(ValueError, match="left over"):
+        initial_variables(tmp_path / "plain", zeros, tiny_model(**plain, global_stream=False))

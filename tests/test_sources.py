@@ -164,3 +164,13 @@ def test_broken_images_are_replaced_by_the_next_and_named(photos):
         (photos / name).write_bytes(b"broken")
     with pytest.raises(ValueError, match="none of its images can be read"):
         source[0]
+
+
+def test_kept_photographs_are_decoded_once(photos):
+    source = folder_source(str(photos)).keep_decoded()
+    first = source[0]["image"].copy()
+    for path in photos.iterdir():
+        path.unlink()
+    np.testing.assert_array_equal(source[0]["image"], first)
+    with pytest.raises((ImageError, OSError)):
+        source[1]

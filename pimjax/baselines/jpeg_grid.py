@@ -12,20 +12,14 @@ contradictions are looked for:
 Thresholds are pimjax's own choice, set on every fourth forgery of CASIA 1 and every second of IMD2020.
 """
 
-import functools
-
 import cv2
 import numpy as np
 
 from pimjax.baselines.classical import from_blocks, luma
+from pimjax.models.jpeg_traces import FEWEST, FINE, FIRST, FORGED, GAIN, REACH, STEPS, combs, misfit, periodic
 
 _FREQUENCIES = [(u, v) for u in range(5) for v in range(5) if 0 < u + v < 5]  # higher ones are mostly zero
 _DCT = np.cos((2 * np.arange(8) + 1) * np.arange(5)[:, None] * np.pi / 16) * np.sqrt([[1 / 8]] + [[1 / 4]] * 4)
-_STEPS = np.arange(1, 61)  # steps that are looked for
-_FIRST = np.arange(2, 41)  # steps of a former compression that are looked for
-_REACH = 20  # quantised coefficients up to ±20 are modelled
-_FEWEST = 100  # non-zero coefficients that show a step
-_GAIN = 0.003  # mean log-likelihood gained per coefficient that shows a former compression at one frequency
 _ENOUGH = 0.04  # gained by all together; pictures compressed once rarely reach it
 
 
@@ -51,7 +45,7 @@ def jpeg_grid(image: np.ndarray) -> np.ndarray:
             total += gain
             single += evidence
         if step > 2:  # below, rounded pixels leave nothing of it
-            off += _misfit(c, step, deviation=0.6, share=0.05)
+            off += misfit(c, step, deviation=0.6, share=0.05)
     if total < _ENOUGH:
         single[:] = 0
     if not single.any() and not off.any():
@@ -74,32 +68,14 @@ def _coefficients(brightness: np.ndarray) -> np.ndarray:
     return np.stack([transformed[u, v] for u, v in _FREQUENCIES])
 
 
-@functools.cache
-def _combs() -> tuple[np.ndarray, np.ndarray]:
-    """Per size of coefficient (quarters, below 1024) and step: how well it fits, 0 below half a step; and 1, 0."""
-    size = np.arange(4096)[:, None] / 4
-    return -_misfit(size, _STEPS, deviation=0.35, share=0.15), (size >= _STEPS / 2).astype(float)
-
-
 def _step(coefficients: np.ndarray) -> int:
     """The step whose multiples explain the coefficients best, but for the pixels' rounding; 0 if none does."""
-    sizes = np.minimum(np.rint(4 * np.abs(coefficients)), 4095).astype(int)
-    histogram = np.bincount(sizes.ravel(), minlength=4096).astype(float)
-    fit, counted = _combs()
+    sizes = np.minimum(np.rint(4 * np.abs(coefficients)), FINE - 1).astype(int)
+    histogram = np.bincount(sizes.ravel(), minlength=FINE).astype(float)
+    fit, counted = combs()
     total, number = histogram @ fit, histogram @ counted
-    total[(number < _FEWEST) | (total < 0.1 * number)] = 0
-    return int(_STEPS[total.argmax()]) if total.any() else 0
-
-
-def _misfit(coefficients: np.ndarray, step: int | np.ndarray, deviation: float, share: float) -> np.ndarray:
-    """Log-likelihood ratio that a coefficient's place between the multiples is random; 0 for quantised zeros.
-
-    Rounding to pixels moves coefficients off the multiples by `deviation`; a `share` of them is random anyway.
-    """
-    nearest = np.rint(coefficients / step)
-    distance = (coefficients - nearest * step) / deviation
-    normal = step / (np.sqrt(2 * np.pi) * deviation) * np.exp(-0.5 * distance**2)
-    return np.where(nearest != 0, -np.log((1 - share) * normal + share), 0).astype(np.float32)
+    total[(number < FEWEST) | (total < 0.1 * number)] = 0
+    return int(STEPS[total.argmax()]) if total.any() else 0
 
 
 def _once_compressed(coefficients: np.ndarray, shifted: np.ndarray, step: int) -> tuple[float, np.ndarray]:
@@ -108,35 +84,18 @@ def _once_compressed(coefficients: np.ndarray, shifted: np.ndarray, step: int) -
     `shifted`, on a grid that no compression used, tells what one compression alone makes of the histogram.
     """
     quantised, once = (np.rint(c / step).astype(int) for c in (coefficients, shifted))
-    inside = np.abs(quantised) <= _REACH
-    histogram = np.bincount(quantised[inside] + _REACH, minlength=2 * _REACH + 1)
-    model = np.bincount(once[np.abs(once) <= _REACH] + _REACH, minlength=2 * _REACH + 1) + 0.5
+    inside = np.abs(quantised) <= REACH
+    histogram = np.bincount(quantised[inside] + REACH, minlength=2 * REACH + 1)
+    model = np.bincount(once[np.abs(once) <= REACH] + REACH, minlength=2 * REACH + 1) + 0.5
     model = model + model[::-1]  # real histograms are even, but for chance
     model /= model.sum()
-    twice = _periodic(step) * model
+    twice = periodic(step) * model
     ratio = twice / twice.sum(-1, keepdims=True) / model
-    # 15 % of the blocks are taken to be forged; the mean gain over the model of one compression tells the first step.
-    gain = np.log(0.85 * ratio + 0.15) @ histogram / max(histogram.sum(), 1)
-    gain[step % _FIRST == 0] = 0  # a multiple of the first step leaves no trace
-    if gain.max() <= _GAIN:
+    # The mean gain over the model of one compression tells the first step.
+    gain = np.log((1 - FORGED) * ratio + FORGED) @ histogram / max(histogram.sum(), 1)
+    gain[step % FIRST == 0] = 0  # a multiple of the first step leaves no trace
+    if gain.max() <= GAIN:
         return 0.0, np.zeros(coefficients.shape, np.float32)
     best = -np.log(np.maximum(ratio[gain.argmax()], 0.2))  # bounded: a single coefficient may be wrong
-    evidence = np.where(inside, best[np.clip(quantised + _REACH, 0, 2 * _REACH)], 0).astype(np.float32)
+    evidence = np.where(inside, best[np.clip(quantised + REACH, 0, 2 * REACH)], 0).astype(np.float32)
     return float(gain.max()), evidence
-
-
-@functools.cache
-def _periodic(step: int) -> np.ndarray:
-    """How much more often a quantised value occurs after a first step: [first steps, 2·_REACH + 1], mean about 1.
-
-    It is the number of the first step's multiples that fall in the value's interval, times first step / step; the
-    interval's ends are blurred by ±0.6, for the rounding to pixels in between.
-    """
-    values = np.arange(-_REACH, _REACH + 1)
-    out = np.empty((len(_FIRST), len(values)))
-    for row, first in zip(out, _FIRST, strict=True):
-        multiples = first * np.arange(-(_REACH + 1) * step // first - 1, (_REACH + 1) * step // first + 2)
-        below = np.clip((step * (values[:, None] - 0.5) - multiples + 0.6) / 1.2, 0, 1)
-        beyond = np.clip((step * (values[:, None] + 0.5) - multiples + 0.6) / 1.2, 0, 1)
-        row[:] = (beyond - below).sum(-1) * first / step
-    return out

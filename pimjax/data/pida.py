@@ -169,7 +169,7 @@ def _finish(
             mask, recipe["after_resize"] = smaller, factor
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
     if rng.random() < config.after_jpeg:
-        image, settings = history.compress_anyhow(image, rng, LOWEST_AFTER, aligned=0.9)
+        image, settings = history.compress_anyhow(image, rng, LOWEST_AFTER, aligned=0.97)
         recipe |= {f"after_{name}": value for name, value in settings.items()}
     return example | {"image": image, "mask": mask, "recipe": json.dumps(recipe) if recipe else ""}
 

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pimjax.models.jpeg_traces import FREQUENCIES, jpeg_traces
 from pimjax.models.layers import dense
 from pimjax.models.windows import pad_to_multiple
 from pimjax.normalization import IMAGENET_STD
@@ -55,10 +56,12 @@ class SpectralEmbedding(nn.Module):
       ones off, on the grid of blocks where it worked;
     - sin²(π y / q) of luma's lower frequencies y for many q: 0 where y is a multiple of q, as all are, or nearly, that
       were once quantised with step q on this grid, even if a finer compression followed;
-    - the lowest frequencies themselves: content.
+    - the lowest frequencies themselves: content;
+    - with `jpeg_traces`, what tells blocks of one compression from those of two, by the whole picture's histograms.
     """
 
     features: int
+    jpeg_traces: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
@@ -69,7 +72,19 @@ class SpectralEmbedding(nn.Module):
         # A photo's means vary by some 300 grey levels, its low frequencies by 50.
         content = jnp.concatenate([luma[..., :1] / 300, luma[..., 1:8] / 50, chroma[..., :8] / 100], axis=-1)
         parts = (strength, 2 * misfit.reshape(*luma.shape[:-1], -1) - 1, content)
-        return dense(jnp.concatenate(parts, axis=-1), self.features, "mix")
+        mixed = dense(jnp.concatenate(parts, axis=-1), self.features, "mix")
+        if self.jpeg_traces:
+            mixed += dense(block_traces(images, luma), self.features, "traces", use_bias=False)
+        return mixed
+
+
+def block_traces(images: jax.Array, luma: jax.Array) -> jax.Array:
+    """`jpeg_traces` [B, ⌈H/8⌉, ⌈W/8⌉, 31] of normalised images [B, H, W, 3] and their luma's transform [..., 64]."""
+    # On the other grid whole blocks only: half a block of padding has a step of its own.
+    half, (H, W) = BLOCK // 2, (max(0, n // BLOCK - 1) * BLOCK for n in images.shape[1:3])
+    inner = images[:, half : half + H, half : half + W]
+    shifted = filter_patches(inner, cosine_transform()[..., : FREQUENCIES + 1])
+    return jpeg_traces(luma[..., 1 : FREQUENCIES + 1], shifted[..., 1:])
 
 
 def cosine_transform() -> np.ndarray:

@@ -129,7 +129,7 @@ class SwinEncoder(nn.Module):
         block = nn.remat(SwinBlock, static_argnums=(2,)) if self.execution.remat else SwinBlock
         # The masked encoder has the published stem always: what it predicts is content.
         if c.spectral_stem and not self.masked:
-            stem = SpectralEmbedding(c.embed_dim, name="patch_embed")
+            stem = SpectralEmbedding(c.embed_dim, c.jpeg_traces, name="patch_embed")
         else:
             stem = PatchEmbedding(c.embed_dim, c.patch, c.high_pass_init and not self.masked, name="patch_embed")
         x = layer_norm(stem(images), "patch_norm")

@@ -58,8 +58,8 @@ def initial_variables(path: str | os.PathLike, fresh: dict[str, Any], config: Mo
     """What a run starts from: the weights at `path`, in the structure of `fresh`, the variables they replace.
 
     A whole PIM (a run, a native directory, a converted or released checkpoint) must match `config` name by name, and so
-    must whatever another architecture starts from. A UPerNet or a Swin Transformer fills the parts of a PIM it fits,
-    and a table of what was taken is printed; see `init_from_upernet`.
+    must whatever another architecture starts from; but `jpeg_traces` may be added. A UPerNet or a Swin Transformer
+    fills the parts of a PIM it fits, and a table of what was taken is printed; see `init_from_upernet`.
 
     Raises:
         FileNotFoundError: no checkpoint is there.
@@ -68,6 +68,9 @@ def initial_variables(path: str | os.PathLike, fresh: dict[str, Any], config: Mo
     arrays, card = read_model(path)
     whole = any(name.removeprefix("module.").startswith("backbone_swin.") for name in arrays)
     if whole or config.architecture != "pim":
+        if config.jpeg_traces and not card.model.jpeg_traces:  # what a model learns without them is a start for them
+            added = {name: value for name, value in to_torch(fresh, config).items() if name.endswith(".traces.weight")}
+            arrays = {**arrays, **added}
         variables = match_torch(arrays, config, path)
         tell(f"starting from the weights in {path}")
         # What the arrays' shapes do not show.
