@@ -57,9 +57,10 @@ class ModelConfig:
 
 @dataclasses.dataclass
 class LossConfig:
-    """Weights of the four terms of the training loss. 0 switches a term off."""
+    """Weights of the terms of the training loss, the defaults as published. 0 switches a term off."""
 
     mask: float = 1.0
+    dice: float = 0.0  # ours: 1 − the forged images' soft F1, so that a map decides at 0.5 what F1 rewards
     boundary: float = 1.0
     reconstruction: float = 0.1
     compactness: float = 0.001
@@ -130,7 +131,7 @@ class HistoryConfig:
     shrink: float = 1.0  # a photograph is scaled by a factor between this and 1; 1: not scaled
     jpeg: float = 0.0  # probability that it was compressed before
     lowest: int = 50  # JPEG quality of that compression, at least
-    aligned: float = 0.7  # probability that its 8×8 grid starts at the sample's corner, as in a picture never cropped
+    aligned: float = 0.7  # probability that a compression's grid starts at the sample's corner, as if never cropped
 
 
 @dataclasses.dataclass

@@ -56,7 +56,7 @@ def _check_loss(config: Config) -> None:
     pim = model.architecture == "pim"
     decoded = (pim and model.boundary_decoder) * (loss.boundary + loss.compactness)
     decoded += (pim and model.image_decoder and model.global_stream) * loss.reconstruction
-    if not loss.mask and not decoded:
+    if not (loss.mask or loss.dice) and not decoded:
         raise ValueError("config.loss: only decoders that config.model does not have are given a weight; set loss.mask")
 
 

@@ -45,10 +45,15 @@ def test_flat_tables_keep_fine_detail_that_standard_ones_drop():
     assert fine(compress(noisy, 50, 444, flatness=0.3)) > 2 * fine(compress(noisy, 50, 444))
 
 
-def test_taking_cuts_native_pixels_where_nothing_else_is_asked():
-    out = take(example(), 64, np.random.default_rng(0), HistoryConfig())
-    places = [(y, x) for y in range(320 - 63) for x in range(400 - 63) if (PHOTO[y, x] == out["image"][0, 0]).all()]
-    assert any((PHOTO[y : y + 64, x : x + 64] == out["image"]).all() for y, x in places)
+@pytest.mark.parametrize("aligned", [1.0, 0.0])
+def test_taking_cuts_native_pixels_where_nothing_else_is_asked(aligned):
+    starts = []
+    for seed in range(6):
+        out = take(example(), 64, np.random.default_rng(seed), HistoryConfig(aligned=aligned))
+        places = np.argwhere((PHOTO[: 320 - 63, : 400 - 63] == out["image"][0, 0]).all(-1))
+        starts += [(y, x) for y, x in places if (PHOTO[y : y + 64, x : x + 64] == out["image"]).all()][:1]
+    assert len(set(starts)) == 6
+    assert all(y % 8 == x % 8 == 0 for y, x in starts) == (aligned == 1)
 
 
 def test_taking_scales_and_compresses_as_often_as_told():

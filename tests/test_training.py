@@ -15,7 +15,7 @@ from pimjax.evaluation.validate import predict_all
 from pimjax.models.layers import Execution
 from pimjax.models.pim import Features, PIMOutput
 from pimjax.training.devices import Layout, check_batch_size
-from pimjax.training.losses import Targets, compactness, pim_loss
+from pimjax.training.losses import Targets, compactness, dice, pim_loss
 from pimjax.training.optimizer import make_optimizer
 from pimjax.training.scoring import make_predict
 from pimjax.training.shards import AXIS
@@ -72,6 +72,16 @@ def test_a_disc_is_the_most_compact_shape():
     assert 0.7 < value(disc) < 1.1
 
 
+def test_dice_of_hard_maps_is_one_less_their_f1_and_of_authentic_images_nothing():
+    truth, marked = np.zeros((2, 3, 8, 8), bool)
+    truth[0, :4], marked[0, 2:5], marked[1, :, :3], truth[2, 0, 0] = True, True, True, True
+    logits = np.stack([~marked, marked], -1) * 50.0
+    f1 = [2 * (t & m).sum() / (t.sum() + m.sum()) for t, m in zip(truth, marked, strict=True)]
+    value, gradient = jax.value_and_grad(dice)(jnp.zeros((3, 8, 8, 2)), jnp.asarray(truth))
+    assert 0 < value < 1 and jnp.isfinite(gradient).all() and not gradient[1].any()
+    assert dice(jnp.asarray(logits), jnp.asarray(truth)) == pytest.approx((1 - f1[0] + 0 + 1 - f1[2]) / 3)
+
+
 @pytest.mark.parametrize(
     ("out", "weights", "left"),
     [
@@ -80,6 +90,7 @@ def test_a_disc_is_the_most_compact_shape():
         (output(), LossConfig(boundary=0), {"mask", "compactness", "reconstruction"}),
         (output(), LossConfig(compactness=0), {"mask", "boundary", "reconstruction"}),
         (output(), LossConfig(reconstruction=0), {"mask", "boundary", "compactness"}),
+        (output(), LossConfig(mask=0, dice=1), {"dice", "boundary", "compactness", "reconstruction"}),
     ],
 )
 def test_each_loss_can_be_switched_off(out, weights, left):

@@ -28,7 +28,10 @@ def take(example: Example, side: int, rng: np.random.Generator, config: HistoryC
         smallest = min(1.0, max(config.shrink, side / min(H, W)))
         factor = float(np.exp(rng.uniform(np.log(smallest), 0)))
     before = max(side, round(side / factor))
-    centre = tuple(rng.integers(max(n - before, 0) + 1) + before / 2 for n in (H, W))
+    corner = [int(rng.integers(max(n - before, 0) + 1)) for n in (H, W)]
+    if before == side and rng.random() < config.aligned:  # the blocks of the compression that it comes with
+        corner = [n // 8 * 8 for n in corner]
+    centre = tuple(n + before / 2 for n in corner)
     maps = fit_square({key: example[key] for key in ("image", "mask", "segments") if key in example}, before, centre)
     if before > side:
         kernel = int(rng.choice(_KERNELS, p=(0.4, 0.2, 0.2, 0.2)))
