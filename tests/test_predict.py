@@ -17,7 +17,11 @@ from pimjax import PIM, Localizer
 from pimjax.cli import main
 from pimjax.cli.models import _printable
 from pimjax.config import tiny_model
+from pimjax.config_files import read_config
 from pimjax.data.images import write_png
+from pimjax.data.named_sources import open_source
+from pimjax.data.perturb import compress
+from pimjax.evaluation.metrics import roc_auc, score
 from pimjax.evaluation.record import read_rows
 from pimjax.inference.localizer import GRAIN, OVERLAP, TILE, Localization
 from pimjax.inference.outputs import measure, write_outputs
@@ -25,6 +29,7 @@ from pimjax.inference.photos import find_photos, read_list, shard
 from pimjax.inference.predict import PhotoRun, Wanted
 from pimjax.inference.tiles import tile_places
 from pimjax.weights.card import ModelCard
+from pimjax.weights.shipped import SHIPPED, weights_path
 
 RNG = np.random.default_rng(0)
 
@@ -229,3 +234,22 @@ def test_tiles_begin_where_jpeg_s_blocks_and_windows_do():
     assert all(y % GRAIN == x % GRAIN == 0 for y, x in places)
     columns = sorted({x for _, x in places})
     assert columns[0] == 0 and columns[-1] == 3008 - TILE and np.diff(columns).max() <= TILE - OVERLAP
+
+
+def test_the_shipped_model_is_what_it_is_said_to_be_and_finds_a_plain_splice():
+    assert weights_path(SHIPPED).stat().st_size <= 25e6
+    localizer = Localizer.load()
+    config = read_config(Path(__file__).parents[1] / "configs" / "pim_small.py")
+    assert (localizer.card.model, localizer.card.preprocessing["image_size"]) == (config.model, config.data.image_size)
+    assert {kind: len(localizer.card.provenance["scores"][kind]) for kind in ("authentic", "manipulated")} == {
+        "authentic": 224,
+        "manipulated": 531,
+    }
+    host, donor = (open_source("installed:validation")[i]["image"] for i in (0, 1))
+    host, donor = (cv2.resize(photo, (384, 256), interpolation=cv2.INTER_AREA) for photo in (host, donor))
+    region = cv2.ellipse(np.zeros((256, 384), np.uint8), (200, 120), (70, 45), 20, 0, 360, 1, -1) > 0
+    host = compress(host, 75)
+    probability = localizer(compress(np.where(region[..., None], donor, host), 92)).probability
+    assert roc_auc(probability, region) > 0.9
+    assert score(probability, region)["f1"] > 0.5
+    assert (localizer(compress(host, 92)).probability > 0.5).mean() < 0.1

@@ -70,8 +70,8 @@ def build_page(localizer: Localizer) -> gr.Blocks:
         analysed.then(_figures, says, [verdict, downloads], show_progress="hidden")
         for control in (view, opacity, threshold):
             control.change(_picture, looks, picture, show_progress="hidden")
-        # Only when the slider is let go: files of the photo's size are written.
-        threshold.release(_figures, says, [verdict, downloads], show_progress="hidden")
+        # Of the places that a moving slider passes, Gradio takes the last alone: files of the photo's size are written.
+        threshold.change(_figures, says, [verdict, downloads], show_progress="hidden")
     return page
 
 
