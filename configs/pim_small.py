@@ -1,7 +1,7 @@
 """The model that pimjax brings along (`pim-small`): PIM with every module at a size that two CPU cores train in hours.
 
 Command:   python train.py --config configs/pim_small.py
-Score:     CASIA v1 (440) F1 0.309, AUC 0.840; IMD2020 (41) 0.291, 0.793; authentic pixels marked 1.7 % (README)
+Score:     CASIA v1 (440) F1 0.309, AUC 0.840; IMD2020 (41) 0.291, 0.788; authentic pixels marked 1.7 % (README)
 Time:      about 2 1/2 hours on 2 shared CPU cores, in five runs while the recipe was found (README); this is the last
            one's, with as many steps as all together. In one run from the start it has not been trained yet
 Data:      BSDS500 and camera originals as CSV manifests (image,segments), from config.data.train below or the flag

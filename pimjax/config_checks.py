@@ -131,8 +131,16 @@ _BOUNDS = {
 
 # Switches of PIM that another architecture would silently ignore. (That it has neither a boundary nor an image decoder
 # is no such thing: none is asked for by leaving these two fields alone.)
-_PIM_ONLY = ("patch", "raster_mask", "global_stream", "local_stream", "fusion", "high_pass_init", "spectral_stem")
-_PIM_ONLY += ("jpeg_traces",)
+_PIM_ONLY = (
+    "patch",
+    "raster_mask",
+    "global_stream",
+    "local_stream",
+    "fusion",
+    "high_pass_init",
+    "spectral_stem",
+    "jpeg_traces",
+)
 
 
 def check_model(model: ModelConfig) -> None:
