@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from pimjax.baselines.classical import _DIAGONAL, error_level, everything, luma, noise_level
-from pimjax.baselines.jpeg_grid import _FREQUENCIES, _coefficients, _once_compressed, _step, jpeg_grid
+from pimjax.baselines.jpeg_grid import _block_transform, jpeg_grid, of_picture
 from pimjax.data.named_sources import open_source
 from pimjax.data.perturb import compress
 from pimjax.evaluation.metrics import roc_auc, score
-from pimjax.models.jpeg_traces import misfit
+from pimjax.models.jpeg_traces import ENOUGH, FREQUENCIES, steps
 from pimjax.models.stems import block_traces, cosine_transform, filter_patches
 from pimjax.normalization import normalize
 
@@ -85,9 +85,8 @@ def test_steps_are_the_quantisation_table(quality):
     """The standard's luminance table (JPEG, annex K) at the quality, by libjpeg's rule."""
     table = {(0, 1): 11, (1, 0): 12, (1, 1): 12, (0, 2): 10, (2, 0): 14, (1, 2): 14, (2, 1): 13}
     scale = 5000 // quality if quality < 50 else 200 - 2 * quality
-    coefficients = _coefficients(luma(compress(PHOTO, quality)) - 128)
-    steps = {f: _step(c) for f, c in zip(_FREQUENCIES, coefficients, strict=True)}
-    assert {f: steps[f] for f in table} == {f: (value * scale + 50) // 100 for f, value in table.items()}
+    found = dict(zip(FREQUENCIES, steps(_block_transform(luma(compress(PHOTO, quality)) - 128)), strict=True))
+    assert {f: found[f] for f in table} == {f: (value * scale + 50) // 100 for f, value in table.items()}
 
 
 @pytest.mark.parametrize(("former", "last"), [(60, 90), (75, 92), (60, 98)])
@@ -95,19 +94,34 @@ def test_the_network_s_traces_are_those_of_jpeg_grid(former, last):
     picture = compress(paste(PHOTO, compress(PHOTO, former)), last)
     image = jnp.asarray(normalize(picture))[None]
     traces = np.asarray(block_traces(image, filter_patches(image, cosine_transform())[..., :64]))[0]
-    c, shifted = _coefficients(luma(picture) - 128), _coefficients(luma(picture)[4:, 4:] - 128)
-    lacks, off, total = 0, 0, 0
-    for each, other in zip(c, shifted, strict=True):
-        step = _step(each)
-        gain, evidence = _once_compressed(each, other, step) if step > 1 else (0, 0)
-        lacks, total = lacks + evidence, total + gain
-        off = off + (misfit(each, step, deviation=0.6, share=0.05) if step > 2 else 0)
-    smooth = cv2.GaussianBlur(traces[..., :14].sum(-1), (13, 13), 2, borderType=cv2.BORDER_REPLICATE)
-    ours = traces[..., :14].sum(-1), traces[..., 14:28].sum(-1), 4 * traces[..., 28], traces[..., 30]
-    for actual, expected in zip(ours, (lacks, off, smooth, np.minimum(10 * total, 3)), strict=True):
-        # In float32, a coefficient half way between two multiples may be counted with the other.
-        assert np.mean(np.abs(actual - expected) > 0.05) < 0.005
+    found = of_picture(picture)
+    lacks, off, counted = (e.reshape(traces.shape[:2]) for e in found[:3])
+    expected = [3 * np.tanh(lacks / 12), 3 * np.tanh(off / 12)]
+    for channel, scale in ((0, 1), (1, 4)):  # from the network's own
+        own = 12 * np.arctanh(traces[..., channel].astype(float) / 3)
+        smooth = cv2.GaussianBlur(own, (13, 13), 2, borderType=cv2.BORDER_REPLICATE)
+        expected.append(3 * np.tanh(smooth / scale))
+    plain = (np.full_like(lacks, np.log1p(100 * max(e, 0)) / 2) for e in (found.former, found.deviant))
+    expected += [np.log1p(counted), *plain]
+    # In float32, a coefficient half way between two multiples may be counted with the other.
+    assert np.mean(np.abs(traces - np.stack(expected, -1)) > 0.05) < 0.005
     assert np.abs(lacks).max() > 1 if last < 98 else np.abs(off).max() > 1  # and there is something to see
+
+
+@pytest.mark.parametrize("flatness", [1.0, 0.6])
+def test_a_former_compression_shows_whatever_its_table(flatness):
+    twice = compress(compress(PHOTO, 75, flatness=flatness), 92)
+    assert of_picture(twice).former > 5 * ENOUGH
+    assert of_picture(compress(PHOTO, 92)).former < ENOUGH
+
+
+def test_smooth_blocks_do_not_count_as_compressed_once():
+    half = PHOTO.copy()
+    half[:, 192:] = cv2.GaussianBlur(PHOTO, (0, 0), 4)[:, 192:]
+    for former, last in ((85, 92), (75, 85)):
+        picture = compress(compress(half, former), last)
+        assert of_picture(picture).former > ENOUGH
+        assert (jpeg_grid(picture) > 0.5).mean() < 0.02
 
 
 @pytest.mark.parametrize("detector", DETECTORS)

@@ -10,18 +10,12 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from pimjax import jpeg_tables
+
 Perturbed = tuple[np.ndarray, dict[str, float]]
 
 
 CHROMA = (444, 422, 420)  # how chroma is sampled, as J:a:b
-# Annex K of ITU-T T.81, row by row: the tables that "quality" scales.
-_LUMA = np.fromstring(
-    """16 11 10 16 24 40 51 61 12 12 14 19 26 58 60 55 14 13 16 24 40 57 69 56 14 17 22 29 51 87 80 62
-    18 22 37 56 68 109 103 77 24 35 55 64 81 104 113 92 49 64 78 87 103 121 120 101 72 92 95 98 112 100 103 99""",
-    sep=" ",
-)
-_CHROMA = np.full(64, 99.0)
-_CHROMA[[0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 24, 25]] = 17, 18, 24, 47, 18, 21, 26, 66, 24, 26, 56, 47, 66
 
 
 def jpeg(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
@@ -47,16 +41,10 @@ def compress(
         _, encoded = cv2.imencode(".jpg", padded[..., ::-1], settings)
     else:  # OpenCV writes no tables but the standard ones
         stream = io.BytesIO()
-        tables = [_flattened(table, quality, flatness) for table in (_LUMA, _CHROMA)]
+        tables = [jpeg_tables.scaled(table, quality, flatness).tolist() for table in (jpeg_tables.LUMA, jpeg_tables.CHROMA)]
         Image.fromarray(padded).save(stream, "JPEG", qtables=tables, subsampling=CHROMA.index(chroma))
         encoded = np.frombuffer(stream.getbuffer(), np.uint8)
     return cv2.imdecode(encoded, cv2.IMREAD_COLOR)[dy : dy + H, dx : dx + W, ::-1]
-
-
-def _flattened(table: np.ndarray, quality: int, flatness: float) -> list[int]:
-    scale = (5000 / quality if quality < 50 else 200 - 2 * quality) / 100
-    flat = table**flatness * table.mean() / (table**flatness).mean()
-    return np.clip(np.floor(flat * scale + 0.5), 1, 255).astype(int).tolist()
 
 
 def noise(image: np.ndarray, rng: np.random.Generator) -> Perturbed:

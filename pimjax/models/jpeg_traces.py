@@ -1,43 +1,72 @@
-"""Two contradictions between JPEG blocks, from the picture's own histograms, inside a network.
+"""Two contradictions between a picture's JPEG blocks, from the histograms of its cosine transform.
 
-The same as `pimjax.baselines.jpeg_grid`, which says whose ideas they are, in JAX and per frequency: a network sees
-blocks, or windows of them, and would need a whole picture's histogram to find a former compression by itself.
+- Double compression (Lin et al., Pattern Recognition 2009; the model of the histograms as in Bianchi, De Rosa and Piva,
+  ICASSP 2011). A picture compressed before the forgery has periodic histograms of quantised coefficients. What was put
+  in has not: it was not compressed before, or on another grid.
+- Coefficients that are no multiples of the step (Ye, Sun and Chang, ICME 2007). After the forgery nothing, or little,
+  was compressed: the step is the first compression's, and what was put in does not keep to it.
+
+The former compression is found for all frequencies together, as most programs scale one table by one quality, and
+coefficients quantised to zero do not count: most are zero because the block is smooth, whatever became of it. Both are
+pimjax's own, as is the use inside a network, which sees blocks, or windows of them, but not a picture's histograms.
 """
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-FREQUENCIES = 14  # of luma's cosine transform, row + column of 1..4: higher ones are mostly zero
-STEPS = np.arange(1, 61)  # steps of quantisation that are looked for, grey levels
-FIRST = np.arange(2, 41)  # steps of a former compression that are looked for
+from pimjax import jpeg_tables
+
+# Of luma's cosine transform, (row, column) with row + column of 1..7, low ones first: higher ones are mostly zero.
+FREQUENCIES = sorted([(u, v) for u in range(8) for v in range(8) if 0 < u + v < 8], key=sum)
+LOWEST = 20  # of these (1..5) show multiples of their step: in higher ones, too few coefficients tell the step
+STEPS = np.arange(1, 61)  # steps of quantisation that are looked for, of the last compression and of a former one
+QUALITIES = range(30, 100)  # of the standard table, that are looked for in a former compression
 REACH = 20  # quantised coefficients up to ±20 are modelled
 FEWEST = 100  # non-zero coefficients that show a step
-GAIN = 0.003  # mean log-likelihood gained per coefficient that shows a former compression at one frequency
 FORGED = 0.15  # share of blocks that are taken to lack the former compression
+LEAST = 0.05  # a coefficient is at most so much less likely after two compressions: it may be wrong
+ENOUGH = 0.01  # log-likelihood per block that a former compression explains; pictures without one rarely reach it
 FINE = 4096  # quarters of a grey level, up to which coefficients are counted to find their step
 
+Array = jax.Array | np.ndarray
 
-def jpeg_traces(coefficients: jax.Array, shifted: jax.Array) -> jax.Array:
-    """Log-likelihood ratios that a block lacks the compression of the others: float32 [B, h, w, 31], about −3..3.
 
-    First `FREQUENCIES` for a former compression that it did not go through, then as many for coefficients that are no
-    multiples of the others' step; 0 where a frequency shows neither. Then a quarter of both sums over the frequencies,
-    smoothed by a Gaussian of two blocks; last, how plainly the picture was compressed before. Without gradient.
+class Contradictions(NamedTuple):
+    """What one picture's histograms tell of its blocks, float32; logarithms to base e."""
+
+    lacks: Array  # [N]: log-likelihood ratio of a block without the former compression; 0 where none shows
+    off: Array  # [N]: log-likelihood ratio of coefficients that are no multiples of the others' step, at least −4
+    counted: Array  # [N]: coefficients that tell anything of the former compression
+    former: Array  # []: log-likelihood per block that it explains
+    deviant: Array  # []: log-likelihood per block that is explained if some keep to no step
+
+
+def jpeg_traces(coefficients: jax.Array, shifted: jax.Array, clipped: jax.Array) -> jax.Array:
+    """Evidence that a block lacks the compression of the others: float32 [B, h, w, 7], about −3..3. Without gradient.
+
+    The block's for a former compression that it did not go through, and for coefficients that are no multiples of the
+    others' step; both smoothed by a Gaussian of two blocks; how many coefficients tell anything, in logarithms; last,
+    how plainly the whole picture shows each contradiction, likewise. See `contradictions`.
 
     Args:
-        coefficients: the lowest frequencies of luma's cosine transform but the mean, grey levels [B, h, w, 14].
-        shifted: those on a grid that no compression used, four pixels further [B, h', w', 14].
+        coefficients: luma's cosine transform at `FREQUENCIES`, grey levels [B, h, w, 35].
+        shifted: that on a grid that no compression used, four pixels further [B, h', w', 35].
+        clipped: whether a block has pixels of 0 or 255, bool [B, h, w].
     """
     B, h, w, n = coefficients.shape
     columns = (jnp.moveaxis(jax.lax.stop_gradient(c).reshape(B, -1, n), 1, 2) for c in (coefficients, shifted))
-    lacks, off, gain = jax.vmap(jax.vmap(_traces))(*columns)
-    lacks, off = (jnp.moveaxis(c, 1, 2).reshape(B, h, w, n) for c in (lacks, off))
-    sums = jnp.stack([lacks.sum(-1), jnp.maximum(off.sum(-1), -4)], axis=-1)
-    total = jnp.broadcast_to(jnp.minimum(10 * gain.sum(-1), 3)[:, None, None, None], (B, h, w, 1))
-    return jnp.concatenate([lacks, off, _smooth(sums) / 4, total], axis=-1)
+    found = jax.vmap(contradictions)(*columns, clipped.reshape(B, -1))
+    blocks = jnp.stack([found.lacks, found.off], axis=-1).reshape(B, h, w, 2)
+    # A block of much detail would drown the others; what few of them tell is small.
+    single, pooled = 3 * jnp.tanh(blocks / 12), 3 * jnp.tanh(_smooth(blocks) / np.array([1, 4], np.float32))
+    counted = jnp.log1p(found.counted).reshape(B, h, w, 1)
+    plain = jnp.log1p(100 * jnp.maximum(jnp.stack([found.former, found.deviant], axis=-1), 0)) / 2
+    plain = jnp.broadcast_to(plain[:, None, None], (B, h, w, 2))
+    return jnp.concatenate([single, pooled, counted, plain], axis=-1)
 
 
 def _smooth(maps: jax.Array) -> jax.Array:
@@ -55,50 +84,96 @@ def _gaussian(n: int) -> np.ndarray:
     return matrix
 
 
-def _traces(coefficients: jax.Array, shifted: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Both ratios [N] of one frequency's coefficients [N] and those on the other grid [M]; the former's mean gain."""
-    step = _step(coefficients)
-    safe = jnp.maximum(step, 1)
-    lacks, gain = _once_compressed(coefficients, shifted, safe)
-    off = misfit(coefficients, safe, deviation=0.6, share=0.05)
-    return jnp.where(step > 1, lacks, 0), jnp.where(step > 2, off, 0), jnp.where(step > 1, gain, 0)
+def contradictions(coefficients: Array, shifted: Array, clipped: Array) -> Contradictions:
+    """Both contradictions of one picture: coefficients [35, N] of its blocks and [35, M] on a grid four pixels further.
 
-
-def _step(coefficients: jax.Array) -> jax.Array:
-    """The step whose multiples explain the coefficients best, but for the pixels' rounding; 0 if none does."""
-    sizes = jnp.minimum(jnp.rint(4 * jnp.abs(coefficients)), FINE - 1).astype(int)
-    histogram = jnp.zeros(FINE).at[sizes].add(1.0)
-    fit, counted = (jnp.asarray(table, jnp.float32) for table in combs())
-    total, number = (jnp.matmul(histogram, table, precision="highest") for table in (fit, counted))
-    total = jnp.where((number < FEWEST) | (total < 0.1 * number), 0, total)
-    return jnp.where((total != 0).any(), jnp.asarray(STEPS)[total.argmax()], 0)
-
-
-def _once_compressed(coefficients: jax.Array, shifted: jax.Array, step: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The blocks' log-likelihood ratio for one compression against two, and how much better two explain the picture.
-
-    Both 0 where they explain no more than one. `shifted` tells what one compression alone makes of the histogram.
+    Blocks with `clipped` pixels, bool [N], keep to no step, forged or not. NumPy arrays give NumPy arrays; JAX's may be
+    traced.
     """
-    quantised, once = (jnp.rint(c / step).astype(int) for c in (coefficients, shifted))
-    histogram, model = _count(quantised), _count(once) + 0.5
-    model = model + model[::-1]  # real histograms are even, but for chance
-    model /= model.sum()
-    twice = jnp.asarray(_all_periodic(), jnp.float32)[step - 1] * model
-    ratio = twice / twice.sum(-1, keepdims=True) / model
-    gain = jnp.log((1 - FORGED) * ratio + FORGED) @ histogram / jnp.maximum(histogram.sum(), 1)
-    gain = jnp.where(step % FIRST == 0, 0, gain)  # a multiple of the first step leaves no trace
-    best = -jnp.log(jnp.maximum(ratio[gain.argmax()], 0.2))  # bounded: a single coefficient may be wrong
-    evidence = jnp.where(jnp.abs(quantised) <= REACH, best[jnp.clip(quantised + REACH, 0, 2 * REACH)], 0)
-    return jnp.where(gain.max() > GAIN, evidence, 0), jnp.where(gain.max() > GAIN, gain.max(), 0)
+    xp = jnp if isinstance(coefficients, jax.Array) else np
+    step = steps(coefficients)
+    lacks, counted, former = _once_compressed(coefficients, shifted, step)
+    off = misfit(coefficients[:LOWEST], xp.maximum(step[:LOWEST], 1)[:, None], deviation=0.6, share=0.05)
+    off = xp.where(step[:LOWEST, None] > 2, off, 0).sum(0)  # below, rounded pixels leave nothing of it
+    off = xp.where(clipped, 0, xp.maximum(off, -4))
+    deviant = xp.log(1 - FORGED + FORGED * xp.exp(xp.minimum(off, 3))).sum() / max(1, len(off))
+    return Contradictions(lacks, off, counted, former, deviant)
 
 
-def _count(quantised: jax.Array) -> jax.Array:
-    """Histogram [2·REACH + 1] of whole numbers [N]; those beyond the reach are left out."""
-    inside = (jnp.abs(quantised) <= REACH).astype(jnp.float32)
-    return jnp.zeros(2 * REACH + 1).at[jnp.clip(quantised + REACH, 0, 2 * REACH)].add(inside)
+def steps(coefficients: Array) -> Array:
+    """Of each frequency [F, N] the step [F] whose multiples explain it best, but for pixels' rounding; 0 if none."""
+    xp = jnp if isinstance(coefficients, jax.Array) else np
+    sizes = xp.minimum(xp.rint(4 * xp.abs(coefficients)), FINE - 1).astype(int)
+    fit, counted = (_matmul(_histograms(sizes, FINE), table) for table in _combs())
+    fit = xp.where((counted < FEWEST) | (fit < 0.1 * counted), 0, fit)
+    return xp.where((fit != 0).any(-1), xp.asarray(STEPS)[fit.argmax(-1)], 0)
 
 
-def misfit(coefficients: jax.Array, step: jax.Array | np.ndarray, deviation: float, share: float) -> jax.Array:
+def _once_compressed(coefficients: Array, shifted: Array, step: Array) -> tuple[Array, Array, Array]:
+    """`Contradictions`' lacks, counted and former: one compression against two, by coefficients that are not zero.
+
+    `shifted` tells what one compression alone makes of the histograms.
+    """
+    xp = jnp if isinstance(coefficients, jax.Array) else np
+    quantised, once = (xp.rint(c / xp.maximum(step, 1)[:, None]).astype(int) for c in (coefficients, shifted))
+    histogram, model = (_histograms(_places(values), 2 * REACH + 2)[:, :-1] for values in (quantised, once))
+    model = model + 0.5
+    model = (model + model[:, ::-1]) * (np.arange(-REACH, REACH + 1) != 0)  # real histograms are even, but for chance
+    model = model / model.sum(-1, keepdims=True)
+    twice = xp.asarray(_periodic(), np.float32)[xp.maximum(step, 1) - 1] * model[:, None]
+    twice = twice / xp.maximum(twice.sum(-1, keepdims=True), 1e-9)
+    ratio = xp.where(model[:, None] > 0, twice / xp.maximum(model[:, None], 1e-9), 1)
+    # A multiple of the first step leaves no trace; the last column stands for steps that are not looked for.
+    telling = np.append(STEPS, 0)[None] * (step > 1)[:, None]
+    telling = (telling > 0) & (step[:, None] % xp.maximum(telling, 1) != 0)
+    gain = _matmul(xp.log((1 - FORGED) * ratio + FORGED), histogram[..., None])[..., 0] * telling
+    first, former = _former(gain)
+    former = former / max(1, coefficients.shape[1])
+    rows = np.arange(len(FREQUENCIES))
+    likelihood = -xp.log(xp.maximum(ratio[rows, first], LEAST)) * telling[rows, first][:, None]
+    likelihood = xp.where(former > ENOUGH, likelihood, 0)
+    likelihood = xp.concatenate([likelihood, 0 * likelihood[:, :1]], axis=-1)
+    places = _places(quantised)
+    counted = (places <= 2 * REACH) & telling[rows, first][:, None]
+    lacks = xp.take_along_axis(likelihood, places, axis=-1).sum(0)
+    return lacks.astype(np.float32), counted.sum(0).astype(np.float32), former
+
+
+def _former(gain: Array) -> tuple[Array, Array]:
+    """The former compression's steps, as columns of `gain` [F, 61], and the log-likelihood that they explain.
+
+    Either a quality of the standard table, or a step for each frequency that explains more than its choice costs.
+    """
+    xp = jnp if isinstance(gain, jax.Array) else np
+    rows, tables = np.arange(len(FREQUENCIES)), _tables()
+    by_table = gain[rows, tables].sum(-1)
+    free = xp.maximum(gain.max(-1) - np.log(len(STEPS)), 0)
+    first = xp.where(free > 0, gain.argmax(-1), len(STEPS))
+    first = xp.where(free.sum() > by_table.max(), first, xp.asarray(tables)[by_table.argmax()])
+    return first, xp.maximum(free.sum(), by_table.max())
+
+
+def _places(quantised: Array) -> Array:
+    """Columns of the histograms for quantised coefficients: 0..2·REACH, or one more where they do not count."""
+    xp = jnp if isinstance(quantised, jax.Array) else np
+    return xp.where((quantised != 0) & (xp.abs(quantised) <= REACH), quantised + REACH, 2 * REACH + 1)
+
+
+def _histograms(values: Array, size: int) -> Array:
+    """How often each of 0..size − 1 is in the rows of whole numbers [F, N]: float32 [F, size]."""
+    places = (values + size * np.arange(len(values))[:, None]).ravel()
+    if isinstance(values, jax.Array):
+        counts = jnp.zeros(len(values) * size).at[places].add(1.0)
+    else:
+        counts = np.bincount(places, minlength=len(values) * size).astype(np.float32)
+    return counts.reshape(-1, size)
+
+
+def _matmul(a: Array, b: Array) -> Array:
+    return jnp.matmul(a, b, precision="highest") if isinstance(a, jax.Array) else a @ b
+
+
+def misfit(coefficients: Array, step: Array, deviation: float, share: float) -> Array:
     """Log-likelihood ratio that a coefficient's place between the multiples is random; 0 for quantised zeros.
 
     Rounding to pixels moves coefficients off the multiples by `deviation`; a `share` of them is random anyway. NumPy
@@ -112,29 +187,33 @@ def misfit(coefficients: jax.Array, step: jax.Array | np.ndarray, deviation: flo
 
 
 @functools.cache
-def combs() -> tuple[np.ndarray, np.ndarray]:
+def _combs() -> tuple[np.ndarray, np.ndarray]:
     """Per size of coefficient (quarters) and step [4096, 60]: how well it fits, 0 below half a step; and 1, 0."""
     size = np.arange(FINE)[:, None] / 4
-    return -misfit(size, STEPS, deviation=0.35, share=0.15), (size >= STEPS / 2).astype(float)
+    fit = -misfit(size, STEPS, deviation=0.35, share=0.15)
+    return fit, (size >= STEPS / 2).astype(np.float32)
 
 
 @functools.cache
-def periodic(step: int) -> np.ndarray:
-    """How much more often a quantised value occurs after a first step: [first steps, 2·REACH + 1], mean about 1.
+def _tables() -> np.ndarray:
+    """Columns of steps, 60 for those beyond, of the standard luma table at every quality [70, 35]."""
+    places = [8 * u + v for u, v in FREQUENCIES]
+    return np.stack([np.minimum(jpeg_tables.scaled(jpeg_tables.LUMA, q)[places] - 1, len(STEPS)) for q in QUALITIES])
+
+
+@functools.cache
+def _periodic() -> np.ndarray:
+    """How much more often a quantised value occurs after a first step: [steps, first steps and none, 2·REACH + 1].
 
     It is the number of the first step's multiples that fall in the value's interval, times first step / step; the
     interval's ends are blurred by ±0.6, for the rounding to pixels in between.
     """
     values = np.arange(-REACH, REACH + 1)
-    out = np.empty((len(FIRST), len(values)))
-    for row, first in zip(out, FIRST, strict=True):
-        multiples = first * np.arange(-(REACH + 1) * step // first - 1, (REACH + 1) * step // first + 2)
-        below = np.clip((step * (values[:, None] - 0.5) - multiples + 0.6) / 1.2, 0, 1)
-        beyond = np.clip((step * (values[:, None] + 0.5) - multiples + 0.6) / 1.2, 0, 1)
-        row[:] = (beyond - below).sum(-1) * first / step
+    out = np.ones((len(STEPS), len(STEPS) + 1, len(values)), np.float32)
+    for step in STEPS:
+        for first in STEPS:
+            multiples = first * np.arange(-(REACH + 1) * step // first - 1, (REACH + 1) * step // first + 2)
+            below = np.clip((step * (values[:, None] - 0.5) - multiples + 0.6) / 1.2, 0, 1)
+            beyond = np.clip((step * (values[:, None] + 0.5) - multiples + 0.6) / 1.2, 0, 1)
+            out[step - 1, first - 1] = (beyond - below).sum(-1) * first / step
     return out
-
-
-@functools.cache
-def _all_periodic() -> np.ndarray:
-    return np.stack([periodic(int(step)) for step in STEPS])

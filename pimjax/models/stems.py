@@ -8,7 +8,7 @@ import numpy as np
 from pimjax.models.jpeg_traces import FREQUENCIES, jpeg_traces
 from pimjax.models.layers import dense
 from pimjax.models.windows import pad_to_multiple
-from pimjax.normalization import IMAGENET_STD
+from pimjax.normalization import IMAGENET_MEAN, IMAGENET_STD
 
 BLOCK = 8  # pixels a side of a JPEG block
 STEPS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20)  # of quantisation, grey levels; smaller ones drown in rounding
@@ -79,12 +79,21 @@ class SpectralEmbedding(nn.Module):
 
 
 def block_traces(images: jax.Array, luma: jax.Array) -> jax.Array:
-    """`jpeg_traces` [B, ⌈H/8⌉, ⌈W/8⌉, 31] of normalised images [B, H, W, 3] and their luma's transform [..., 64]."""
+    """`jpeg_traces` [B, ⌈H/8⌉, ⌈W/8⌉, 7] of normalised images [B, H, W, 3] and their luma's transform [..., 64]."""
     # On the other grid whole blocks only: half a block of padding has a step of its own.
     half, (H, W) = BLOCK // 2, (max(0, n // BLOCK - 1) * BLOCK for n in images.shape[1:3])
     inner = images[:, half : half + H, half : half + W]
-    shifted = filter_patches(inner, cosine_transform()[..., : FREQUENCIES + 1])
-    return jpeg_traces(luma[..., 1 : FREQUENCIES + 1], shifted[..., 1:])
+    n = len(FREQUENCIES) + 1  # the first of both is the mean
+    shifted = filter_patches(inner, cosine_transform()[..., :n])
+    extreme = jnp.abs(images * IMAGENET_STD + IMAGENET_MEAN - 0.5) > 0.5 - 0.5 / 255
+    return jpeg_traces(luma[..., 1:n], shifted[..., 1:], _any_of_patch(extreme, BLOCK))
+
+
+def _any_of_patch(pixels: jax.Array, p: int) -> jax.Array:
+    """bool [B, H, W, 3] → [B, ⌈H/p⌉, ⌈W/p⌉]."""
+    pixels = pad_to_multiple(pixels, p)
+    B, H, W, C = pixels.shape
+    return pixels.reshape(B, H // p, p, W // p, p, C).any((2, 4, 5))
 
 
 def cosine_transform() -> np.ndarray:
