@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from pimjax import jpeg_tables
+from pimjax.jpeg_tables import CHROMA_TABLE, LUMA_TABLE, scaled
 
 Perturbed = tuple[np.ndarray, dict[str, float]]
 
@@ -41,7 +41,7 @@ def compress(
         _, encoded = cv2.imencode(".jpg", padded[..., ::-1], settings)
     else:  # OpenCV writes no tables but the standard ones
         stream = io.BytesIO()
-        tables = [jpeg_tables.scaled(table, quality, flatness).tolist() for table in (jpeg_tables.LUMA, jpeg_tables.CHROMA)]
+        tables = [scaled(table, quality, flatness).tolist() for table in (LUMA_TABLE, CHROMA_TABLE)]
         Image.fromarray(padded).save(stream, "JPEG", qtables=tables, subsampling=CHROMA.index(chroma))
         encoded = np.frombuffer(stream.getbuffer(), np.uint8)
     return cv2.imdecode(encoded, cv2.IMREAD_COLOR)[dy : dy + H, dx : dx + W, ::-1]

@@ -18,18 +18,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pimjax import jpeg_tables
+from pimjax.jpeg_tables import LUMA_TABLE, scaled
 
 # Of luma's cosine transform, (row, column) with row + column of 1..7, low ones first: higher ones are mostly zero.
 FREQUENCIES = sorted([(u, v) for u in range(8) for v in range(8) if 0 < u + v < 8], key=sum)
-LOWEST = 20  # of these (1..5) show multiples of their step: in higher ones, too few coefficients tell the step
+LOWEST = 20  # of these, row + column of 1..5, show multiples of their step: in higher ones, too few coefficients tell the step
 STEPS = np.arange(1, 61)  # steps of quantisation that are looked for, of the last compression and of a former one
 QUALITIES = range(30, 100)  # of the standard table, that are looked for in a former compression
 REACH = 20  # quantised coefficients up to ±20 are modelled
 FEWEST = 100  # non-zero coefficients that show a step
 FORGED = 0.15  # share of blocks that are taken to lack the former compression
 LEAST = 0.05  # a coefficient is at most so much less likely after two compressions: it may be wrong
-ENOUGH = 0.01  # log-likelihood per block that a former compression explains; pictures without one rarely reach it
+CHOICE = 15  # log-likelihood that the best of all former compressions explains by chance; seldom more
+FREE = float(np.log(len(STEPS)))  # what a frequency's own step must explain besides
+ENOUGH = 0.01  # log-likelihood per block, beyond that, that shows a former compression
 FINE = 4096  # quarters of a grey level, up to which coefficients are counted to find their step
 
 Array = jax.Array | np.ndarray
@@ -41,7 +43,7 @@ class Contradictions(NamedTuple):
     lacks: Array  # [N]: log-likelihood ratio of a block without the former compression; 0 where none shows
     off: Array  # [N]: log-likelihood ratio of coefficients that are no multiples of the others' step, at least −4
     counted: Array  # [N]: coefficients that tell anything of the former compression
-    former: Array  # []: log-likelihood per block that it explains
+    former: Array  # []: log-likelihood per block that it explains, less that of chance
     deviant: Array  # []: log-likelihood per block that is explained if some keep to no step
 
 
@@ -87,26 +89,29 @@ def _gaussian(n: int) -> np.ndarray:
 def contradictions(coefficients: Array, shifted: Array, clipped: Array) -> Contradictions:
     """Both contradictions of one picture: coefficients [35, N] of its blocks and [35, M] on a grid four pixels further.
 
-    Blocks with `clipped` pixels, bool [N], keep to no step, forged or not. NumPy arrays give NumPy arrays; JAX's may be
-    traced.
+    Blocks with `clipped` pixels, bool [N], are left out of `off`: they keep to no step, forged or not. NumPy arrays
+    give NumPy arrays; JAX's may be traced.
     """
-    xp = jnp if isinstance(coefficients, jax.Array) else np
+    xp = coefficients.__array_namespace__()
     step = steps(coefficients)
     lacks, counted, former = _once_compressed(coefficients, shifted, step)
-    off = misfit(coefficients[:LOWEST], xp.maximum(step[:LOWEST], 1)[:, None], deviation=0.6, share=0.05)
+    off = _misfit(coefficients[:LOWEST], xp.maximum(step[:LOWEST], 1)[:, None], deviation=0.6, share=0.05)
     off = xp.where(step[:LOWEST, None] > 2, off, 0).sum(0)  # below, rounded pixels leave nothing of it
     off = xp.where(clipped, 0, xp.maximum(off, -4))
+    # Bounded: one block of much detail would explain more than many.
     deviant = xp.log(1 - FORGED + FORGED * xp.exp(xp.minimum(off, 3))).sum() / max(1, len(off))
     return Contradictions(lacks, off, counted, former, deviant)
 
 
 def steps(coefficients: Array) -> Array:
     """Of each frequency [F, N] the step [F] whose multiples explain it best, but for pixels' rounding; 0 if none."""
-    xp = jnp if isinstance(coefficients, jax.Array) else np
+    xp = coefficients.__array_namespace__()
     sizes = xp.minimum(xp.rint(4 * xp.abs(coefficients)), FINE - 1).astype(int)
     fit, counted = (_matmul(_histograms(sizes, FINE), table) for table in _combs())
-    fit = xp.where((counted < FEWEST) | (fit < 0.1 * counted), 0, fit)
-    return xp.where((fit != 0).any(-1), xp.asarray(STEPS)[fit.argmax(-1)], 0)
+    rows, best = np.arange(len(coefficients)), fit.argmax(-1)
+    # Asked of the best only: its divisors, which count more coefficients, must not take its place.
+    shows = (counted[rows, best] >= FEWEST) & (fit[rows, best] >= 0.1 * counted[rows, best])
+    return xp.where(shows, xp.asarray(STEPS)[best], 0)
 
 
 def _once_compressed(coefficients: Array, shifted: Array, step: Array) -> tuple[Array, Array, Array]:
@@ -114,29 +119,25 @@ def _once_compressed(coefficients: Array, shifted: Array, step: Array) -> tuple[
 
     `shifted` tells what one compression alone makes of the histograms.
     """
-    xp = jnp if isinstance(coefficients, jax.Array) else np
-    quantised, once = (xp.rint(c / xp.maximum(step, 1)[:, None]).astype(int) for c in (coefficients, shifted))
-    histogram, model = (_histograms(_places(values), 2 * REACH + 2)[:, :-1] for values in (quantised, once))
-    model = model + 0.5
-    model = (model + model[:, ::-1]) * (np.arange(-REACH, REACH + 1) != 0)  # real histograms are even, but for chance
-    model = model / model.sum(-1, keepdims=True)
-    twice = xp.asarray(_periodic(), np.float32)[xp.maximum(step, 1) - 1] * model[:, None]
+    xp = coefficients.__array_namespace__()
+    places, once = (_places(xp.rint(c / xp.maximum(step, 1)[:, None]).astype(int)) for c in (coefficients, shifted))
+    nonzero = np.arange(-REACH, REACH + 1) != 0
+    model = (_histograms(once, len(nonzero)) + 0.5) * nonzero
+    model = model + model[:, ::-1]  # real histograms are even, but for chance
+    model = (model / model.sum(-1, keepdims=True))[:, None]
+    periodic = xp.asarray(_periodic())[xp.maximum(step, 1) - 1]
+    twice = periodic * model
     twice = twice / xp.maximum(twice.sum(-1, keepdims=True), 1e-9)
-    ratio = xp.where(model[:, None] > 0, twice / xp.maximum(model[:, None], 1e-9), 1)
-    # A multiple of the first step leaves no trace; the last column stands for steps that are not looked for.
-    telling = np.append(STEPS, 0)[None] * (step > 1)[:, None]
-    telling = (telling > 0) & (step[:, None] % xp.maximum(telling, 1) != 0)
-    gain = _matmul(xp.log((1 - FORGED) * ratio + FORGED), histogram[..., None])[..., 0] * telling
-    first, former = _former(gain)
-    former = former / max(1, coefficients.shape[1])
+    ratio = xp.where(nonzero, twice / xp.where(nonzero, model, 1), 1)
+    gain = _matmul(xp.log((1 - FORGED) * ratio + FORGED), _histograms(places, len(nonzero))[..., None])[..., 0]
+    first, total = _former(gain)
+    former = xp.maximum(total - CHOICE, 0) / max(1, coefficients.shape[1])
     rows = np.arange(len(FREQUENCIES))
-    likelihood = -xp.log(xp.maximum(ratio[rows, first], LEAST)) * telling[rows, first][:, None]
-    likelihood = xp.where(former > ENOUGH, likelihood, 0)
-    likelihood = xp.concatenate([likelihood, 0 * likelihood[:, :1]], axis=-1)
-    places = _places(quantised)
-    counted = (places <= 2 * REACH) & telling[rows, first][:, None]
+    likelihood = -xp.log(xp.maximum(ratio[rows, first], LEAST))
+    counted = (places != REACH) & (periodic[rows, first] != 1).any(-1, keepdims=True)
     lacks = xp.take_along_axis(likelihood, places, axis=-1).sum(0)
-    return lacks.astype(np.float32), counted.sum(0).astype(np.float32), former
+    shows = former > ENOUGH
+    return xp.where(shows, lacks, 0), xp.where(shows, counted.sum(0), 0).astype(np.float32), former.astype(np.float32)
 
 
 def _former(gain: Array) -> tuple[Array, Array]:
@@ -144,42 +145,40 @@ def _former(gain: Array) -> tuple[Array, Array]:
 
     Either a quality of the standard table, or a step for each frequency that explains more than its choice costs.
     """
-    xp = jnp if isinstance(gain, jax.Array) else np
+    xp = gain.__array_namespace__()
     rows, tables = np.arange(len(FREQUENCIES)), _tables()
     by_table = gain[rows, tables].sum(-1)
-    free = xp.maximum(gain.max(-1) - np.log(len(STEPS)), 0)
+    free = xp.maximum(gain.max(-1) - FREE, 0)
     first = xp.where(free > 0, gain.argmax(-1), len(STEPS))
     first = xp.where(free.sum() > by_table.max(), first, xp.asarray(tables)[by_table.argmax()])
     return first, xp.maximum(free.sum(), by_table.max())
 
 
 def _places(quantised: Array) -> Array:
-    """Columns of the histograms for quantised coefficients: 0..2·REACH, or one more where they do not count."""
-    xp = jnp if isinstance(quantised, jax.Array) else np
-    return xp.where((quantised != 0) & (xp.abs(quantised) <= REACH), quantised + REACH, 2 * REACH + 1)
+    """Columns of the histograms, 0..2·REACH, for quantised coefficients; those beyond the reach are with the zeros."""
+    xp = quantised.__array_namespace__()
+    return xp.where(xp.abs(quantised) <= REACH, quantised, 0) + REACH
 
 
-def _histograms(values: Array, size: int) -> Array:
+def _histograms(places: Array, size: int) -> Array:
     """How often each of 0..size − 1 is in the rows of whole numbers [F, N]: float32 [F, size]."""
-    places = (values + size * np.arange(len(values))[:, None]).ravel()
-    if isinstance(values, jax.Array):
-        counts = jnp.zeros(len(values) * size).at[places].add(1.0)
-    else:
-        counts = np.bincount(places, minlength=len(values) * size).astype(np.float32)
-    return counts.reshape(-1, size)
+    rows, places = len(places), (places + size * np.arange(len(places))[:, None]).ravel()
+    if isinstance(places, jax.Array):
+        return jnp.zeros(rows * size).at[places].add(1.0).reshape(rows, size)
+    return np.bincount(places, minlength=rows * size).astype(np.float32).reshape(rows, size)
 
 
 def _matmul(a: Array, b: Array) -> Array:
     return jnp.matmul(a, b, precision="highest") if isinstance(a, jax.Array) else a @ b
 
 
-def misfit(coefficients: Array, step: Array, deviation: float, share: float) -> Array:
+def _misfit(coefficients: Array, step: Array, deviation: float, share: float) -> Array:
     """Log-likelihood ratio that a coefficient's place between the multiples is random; 0 for quantised zeros.
 
     Rounding to pixels moves coefficients off the multiples by `deviation`; a `share` of them is random anyway. NumPy
     arrays give a NumPy array.
     """
-    xp = jnp if isinstance(coefficients, jax.Array) else np
+    xp = coefficients.__array_namespace__()
     nearest = xp.rint(coefficients / step)
     distance = (coefficients - nearest * step) / deviation
     normal = step / (np.sqrt(2 * np.pi) * deviation) * xp.exp(-0.5 * distance**2)
@@ -190,7 +189,7 @@ def misfit(coefficients: Array, step: Array, deviation: float, share: float) -> 
 def _combs() -> tuple[np.ndarray, np.ndarray]:
     """Per size of coefficient (quarters) and step [4096, 60]: how well it fits, 0 below half a step; and 1, 0."""
     size = np.arange(FINE)[:, None] / 4
-    fit = -misfit(size, STEPS, deviation=0.35, share=0.15)
+    fit = -_misfit(size, STEPS, deviation=0.35, share=0.15)
     return fit, (size >= STEPS / 2).astype(np.float32)
 
 
@@ -198,7 +197,7 @@ def _combs() -> tuple[np.ndarray, np.ndarray]:
 def _tables() -> np.ndarray:
     """Columns of steps, 60 for those beyond, of the standard luma table at every quality [70, 35]."""
     places = [8 * u + v for u, v in FREQUENCIES]
-    return np.stack([np.minimum(jpeg_tables.scaled(jpeg_tables.LUMA, q)[places] - 1, len(STEPS)) for q in QUALITIES])
+    return np.stack([np.minimum(scaled(LUMA_TABLE, q)[places] - 1, len(STEPS)) for q in QUALITIES])
 
 
 @functools.cache
@@ -206,12 +205,13 @@ def _periodic() -> np.ndarray:
     """How much more often a quantised value occurs after a first step: [steps, first steps and none, 2·REACH + 1].
 
     It is the number of the first step's multiples that fall in the value's interval, times first step / step; the
-    interval's ends are blurred by ±0.6, for the rounding to pixels in between.
+    interval's ends are blurred by ±0.6, for the rounding to pixels in between. 1 where nothing is left of the first, or
+    the step is 1.
     """
     values = np.arange(-REACH, REACH + 1)
     out = np.ones((len(STEPS), len(STEPS) + 1, len(values)), np.float32)
-    for step in STEPS:
-        for first in STEPS:
+    for step in STEPS[1:]:
+        for first in STEPS[step % STEPS != 0]:  # a multiple of the first step leaves no trace
             multiples = first * np.arange(-(REACH + 1) * step // first - 1, (REACH + 1) * step // first + 2)
             below = np.clip((step * (values[:, None] - 0.5) - multiples + 0.6) / 1.2, 0, 1)
             beyond = np.clip((step * (values[:, None] + 0.5) - multiples + 0.6) / 1.2, 0, 1)

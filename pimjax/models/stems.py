@@ -81,7 +81,7 @@ class SpectralEmbedding(nn.Module):
 def block_traces(images: jax.Array, luma: jax.Array) -> jax.Array:
     """`jpeg_traces` [B, ⌈H/8⌉, ⌈W/8⌉, 7] of normalised images [B, H, W, 3] and their luma's transform [..., 64]."""
     # On the other grid whole blocks only: half a block of padding has a step of its own.
-    half, (H, W) = BLOCK // 2, (max(0, n // BLOCK - 1) * BLOCK for n in images.shape[1:3])
+    half, (H, W) = BLOCK // 2, (max(0, n - BLOCK // 2) // BLOCK * BLOCK for n in images.shape[1:3])
     inner = images[:, half : half + H, half : half + W]
     n = len(FREQUENCIES) + 1  # the first of both is the mean
     shifted = filter_patches(inner, cosine_transform()[..., :n])
