@@ -10,7 +10,7 @@ from pimjax.baselines.jpeg_grid import _block_transform, jpeg_grid, of_picture
 from pimjax.data.named_sources import open_source
 from pimjax.data.perturb import compress
 from pimjax.evaluation.metrics import roc_auc, score
-from pimjax.models.jpeg_traces import ENOUGH, FREQUENCIES, steps
+from pimjax.models.jpeg_traces import ENOUGH, FREQUENCIES, contradictions, steps
 from pimjax.models.stems import block_traces, cosine_transform, filter_patches
 from pimjax.normalization import normalize
 
@@ -76,8 +76,9 @@ def test_jpeg_grid_finds_what_does_not_keep_to_the_only_compression(former):
 
 def test_jpeg_grid_marks_nothing_without_a_contradiction():
     assert not jpeg_grid(PHOTO).any()
-    for quality in (60, 75, 90):
+    for quality in (50, 66, 70, 75, 90):
         assert (jpeg_grid(compress(PHOTO, quality)) > 0.5).mean() < 0.02
+        assert of_picture(compress(PHOTO[64:192, 96:224], quality)).former < ENOUGH
 
 
 @pytest.mark.parametrize("quality", [50, 75, 85])
@@ -104,24 +105,34 @@ def test_the_network_s_traces_are_those_of_jpeg_grid(former, last):
     plain = (np.full_like(lacks, np.log1p(100 * max(e, 0)) / 2) for e in (found.former, found.deviant))
     expected += [np.log1p(counted), *plain]
     # In float32, a coefficient half way between two multiples may be counted with the other.
-    assert np.mean(np.abs(traces - np.stack(expected, -1)) > 0.05) < 0.005
+    assert np.mean(np.abs(traces - np.stack(expected, -1)) <= 0.05) > 0.995
     assert np.abs(lacks).max() > 1 if last < 98 else np.abs(off).max() > 1  # and there is something to see
 
 
-@pytest.mark.parametrize("flatness", [1.0, 0.6])
-def test_a_former_compression_shows_whatever_its_table(flatness):
-    twice = compress(compress(PHOTO, 75, flatness=flatness), 92)
-    assert of_picture(twice).former > 5 * ENOUGH
-    assert of_picture(compress(PHOTO, 92)).former < ENOUGH
+def test_a_former_compression_shows_whatever_its_table():
+    # The bounds are beyond what the standard tables alone, or steps chosen one by one, explain.
+    assert of_picture(compress(compress(PHOTO, 75, flatness=0.6), 92)).former > 2.1
+    assert of_picture(compress(compress(PHOTO[128:, 256:], 90), 85)).former > 4 * ENOUGH
 
 
-def test_smooth_blocks_do_not_count_as_compressed_once():
+@pytest.mark.parametrize(("former", "last"), [(92, 80), (90, 75), (88, 80)])
+def test_smooth_blocks_do_not_count_as_compressed_once(former, last):
     half = PHOTO.copy()
     half[:, 192:] = cv2.GaussianBlur(PHOTO, (0, 0), 4)[:, 192:]
-    for former, last in ((85, 92), (75, 85)):
-        picture = compress(compress(half, former), last)
-        assert of_picture(picture).former > ENOUGH
-        assert (jpeg_grid(picture) > 0.5).mean() < 0.02
+    picture = compress(compress(half, former), last)
+    assert of_picture(picture).former > ENOUGH
+    assert (jpeg_grid(picture) > 0.5).mean() < 0.05
+
+
+def test_blocks_with_clipped_pixels_do_not_count_as_off_the_step():
+    bright = PHOTO.copy()
+    bright[64:128, 64:192] = np.minimum(bright[64:128, 64:192].astype(int) * 3, 255)
+    picture = compress(bright, 60)
+    clipped = ((picture == 0) | (picture == 255)).reshape(32, 8, 48, 24).any((1, 3)).ravel()
+    coefficients = [_block_transform(luma(part) - 128) for part in (picture, picture[4:, 4:])]
+    assert (contradictions(*coefficients, np.zeros_like(clipped)).off[clipped] > 0).mean() > 0.3
+    assert (of_picture(picture).off[clipped] == 0).all()
+    assert not (jpeg_grid(picture) > 0.5).any()
 
 
 @pytest.mark.parametrize("detector", DETECTORS)

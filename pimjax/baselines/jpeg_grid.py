@@ -13,7 +13,7 @@ from pimjax.models.jpeg_traces import ENOUGH, FREQUENCIES, Contradictions, contr
 
 _DCT = np.cos((2 * np.arange(8) + 1) * np.arange(8)[:, None] * np.pi / 16) * np.sqrt([[1 / 8]] + [[1 / 4]] * 7)
 PRIOR = 2  # log odds that a block is authentic, before any evidence
-POOLED = 20  # smoothed evidence, of a mean block, stands for so many
+POOLED = 20  # blocks' evidence that the mean around a block stands for
 
 
 def jpeg_grid(image: np.ndarray) -> np.ndarray:

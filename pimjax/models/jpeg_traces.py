@@ -22,7 +22,7 @@ from pimjax.jpeg_tables import LUMA_TABLE, scaled
 
 # Of luma's cosine transform, (row, column) with row + column of 1..7, low ones first: higher ones are mostly zero.
 FREQUENCIES = sorted([(u, v) for u in range(8) for v in range(8) if 0 < u + v < 8], key=sum)
-LOWEST = 20  # of these, row + column of 1..5, show multiples of their step: in higher ones, too few coefficients tell the step
+LOWEST = 20  # of these (row + column of 1..5) are asked for multiples of their step: more added nothing
 STEPS = np.arange(1, 61)  # steps of quantisation that are looked for, of the last compression and of a former one
 QUALITIES = range(30, 100)  # of the standard table, that are looked for in a former compression
 REACH = 20  # quantised coefficients up to ±20 are modelled
