@@ -43,13 +43,13 @@ def get_config() -> Config:
         optimizer=OptimizerConfig(
             learning_rate=1e-3, schedule="cosine", final_rate=0.01, warmup=100, clip=1.0, ema=0.999
         ),
-        loss=LossConfig(dice=0.3),
+        loss=LossConfig(dice=0.5),
         pida=PidaConfig(
             probability=0.7,
             after_resize=0.1,
             after_jpeg=0.8,
-            history=HistoryConfig(shrink=0.35, jpeg=0.95, lowest=60, aligned=0.95),
-            kinds=ForgeryConfig(pida=0.1, past=0.2, splicing=0.5, copy_move=0.1, removal=0.1),
+            history=HistoryConfig(shrink=0.35, jpeg=0.85, lowest=60, aligned=0.95),
+            kinds=ForgeryConfig(pida=0.15, past=0.2, splicing=0.45, copy_move=0.1, removal=0.1),
             masks=MaskConfig(min_area=0.02, max_area=0.35),
         ),
         data=DataConfig(
@@ -63,5 +63,5 @@ def get_config() -> Config:
             workers=0,
             keep_decoded=True,
         ),
-        train=TrainConfig(steps=14000, validate_every=1000, checkpoint_every=500),
+        train=TrainConfig(steps=5000, validate_every=1000, checkpoint_every=250),
     )
