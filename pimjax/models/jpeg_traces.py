@@ -22,6 +22,7 @@ from pimjax.jpeg_tables import LUMA_TABLE, scaled
 
 # Of luma's cosine transform, (row, column) with row + column of 1..7, low ones first: higher ones are mostly zero.
 FREQUENCIES = sorted([(u, v) for u in range(8) for v in range(8) if 0 < u + v < 8], key=sum)
+TRACES = 7  # what `jpeg_traces` gives of each block
 LOWEST = 20  # of these (row + column of 1..5) are asked for multiples of their step: more added nothing
 STEPS = np.arange(1, 61)  # steps of quantisation that are looked for, of the last compression and of a former one
 QUALITIES = range(30, 100)  # of the standard table, that are looked for in a former compression
@@ -208,12 +209,9 @@ def _periodic() -> np.ndarray:
     interval's ends are blurred by ±0.6, for the rounding to pixels in between. 1 where nothing is left of the first, or
     the step is 1.
     """
-    values = np.arange(-REACH, REACH + 1)
-    out = np.ones((len(STEPS), len(STEPS) + 1, len(values)), np.float32)
-    for step in STEPS[1:]:
-        for first in STEPS[step % STEPS != 0]:  # a multiple of the first step leaves no trace
-            multiples = first * np.arange(-(REACH + 1) * step // first - 1, (REACH + 1) * step // first + 2)
-            below = np.clip((step * (values[:, None] - 0.5) - multiples + 0.6) / 1.2, 0, 1)
-            beyond = np.clip((step * (values[:, None] + 0.5) - multiples + 0.6) / 1.2, 0, 1)
-            out[step - 1, first - 1] = (beyond - below).sum(-1) * first / step
-    return out
+    step, first = STEPS[:, None, None], STEPS[None, :, None]
+    ends = step * (np.arange(-REACH, REACH + 2) - 0.5) + 0.6
+    below = ends // first  # multiples, the last of them in part
+    ratio = np.diff(below + np.minimum((ends - below * first) / 1.2, 1)) * first / step
+    ratio = np.where((step == 1) | (step % first == 0), 1, ratio)
+    return np.pad(ratio, ((0, 0), (0, 1), (0, 0)), constant_values=1).astype(np.float32)

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pimjax.models.jpeg_traces import FREQUENCIES, jpeg_traces
+from pimjax.models.jpeg_traces import FREQUENCIES, TRACES, jpeg_traces
 from pimjax.models.layers import dense
 from pimjax.models.windows import pad_to_multiple
 from pimjax.normalization import IMAGENET_MEAN, IMAGENET_STD
@@ -74,7 +74,9 @@ class SpectralEmbedding(nn.Module):
         parts = (strength, 2 * misfit.reshape(*luma.shape[:-1], -1) - 1, content)
         mixed = dense(jnp.concatenate(parts, axis=-1), self.features, "mix")
         if self.jpeg_traces:
-            mixed += dense(block_traces(images, luma), self.features, "traces", use_bias=False)
+            # Without parameters, and slow to trace: what they are does not matter yet when parameters are made.
+            traces = jnp.zeros((*luma.shape[:3], TRACES)) if self.is_initializing() else block_traces(images, luma)
+            mixed += dense(traces, self.features, "traces", use_bias=False)
         return mixed
 
 
