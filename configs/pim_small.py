@@ -1,4 +1,4 @@
-"""The model that pimjax brings along (`pim-small`): PIM with every module at a size that two CPU cores train in an hour.
+"""The model in the box (`pim-small`): PIM with every module at a size that two CPU cores train in an hour.
 
 Command:   python train.py --config configs/pim_small.py
 Score:     CASIA v1 (440) F1 0.561, AUC 0.942; IMD2020 (41) 0.325, 0.806; authentic pixels marked 1.5 % (README)
