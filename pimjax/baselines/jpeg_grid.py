@@ -1,8 +1,7 @@
 """Traces of JPEG's quantisation, from pixels: blocks that miss the compression the rest of the picture went through.
 
 The pixels' 8×8 luminance DCT, on the grid that starts at the corner, still shows the step of each frequency: what
-`pimjax.models.jpeg_traces` finds in it, without a network. Thresholds and frequencies were chosen on forgeries of
-CASIA 1 and IMD2020.
+`pimjax.models.jpeg_traces` finds in it, without a network.
 """
 
 import cv2
