@@ -8,8 +8,8 @@
 
 The former compression is found for all frequencies together, as most programs scale one table by one quality, and
 coefficients quantised to zero do not count: most are zero because the block is smooth, whatever became of it. Both are
-pimjax's own, as is the use inside a network, which sees blocks, or windows of them, but not a picture's histograms. The constants were chosen on CASIA 1 (forged and
-authentic) and IMD2020.
+pimjax's own, as is the use inside a network, which sees blocks, or windows of them, but not a picture's histograms.
+The constants were chosen on CASIA 1, forged and authentic, and IMD2020.
 """
 
 import functools
