@@ -22,7 +22,7 @@ class Red:
 
     hash, card = "0" * 64, ModelCard(provenance={"scores": SCORES})
 
-    def localize(self, photos, details=False):
+    def localize(self, photos, details=False, orientations=()):
         red = photos[0][..., 0] / np.float32(255)
         return [Localization(photos[0], red, red, float(red.max()), 1 - red if details else None)]
 
@@ -37,7 +37,8 @@ def photo(tmp_path):
 
 
 def test_a_photo_is_shown_with_its_score_and_files(photo):
-    shown, message = app._analyse(Red())(photo, None)
+    analyse = app._analyse(Red())
+    shown, message = analyse(photo, None)
     assert not message
     text, downloads = app._figures(shown, 0.5)
     assert "Score 0.94**, 16.7% of the pixels above 0.50" in text
@@ -57,7 +58,7 @@ def test_a_photo_is_shown_with_its_score_and_files(photo):
     assert figures["threshold"] == 0.8 and figures["area"] == pytest.approx(400 / 4800, abs=1e-6)
     assert [box["y"] for box in figures["boxes"]] == [40]
     # Nothing is left behind of it when the next photo comes.
-    app._analyse(Red())(None, shown)
+    analyse(None, shown)
     assert not shown.folder.exists()
 
 

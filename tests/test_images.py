@@ -6,9 +6,19 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from pimjax.data.images import ImageError, decode_labels, decode_mask, read_bytes, read_header, read_image, write_png
+from pimjax.data.images import (
+    ImageError,
+    decode_labels,
+    decode_mask,
+    decode_photo,
+    read_bytes,
+    read_header,
+    read_image,
+    turn_upright,
+    write_png,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -66,13 +76,17 @@ def test_palette_becomes_rgb(tmp_path):
     assert np.abs(read_image(tmp_path / "palette.png").astype(int) - few).max() <= 8
 
 
-def test_orientation_is_applied_only_when_asked(tmp_path):
+@pytest.mark.parametrize("orientation", range(10))  # 0 and 9 mean nothing
+def test_orientation_is_told_and_turned_by_as_pillow_does(orientation, tmp_path):
     ok, jpeg = cv2.imencode(".jpg", PHOTO[..., ::-1])
     path = tmp_path / "rotated.jpg"
-    path.write_bytes(with_orientation(jpeg.tobytes(), 6))
-    assert read_image(path).shape == (20, 30, 3)
-    upright = read_image(path, upright=True)
-    np.testing.assert_array_equal(upright, np.rot90(read_image(path), -1))
+    path.write_bytes(with_orientation(jpeg.tobytes(), orientation))
+    stored, told = decode_photo(read_bytes(path), "rotated.jpg")
+    np.testing.assert_array_equal(stored, read_image(path))
+    assert told == orientation
+    image = Image.fromarray(stored)
+    image.getexif()[0x0112] = orientation
+    np.testing.assert_array_equal(turn_upright(stored, told), ImageOps.exif_transpose(image))
 
 
 def test_a_tiff_stored_turned_is_refused_where_its_mask_would_not_turn(tmp_path):
@@ -83,7 +97,9 @@ def test_a_tiff_stored_turned_is_refused_where_its_mask_would_not_turn(tmp_path)
     for read in (read_image, read_mask):
         with pytest.raises(ImageError, match=r"a\.tif: a TIFF stored turned"):
             read(tmp_path / "a.tif")
-    np.testing.assert_array_equal(read_image(tmp_path / "a.tif", upright=True), PHOTO[::-1, ::-1])
+    photo, orientation = decode_photo(read_bytes(tmp_path / "a.tif"), "a.tif")
+    assert orientation == 1
+    np.testing.assert_array_equal(photo, PHOTO[::-1, ::-1])
 
 
 def test_label_maps_are_one_number_a_segment(tmp_path):

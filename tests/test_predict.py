@@ -12,22 +12,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 from pimjax import PIM, Localizer
 from pimjax.cli import main
 from pimjax.cli.models import _printable
 from pimjax.config import tiny_model
 from pimjax.config_files import read_config
-from pimjax.data.images import write_png
+from pimjax.data.images import ImageError, write_png
 from pimjax.data.named_sources import open_source
 from pimjax.data.perturb import compress
 from pimjax.evaluation.metrics import roc_auc, score
-from pimjax.evaluation.record import read_rows
 from pimjax.inference.localizer import GRAIN, OVERLAP, TILE, Localization
 from pimjax.inference.outputs import measure, write_outputs
-from pimjax.inference.photos import find_photos, read_list, shard
-from pimjax.inference.predict import PhotoRun, Wanted
+from pimjax.inference.photos import Photo, find_photos, read_list, shard
+from pimjax.inference.predict import PhotoRun, Wanted, read_results
 from pimjax.inference.tiles import tile_places
+from pimjax.training.processes import hold
 from pimjax.weights.card import ModelCard
 from pimjax.weights.shipped import SHIPPED, weights_path
 
@@ -42,7 +43,7 @@ class Red:
     def __init__(self):
         self.seen = []
 
-    def localize(self, photos, details=False):
+    def localize(self, photos, details=False, orientations=()):
         self.seen.append(len(photos))
         results = []
         for photo in photos:
@@ -76,30 +77,74 @@ def test_what_files_folders_patterns_and_standard_input_mean(shots, monkeypatch)
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(encoded)))
     (photo,) = find_photos(["-"])
     assert photo.read() == encoded
-    for empty in (str(shots / "*.gif"), str(shots / "empty")):
-        (shots / "empty").mkdir(exist_ok=True)
-        with pytest.raises(ValueError, match="no image there"):
-            find_photos([empty])
+    # What holds no image is said when it is read, and stops nothing else.
+    (shots / "empty").mkdir()
+    for empty in (str(shots / "*.gif"), str(shots / "empty"), str(shots / "gone [2].png")):
+        photo, other = find_photos([empty, str(shots / "a.png")])
+        with pytest.raises(ImageError, match="no image there"):
+            photo.read()
+        assert other.read() == encoded
 
 
-def test_results_keep_the_names_they_have(shots):
+def test_results_keep_the_names_they_have(shots, monkeypatch):
     known = {str(shots / "deep/a.png"): "a"}
     assert names(find_photos([str(shots)], known)) == ["a-2", "b", "c", "a", "deep/e"]
+    # From wherever they are asked for.
+    monkeypatch.chdir(shots / "deep")
+    assert names(find_photos(["a.png", "../a.png", str(shots / "a.png")], known)) == ["a", "a-2"]
+
+
+def test_long_names_leave_room_for_what_is_added(shots):
+    long = shots / ("é" * 124 + ".png")
+    write_png(long, np.zeros((9, 9, 3), np.uint8))
+    rows = predict(shots, shots.parent / "out", outputs=("probability", "reconstruction"))
+    assert [row["name"] for row in rows if row["photo"] == str(long)] == ["é" * 100]
+
+
+def test_results_are_no_photos(shots):
+    for output in (shots, shots / "found"):
+        predict(shots, output)
+        assert [row["photo"] for row in predict(shots, output)] == [str(shots / "c.jpg")]
+        assert names(find_photos([str(shots / "**/*.png")], *found(output))) == ["a", "b", "deep/a", "deep/e"]
+        for row in read_results(output / "predictions.jsonl").values():
+            for name in row.get("files", {}).values():
+                (output / name).rename(output / name.replace("/", "_").replace(".png", ".kept"))
+    # What nobody has a row of, in the folder of results; and where it is asked for itself.
+    write_png(shots / "found/rest.png", np.zeros((9, 9, 3), np.uint8))
+    assert names(find_photos([str(shots)], {}, (), shots / "found")) == ["a", "b", "c", "deep/a", "deep/e"]
+    assert names(find_photos([str(shots / "found")], {}, (), shots / "found")) == ["rest"]
 
 
 def test_shards_share_the_photos_out(shots):
-    photos = find_photos([str(shots)])
+    photos = [Photo(f"shots/{number}.png", str(number)) for number in range(300)]
     parts = [shard(photos, i, 3) for i in (1, 2, 3)]
     assert sorted(photo for part in parts for photo in part) == sorted(photos)
-    assert {len(part) for part in parts} == {1, 2}
+    assert min(len(part) for part in parts) > 70
+    # What is added changes nobody's part.
+    fewer = [shard(photos[::2], i, 3) for i in (1, 2, 3)]
+    assert all(set(some) <= set(part) for some, part in zip(fewer, parts, strict=True))
 
 
-def predict(shots, output, localizer=None, **wanted):
-    localizer = localizer or Red()
-    photos = find_photos([str(shots)])
-    file = output / "rows.jsonl"
-    rows, _ = read_rows(file, "photo")
-    return list(PhotoRun(localizer, "red", photos, output, file, rows, Wanted(**wanted)).run())
+def found(output, file="predictions.jsonl"):
+    rows = read_results(output / file)
+    made = {str(output / name) for row in rows.values() for name in row.get("files", {}).values()}
+    return {path: row["name"] for path, row in rows.items() if "name" in row}, made, output
+
+
+def predict(shots, output, localizer=None, part=(1, 1), **wanted):
+    file = output / ("predictions.jsonl" if part == (1, 1) else f"predictions-{part[0]}-of-{part[1]}.jsonl")
+    photos = shard(find_photos([str(shots)], *found(output, file.name)), *part)
+    run = PhotoRun(localizer or Red(), "red", photos, output, file, read_results(file), Wanted(**wanted))
+    return list(run.run())
+
+
+def test_what_other_shards_have_done_is_not_done_again(shots, tmp_path):
+    (shots / "c.jpg").unlink()
+    parts = [predict(shots, tmp_path, part=(i, 2)) for i in (1, 2)]
+    assert sum(map(len, parts)) == 4
+    write_png(shots / "0.png", np.zeros((9, 9, 3), np.uint8))  # before all others
+    assert [row["name"] for i in (1, 2) for row in predict(shots, tmp_path, part=(i, 2))] == ["0"]
+    assert not predict(shots, tmp_path) and not predict(shots, tmp_path, part=(2, 3))
 
 
 def test_a_folder_is_gone_through_once(shots, tmp_path):
@@ -107,7 +152,7 @@ def test_a_folder_is_gone_through_once(shots, tmp_path):
     rows = predict(shots, out)
     assert [Path(row["photo"]).name for row in rows] == ["a.png", "b.png", "c.jpg", "a.png", "e.png"]
     assert "c.jpg: damaged" in rows[2]["error"]
-    assert rows == [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
+    assert rows == [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
     assert (out / "deep/e_overlay.png").exists()
     for row in (*rows[:2], *rows[3:]):
         assert row["boxes"][0] | {"score": 0} == {"x": 6, "y": 4, "width": 10, "height": 4, "pixels": 40, "score": 0}
@@ -116,7 +161,7 @@ def test_a_folder_is_gone_through_once(shots, tmp_path):
     # What is missing, changed, or wanted otherwise is made anew; a line that a kill cut off as well.
     (out / "a_overlay.png").unlink()
     write_png(shots / "b.png", np.zeros((9, 9, 3), np.uint8))
-    file = out / "rows.jsonl"
+    file = out / "predictions.jsonl"
     lines = file.read_text().splitlines(keepends=True)
     assert str(shots / "deep/e.png") in lines[3]
     lines[3] = lines[3][:40]  # deep/e
@@ -200,6 +245,7 @@ def test_names_that_are_no_text_are_found_and_printed(shots):
         ([], "give photos, folders or patterns, or --list"),
         (["x.png", "--shard", "3/2"], "I/N with 1 ≤ I ≤ N"),
         (["x.png", "--threshold", "1.5"], "must lie in 0 … 1"),
+        (["x.png", "--batch", "-1"], "must be 0, for the default, or more"),
     ],
 )
 def test_wrong_arguments_are_one_clear_line(arguments, message, tmp_path, capsys):
@@ -209,6 +255,41 @@ def test_wrong_arguments_are_one_clear_line(arguments, message, tmp_path, capsys
         status = stopped.code
     assert status
     assert message in capsys.readouterr().err
+
+
+def test_two_commands_do_not_write_into_one_file(tmp_path, capsys):
+    with hold(tmp_path / ".predictions.lock", ""):
+        assert main(["predict", "x.png", "--output", str(tmp_path)]) == 1
+    assert "another pimjax predict is at work" in capsys.readouterr().err
+
+
+def tiny_localizer(batch=1):
+    config = tiny_model(depths=(1, 1), num_heads=(1, 2))
+    variables = jax.jit(PIM(config).init)(jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
+    card = ModelCard(config, preprocessing=ModelCard().preprocessing | {"fit": "crop", "image_size": 64})
+    return Localizer(variables, card, batch=batch)
+
+
+def test_turned_photos_are_looked_at_as_they_are_stored(tmp_path):
+    photo = RNG.integers(0, 256, (40, 56, 3), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    Image.fromarray(photo).save(tmp_path / "turned.png", exif=exif)
+    localizer = tiny_localizer()
+    stored, turned = localizer(photo, details=True), localizer(tmp_path / "turned.png", details=True)
+    for name in ("photo", "probability", "map", "boundary", "reconstruction"):
+        np.testing.assert_array_equal(getattr(turned, name), np.rot90(getattr(stored, name), -1))
+    assert turned.score == stored.score
+
+
+def test_an_incomplete_last_block_has_its_neighbours_value():
+    photo = RNG.integers(0, 256, (45, 62, 3), np.uint8)
+    localizer = tiny_localizer()
+    result, whole = localizer(photo), localizer(photo[:40, :56])
+    assert result.probability.shape == (45, 62) and result.map.shape == (12, 16)
+    np.testing.assert_array_equal(result.probability, np.pad(whole.probability, ((0, 5), (0, 6)), "edge"))
+    np.testing.assert_array_equal(result.map, np.pad(whole.map, ((0, 2), (0, 2)), "edge"))
+    assert result.score == whole.score >= result.probability.max()
 
 
 def test_photos_of_all_sizes_go_through_a_network_together(monkeypatch):
@@ -238,6 +319,7 @@ def test_tiles_begin_where_jpeg_s_blocks_and_windows_do():
 
 def test_the_shipped_model_is_what_it_is_said_to_be_and_finds_a_plain_splice():
     assert weights_path(SHIPPED).stat().st_size <= 25e6
+    assert weights_path(f"./{SHIPPED}") == Path(SHIPPED)
     localizer = Localizer.load()
     config = read_config(Path(__file__).parents[1] / "configs" / "pim_small.py")
     assert (localizer.card.model, localizer.card.preprocessing["image_size"]) == (config.model, config.data.image_size)

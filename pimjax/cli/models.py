@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def add_commands(commands: Any) -> None:
     predict.add_argument("--threshold", type=_share, default=0.5, help="of mask, area, boxes, outlines; default: 0.5")
     predict.add_argument("--bits", type=int, choices=(8, 16), default=8, help="of grey PNGs; default: 8")
     predict.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="part I of N, for N machines")
-    predict.add_argument("--batch", type=int, default=0, help="tiles computed together; default: 1 on a CPU, else 8")
+    predict.add_argument("--batch", type=_count, default=0, help="tiles computed together; default: 1 on a CPU, else 8")
     predict.add_argument("--precision", default="float32", choices=PRECISIONS, help="default: float32")
     predict.set_defaults(command=_predict)
 
@@ -70,26 +71,34 @@ def add_commands(commands: Any) -> None:
 
 def _predict(arguments: argparse.Namespace) -> int:
     """Localises all photos; a broken one does not stop the others."""
-    from pimjax.evaluation.record import read_rows
-    from pimjax.inference.localizer import Localizer
-    from pimjax.inference.photos import find_photos, read_list, shard
-    from pimjax.inference.predict import PhotoRun, Wanted
+    from pimjax.inference.photos import read_list
+    from pimjax.training.processes import hold
 
     output, (part, parts) = arguments.output, arguments.shard
-    rows = {file: read_rows(file, "photo")[0] for file in sorted(output.glob("predictions*.jsonl"))}
     inputs = arguments.photos + (read_list(arguments.list) if arguments.list else [])
     if not inputs:
         raise ValueError("give photos, folders or patterns, or --list")
-    known = {photo: row["name"] for found in rows.values() for photo, row in found.items() if "name" in row}
-    photos = find_photos(inputs, known)
+    file = output / (f"predictions-{part}-of-{parts}.jsonl" if parts > 1 else "predictions.jsonl")
+    taken = f"{file}: another pimjax predict is at work on it; wait for it, or give this one another --output"
+    with hold(output / f".{file.stem}.lock", taken):
+        return _predict_into(file, inputs, arguments)
+
+
+def _predict_into(file: Path, inputs: list[str], arguments: argparse.Namespace) -> int:
+    from pimjax.inference.localizer import Localizer
+    from pimjax.inference.photos import find_photos, shard
+    from pimjax.inference.predict import PhotoRun, Wanted, read_results
+
+    output, rows = file.parent, read_results(file)
+    known = {path: row["name"] for path, row in rows.items() if "name" in row}
+    results = {os.path.abspath(output / name) for row in rows.values() for name in row.get("files", {}).values()}
+    mine = shard(find_photos(inputs, known, results, output), *arguments.shard)
     localizer = Localizer.load(arguments.checkpoint, arguments.precision, arguments.batch)
     wanted = Wanted(tuple(dict.fromkeys(arguments.write)), arguments.threshold, arguments.bits)
-    file = output / (f"predictions-{part}-of-{parts}.jsonl" if parts > 1 else "predictions.jsonl")
-    mine = shard(photos, part, parts)
-    run = PhotoRun(localizer, arguments.checkpoint, mine, output, file, rows.get(file, {}), wanted)
+    run = PhotoRun(localizer, arguments.checkpoint, mine, output, file, rows, wanted)
     failed, done = 0, len(mine) - len(run.todo)
     if done:
-        print(f"{done} of {len(mine)} photos are in {file} already", file=sys.stderr)
+        print(f"{done} of {len(mine)} photos are in {output} already", file=sys.stderr)
     print("score\tmarked\tphoto\tfiles")
     for row in tqdm(run.run(), total=len(mine), initial=done, unit="photo", disable=None):
         if "error" in row:
@@ -125,6 +134,12 @@ def _share(text: str) -> float:
     if not 0 <= float(text) < 1:
         raise argparse.ArgumentTypeError(f"{text}: it must lie in 0 … 1")
     return float(text)
+
+
+def _count(text: str) -> int:
+    if int(text) < 0:
+        raise argparse.ArgumentTypeError(f"{text}: it must be 0, for the default, or more")
+    return int(text)
 
 
 def _shard(text: str) -> tuple[int, int]:

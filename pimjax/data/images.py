@@ -73,17 +73,40 @@ def _orientation(image: Image.Image) -> int:
     return exif.get(_ORIENTATION, 1)
 
 
-def decode_image(encoded: bytes, name: str, upright: bool = False) -> np.ndarray:
+def decode_image(encoded: bytes, name: str) -> np.ndarray:
     """An encoded photograph as uint8 RGB [H, W, 3]; `name` stands in messages.
 
     Converted: grey and palette images to RGB; 16-bit images by dropping the low byte; CMYK to RGB; transparency is
-    dropped (the colour below it stays). `upright` applies the EXIF orientation; without it the pixels stay as
-    stored, which is the grid that masks are drawn on.
+    dropped (the colour below it stays). The pixels stay as stored, which is the grid that masks are drawn on: the EXIF
+    orientation is not applied.
 
     Raises:
-        ImageError: not a decodable image, cut off, smaller than 4×4 pixels, or too large (`read_header`).
+        ImageError: not a decodable image, cut off, smaller than 4×4 pixels, or too large (`read_header`); or a TIFF
+            stored turned, which OpenCV does not leave as it is.
     """
-    flags = cv2.IMREAD_COLOR if upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    return _decode_photo(encoded, name, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+
+
+def decode_photo(encoded: bytes, name: str) -> tuple[np.ndarray, int]:
+    """As `decode_image`, and the EXIF orientation (1 … 8) by which `turn_upright` turns it, and maps of it, upright.
+
+    A TIFF comes upright, with orientation 1.
+    """
+    header = read_header(encoded, name)
+    if header.format == "TIFF":
+        return _decode_photo(encoded, name, cv2.IMREAD_COLOR), 1
+    return decode_image(encoded, name), header.orientation
+
+
+def turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Pixels [H, W, …] as stored → upright, [H, W, …] or [W, H, …]; orientations but 1 … 8 turn nothing."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    pixels = pixels[:, ::-1] if orientation in (2, 3, 6, 7) else pixels
+    return np.ascontiguousarray(pixels[::-1] if orientation in (3, 4, 7, 8) else pixels)
+
+
+def _decode_photo(encoded: bytes, name: str, flags: int) -> np.ndarray:
     image = cv2.cvtColor(_decode(encoded, name, flags), cv2.COLOR_BGR2RGB)
     H, W, _ = image.shape
     if min(H, W) < SMALLEST:
@@ -91,9 +114,9 @@ def decode_image(encoded: bytes, name: str, upright: bool = False) -> np.ndarray
     return image
 
 
-def read_image(path: str | os.PathLike, upright: bool = False) -> np.ndarray:
+def read_image(path: str | os.PathLike) -> np.ndarray:
     """`decode_image` of a file."""
-    return decode_image(read_bytes(path), str(path), upright)
+    return decode_image(read_bytes(path), str(path))
 
 
 def decode_mask(encoded: bytes, name: str) -> np.ndarray:

@@ -66,8 +66,10 @@ def versions() -> dict[str, str]:
     return found | {"python": platform.python_version(), "machine": platform.machine()}
 
 
-def read_rows(path: Path, key: str = "number") -> tuple[dict[Any, Row], int]:
+def read_rows(path: Path, key: str = "number", without: str = "") -> tuple[dict[Any, Row], int]:
     """The rows of a file of JSON lines by their `key`, the newest of each, and how many bytes of it are whole lines.
+
+    What is called `without` is left out of every row, where there may be too many of them to keep it in memory.
 
     Raises:
         ValueError: a line other than the last is damaged.
@@ -79,8 +81,9 @@ def read_rows(path: Path, key: str = "number") -> tuple[dict[Any, Row], int]:
             break  # cut off by a kill or a full disk
         try:
             row = json.loads(line)
+            row.pop(without, None)
             rows[row[key]] = row
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise ValueError(f"{path}, line {count}: damaged; delete the line and run the same command again") from None
         whole += len(line)
     return rows, whole

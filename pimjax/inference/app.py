@@ -11,7 +11,7 @@ import cv2
 import gradio as gr
 import numpy as np
 
-from pimjax.data.images import ImageError, decode_image, read_bytes, read_header, write_png
+from pimjax.data.images import ImageError, decode_photo, read_bytes, read_header, write_png
 from pimjax.inference.examples import example_photos
 from pimjax.inference.localizer import Localizer
 from pimjax.inference.meaning import meaning_of_score
@@ -76,18 +76,20 @@ def build_page(localizer: Localizer) -> gr.Blocks:
 
 
 def _analyse(localizer: Localizer) -> Callable[..., tuple[Shown | None, str]]:
+    root = tempfile.TemporaryDirectory(prefix="pimjax-")  # goes with the program, and all that visitors left
+
     def analyse(file: str | None, before: Shown | None) -> tuple[Shown | None, str]:
         _forget(before)
         if file is None:
             return None, ""
         try:
-            photo = read_upload(Path(file))
+            photo, orientation = read_upload(Path(file))
         except ImageError as error:
             return None, f"**This file cannot be used.** {error}"
-        result = localizer.localize([photo], details=True)[0]
-        folder = Path(tempfile.mkdtemp(prefix="pimjax-"))
+        result = localizer.localize([photo], details=True, orientations=[orientation])[0]
+        folder = Path(tempfile.mkdtemp(dir=root.name))
         write_png(folder / f"{Path(file).stem}_probability.png", grey(result.probability, 16))
-        small = [_fit(map_) for map_ in (photo, result.probability, result.boundary)]
+        small = [_fit(map_) for map_ in (result.photo, result.probability, result.boundary)]
         meaning = meaning_of_score(result.score, localizer.card)
         return Shown(*small, result.score, meaning, localizer.hash, folder, Path(file).name), ""
 
@@ -100,8 +102,10 @@ def _forget(shown: Shown | None) -> None:
         shutil.rmtree(shown.folder, ignore_errors=True)
 
 
-def read_upload(path: Path) -> np.ndarray:
-    """The photo upright, uint8 RGB [H, W, 3]; an ImageError that names it by its name alone if it cannot be used."""
+def read_upload(path: Path) -> tuple[np.ndarray, int]:
+    """The photo as stored, uint8 RGB [H, W, 3], and its EXIF orientation; an ImageError that names it by its name alone
+    if it cannot be used.
+    """
     if path.stat().st_size > MOST_BYTES:
         raise ImageError(f"{path.name}: larger than {MOST_BYTES >> 20} MB; use pimjax predict")
     encoded = read_bytes(path)
@@ -111,7 +115,7 @@ def read_upload(path: Path) -> np.ndarray:
             f"{path.name}: {header.width}×{header.height} is more than {MOST_PIXELS // 10**6} million pixels; "
             "use pimjax predict"
         )
-    return decode_image(encoded, path.name, upright=True)
+    return decode_photo(encoded, path.name)
 
 
 def _fit(map_: np.ndarray | None) -> np.ndarray | None:

@@ -1,5 +1,7 @@
 """Pictures to try the page with: forgeries of photographs that Python packages install, and one of them untouched."""
 
+import atexit
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -22,6 +24,7 @@ def example_photos() -> list[str]:
     except ValueError:
         return []
     folder = Path(tempfile.mkdtemp(prefix="pimjax-examples-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     donors, files = Donors(sources), []
     for number, kind in enumerate((*KINDS, "authentic")):
         rng = np.random.default_rng(number)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pimjax.config import PRECISIONS
-from pimjax.data.images import read_image
+from pimjax.data.images import decode_photo, read_bytes, turn_upright
 from pimjax.data.transforms import STRIDE, network_input
 from pimjax.inference.tiles import Maps, cut_tiles, join_tiles, tile_places
 from pimjax.models.layers import Execution
@@ -28,12 +28,13 @@ MAPS = ("mask", "boundary", "reconstruction")
 # Pixels. Tiles begin at multiples of GRAIN, which JPEG's blocks, tokens and attention windows divide: photos look the
 # same to the network in a tile as in a crop that it was trained on.
 TILE, OVERLAP, GRAIN = 512, 128, 64
+BLOCK = 8  # pixels a side, of JPEG
 
 
 class Localization(NamedTuple):
     """What the model says of one photo."""
 
-    photo: np.ndarray  # uint8 RGB [H, W, 3], upright
+    photo: np.ndarray  # uint8 RGB [H, W, 3], upright as all that follows
     probability: np.ndarray  # float32 [H, W] in 0..1, of manipulation
     map: np.ndarray  # float32 [h, w], the probability at the size at which the model makes it
     score: float  # of the whole photo, in 0..1: the largest value of `map`
@@ -106,26 +107,51 @@ class Localizer:
             pimjax.data.images.ImageError: the file cannot be used as an image.
             ValueError: the array has another shape or dtype.
         """
-        return self.localize([photo if isinstance(photo, np.ndarray) else read_image(photo, upright=True)], details)[0]
+        pixels, turn = (photo, 1) if isinstance(photo, np.ndarray) else decode_photo(read_bytes(photo), str(photo))
+        return self.localize([pixels], details, [turn])[0]
 
-    def localize(self, photos: Sequence[np.ndarray], details: bool = False) -> list[Localization]:
-        """The same for several uint8 RGB arrays [H, W, 3] of any sizes, together through the device."""
+    def localize(
+        self, photos: Sequence[np.ndarray], details: bool = False, orientations: Sequence[int] = ()
+    ) -> list[Localization]:
+        """The same for several uint8 RGB arrays [H, W, 3] of any sizes, together through the device.
+
+        The pixels are looked at as they are stored, since JPEG's blocks and tables lie so; the results are turned by
+        the photos' EXIF `orientations`, or not if there are none.
+        """
         for photo in photos:
             if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
                 raise ValueError(f"a photo must be uint8 [H, W, 3], not {photo.dtype} {list(photo.shape)}")
         native, size = self.card.preprocessing["fit"] == "crop", self.card.preprocessing["image_size"]
-        if not native:
+        if native:
+            maps = self._native_maps([_whole_blocks(photo) for photo in photos], details)
+        else:
             maps = self._maps([network_input(photo, size) for photo in photos], details)
-            return [_localization(photo, found, photo.shape) for photo, found in zip(photos, maps, strict=True)]
+        turns = orientations or [1] * len(photos)
+        return [_localization(*parts, native) for parts in zip(photos, maps, turns, strict=True)]
+
+    def _native_maps(self, photos: Sequence[np.ndarray], details: bool) -> list[Maps]:
+        """The maps of photos [H, W, 3] in overlapping tiles: [⌈H/4⌉, ⌈W/4⌉, …]."""
         padded = [_to_whole_tiles(photo) for photo in photos]
         places = [tile_places(photo.shape, TILE, OVERLAP, GRAIN) for photo in padded]
         cut = [cut_tiles(photo, where, TILE) for photo, where in zip(padded, places, strict=True)]
         maps = iter(self._maps([tile for tiles in cut for tile in tiles], details))
         results = []
-        for photo, large, where in zip(photos, padded, places, strict=True):
+        for photo, where in zip(photos, places, strict=True):
             found = join_tiles([next(maps) for _ in where], [(y // STRIDE, x // STRIDE) for y, x in where])
-            results.append(_localization(photo, found, large.shape))
+            height, width = _coarse(photo.shape)
+            results.append({name: map_[:height, :width] for name, map_ in found.items()})
         return results
+
+
+def _coarse(shape: Sequence[int]) -> tuple[int, int]:
+    """Height and width of the maps of a photo of `shape` at native resolution."""
+    return -(-shape[0] // STRIDE), -(-shape[1] // STRIDE)
+
+
+def _whole_blocks(photo: np.ndarray) -> np.ndarray:
+    """Without the last block of JPEG where it is incomplete: whatever completes it looks foreign."""
+    H, W, _ = photo.shape
+    return photo[: H - H % BLOCK or H, : W - W % BLOCK or W]
 
 
 def _to_whole_tiles(photo: np.ndarray) -> np.ndarray:
@@ -134,21 +160,30 @@ def _to_whole_tiles(photo: np.ndarray) -> np.ndarray:
     return cv2.copyMakeBorder(photo, 0, -H % GRAIN, 0, -W % GRAIN, cv2.BORDER_REFLECT)
 
 
-def _localization(photo: np.ndarray, maps: Maps, shape: tuple[int, ...]) -> Localization:
-    """From maps of the photo, or of what was made of it by continuing it to `shape`."""
+def _continued(map_: np.ndarray, height: int, width: int) -> np.ndarray:
+    """With the last row and column repeated, to so many: an incomplete block is given its neighbour's value."""
+    h, w = map_.shape[:2]
+    if (h, w) == (height, width):
+        return map_
+    return cv2.copyMakeBorder(map_, 0, height - h, 0, width - w, cv2.BORDER_REPLICATE)
+
+
+def _localization(photo: np.ndarray, maps: Maps, orientation: int, native: bool) -> Localization:
+    """From the maps of the photo or, if `native`, of its whole blocks."""
     H, W, _ = photo.shape
+    h, w, _ = (_whole_blocks(photo) if native else photo).shape
     large = {
-        name: cv2.resize(map_, shape[1::-1], interpolation=cv2.INTER_LINEAR)[:H, :W] for name, map_ in maps.items()
+        name: _continued(cv2.resize(map_, (w, h), interpolation=cv2.INTER_LINEAR), H, W) for name, map_ in maps.items()
     }
-    if shape != photo.shape:
-        maps = {name: map_[: -(-H // STRIDE), : -(-W // STRIDE)] for name, map_ in maps.items()}
+    mask = _continued(maps["mask"], *_coarse(photo.shape)) if native else maps["mask"]
+    turned = {name: turn_upright(map_, orientation) for name, map_ in large.items()}
     return Localization(
-        photo,
-        np.clip(large["mask"], 0, 1),
-        maps["mask"],
-        float(maps["mask"].max()),
-        np.clip(large["boundary"], 0, 1) if "boundary" in large else None,
-        denormalize(large["reconstruction"]) if "reconstruction" in large else None,
+        turn_upright(photo, orientation),
+        np.clip(turned["mask"], 0, 1),
+        turn_upright(mask, orientation),
+        float(mask.max()),
+        np.clip(turned["boundary"], 0, 1) if "boundary" in turned else None,
+        denormalize(turned["reconstruction"]) if "reconstruction" in turned else None,
     )
 
 

@@ -3,13 +3,15 @@
 import glob
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pimjax.data.images import SUFFIXES, read_bytes
+from pimjax.data.images import SUFFIXES, ImageError, read_bytes
 
 STDIN = "-"
+LONGEST = 200  # bytes of a result's name; a file's may have 255, with what is added for each output
 OUTPUTS = ("probability", "overlay", "mask", "npy", "boundary", "reconstruction")  # what may be written of each
 
 
@@ -19,8 +21,15 @@ class Photo(NamedTuple):
     path: str  # as it was given or found; "-" is standard input
     name: str  # of its results, relative to the output folder, without a suffix
 
+    @property
+    def absolute(self) -> str:
+        """The path from anywhere."""
+        return _absolute(self.path)
+
     def read(self) -> bytes:
         """The encoded photo; `pimjax.data.images.ImageError` if it cannot be read."""
+        if os.path.isdir(self.path) or (glob.has_magic(self.path) and not os.path.exists(self.path)):
+            raise ImageError(f"{self.path}: no image there; images are files that end in {', '.join(sorted(SUFFIXES))}")
         return sys.stdin.buffer.read() if self.path == STDIN else read_bytes(self.path)
 
     def stamp(self) -> list[int]:
@@ -32,31 +41,36 @@ class Photo(NamedTuple):
         return [stat.st_size, stat.st_mtime_ns]
 
 
-def find_photos(inputs: Sequence[str], known: dict[str, str] | None = None) -> list[Photo]:
+def find_photos(
+    inputs: Sequence[str],
+    known: Mapping[str, str] | None = None,
+    results: Collection[str] = (),
+    output: Path | None = None,
+) -> list[Photo]:
     """All photos that `inputs` mean, in their order, those of a folder or pattern sorted; each once.
 
     Args:
         inputs: files; folders, in which all images are meant, at any depth; patterns such as "shots/**/*.jpg"; "-".
-        known: names that results already have, by path. They are kept, and no other photo is given one of them.
+        known: names that results already have, by absolute path. They are kept, and no other photo is given one.
+        results: absolute paths of what was written of photos, which is not looked for in folders and by patterns.
+        output: a folder of results. Nor is anything that lies in it, unless it is asked for itself.
 
     Returns:
         a file's name is its stem; what was found in a folder is named by its path inside of it. Where two would be
-        called the same, the later is numbered.
-
-    Raises:
-        ValueError: a folder or pattern holds no image.
+        called the same, the later is numbered; long ones are cut. A folder or pattern without an image is there as if
+        it were a photo, and reading it says what is wrong.
     """
-    found: dict[str, Path] = {}
+    found: dict[str, tuple[str, Path]] = {}
     for text in inputs:
-        for path, relative in _expand(text):
-            found.setdefault(path, relative)
+        for path, relative in _expand(text, set(results), output):
+            found.setdefault(_absolute(path), (path, relative))
     names = dict(known or {})
     taken = set(names.values())
-    for path, relative in found.items():
-        if path not in names:
-            names[path] = _free(relative.with_suffix("").as_posix(), taken)
-            taken.add(names[path])
-    return [Photo(path, names[path]) for path in found]
+    for absolute, (_, relative) in found.items():
+        if absolute not in names:
+            names[absolute] = _free(_short(relative.with_suffix("").as_posix()), taken)
+            taken.add(names[absolute])
+    return [Photo(path, names[absolute]) for absolute, (path, _) in found.items()]
 
 
 def read_list(file: Path) -> list[str]:
@@ -66,28 +80,39 @@ def read_list(file: Path) -> list[str]:
 
 
 def shard(photos: Sequence[Photo], number: int, count: int) -> list[Photo]:
-    """The part of machine `number` of `count`, counted from 1: every photo is in exactly one."""
-    return list(photos[number - 1 :: count])
+    """The part of machine `number` of `count`, counted from 1: every photo is in exactly one.
+
+    A photo's path decides, as it is given or found: it stays in its part whatever photos are added or removed.
+    """
+    return [photo for photo in photos if zlib.crc32(os.fsencode(photo.path)) % count == number - 1]
 
 
-def _expand(text: str) -> Iterable[tuple[str, Path]]:
+def _expand(text: str, results: set[str], output: Path | None) -> Iterable[tuple[str, Path]]:
     """Paths, and what to call each by."""
     path = Path(text)
     if text == STDIN:
         return [(text, Path("stdin"))]
     if path.is_dir():
-        return _images(text, sorted(_walk(path)), path)
-    if glob.has_magic(text) and not path.exists():
-        fixed = Path(*path.parts[: _magic(path)])
-        return _images(text, sorted(Path(name) for name in glob.iglob(text, recursive=True)), fixed)
-    return [(text, Path(path.name))]  # if it is not there, reading it says so
+        paths, root = _walk(path), path
+    elif glob.has_magic(text) and not path.exists():
+        paths, root = map(Path, glob.iglob(text, recursive=True)), Path(*path.parts[: _magic(path)])
+    else:
+        return [(text, Path(path.name))]  # if it is not there, reading it says so
+    inside = _absolute(str(output)) if output else ""
+    if not inside or _absolute(str(root)).startswith(inside):
+        inside = "\0"  # which no path begins with
+    images = [
+        (str(path), path.relative_to(root))
+        for path in sorted(paths)
+        if path.suffix.lower() in SUFFIXES
+        and (absolute := _absolute(str(path))) not in results
+        and not absolute.startswith(inside + os.sep)
+    ]
+    return images or [(text, Path(path.name))]
 
 
-def _images(text: str, paths: Sequence[Path], root: Path) -> list[tuple[str, Path]]:
-    images = [(str(path), path.relative_to(root)) for path in paths if path.suffix.lower() in SUFFIXES]
-    if not images:
-        raise ValueError(f"{text}: no image there; images are files that end in {', '.join(sorted(SUFFIXES))}")
-    return images
+def _absolute(path: str) -> str:
+    return path if path == STDIN else os.path.abspath(path)
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -97,6 +122,13 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 def _magic(path: Path) -> int:
     return next(i for i, part in enumerate(path.parts) if glob.has_magic(part))
+
+
+def _short(name: str) -> str:
+    folder, slash, last = name.rpartition("/")
+    while len(os.fsencode(last)) > LONGEST:
+        last = last[:-1]
+    return folder + slash + last
 
 
 def _free(name: str, taken: set[str]) -> str:

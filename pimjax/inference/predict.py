@@ -11,13 +11,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from pimjax.data.images import ImageError, decode_image
-from pimjax.evaluation.record import write_text
+from pimjax.data.images import ImageError, decode_photo
+from pimjax.evaluation.record import read_rows
 from pimjax.inference.localizer import Localization, Localizer
 from pimjax.inference.outputs import DETAILS, measure, write_outputs
 from pimjax.inference.photos import Photo
 
 Row = dict[str, Any]
+Pixels = tuple[np.ndarray, int]  # as stored, and their EXIF orientation
 A, B = TypeVar("A"), TypeVar("B")
 
 
@@ -33,12 +34,12 @@ class Wanted:
 class PhotoRun:
     """A folder of photos, or any number of them, and what became of each.
 
-    Every photo gets a row in `rows_file`, a file of JSON lines: what `measure` says, and "photo", "name", "stamp"
-    (bytes and time of the file), "model", "model_sha256", "wanted", "files"; one that cannot be used, "photo" and
-    "error".
+    Every photo gets a row in `rows_file`, a file of JSON lines: what `measure` says, and "photo" as it was given,
+    "path" from anywhere, "name", "stamp" (bytes and time of the file), "model", "model_sha256", "wanted", "files"; one
+    that cannot be used, "photo", "path" and "error".
 
-    `todo` are the photos that `rows_file` has no such row of: by the same model in the same precision, of the unchanged
-    file, with all that is wanted still there. So what was broken off goes on, and unusable photos are tried again.
+    `todo` are the photos that no such row is of: by the same model in the same precision, of the unchanged file, with
+    all that is wanted still there. So what was broken off goes on, and unusable photos are tried again.
     """
 
     def __init__(
@@ -51,16 +52,14 @@ class PhotoRun:
         rows: dict[str, Row],
         wanted: Wanted,
     ):
-        """`rows` are what `rows_file` holds now, by photo; `model` is what the rows shall call the model."""
+        """`rows` are those of this file and others so far, by path; `model` is what the rows shall call the model."""
         self._localizer, self._model, self._wanted = localizer, model, wanted
         self._output, self._rows_file = output, rows_file
         # As JSON gives it back.
         self._told = vars(wanted) | {"outputs": list(wanted.outputs), "precision": localizer.precision}
-        self.todo = [photo for photo in photos if not self._is_done(rows.get(photo.path), photo)]
-        redone = {photo.path for photo in self.todo}
+        self.todo = [photo for photo in photos if not self._is_done(rows.get(photo.absolute), photo)]
         rows_file.parent.mkdir(parents=True, exist_ok=True)
-        # Nobody who reads the file should find a photo in it twice.
-        write_text(rows_file, "".join(json.dumps(row) + "\n" for path, row in rows.items() if path not in redone))
+        _discard(rows_file, {photo.absolute for photo in self.todo})
 
     def _is_done(self, row: Row | None, photo: Photo) -> bool:
         return (
@@ -86,21 +85,23 @@ class PhotoRun:
                 file.flush()
                 yield row
 
-    def _localize(self, photos: Iterable[tuple[Photo, np.ndarray | str]]) -> Iterator[tuple[Photo, Localization | str]]:
+    def _localize(self, photos: Iterable[tuple[Photo, Pixels | str]]) -> Iterator[tuple[Photo, Localization | str]]:
         details = any(output in DETAILS for output in self._wanted.outputs)
         for group in _groups(photos, self._localizer.batch):
-            images = [image for _, image in group if isinstance(image, np.ndarray)]
-            results = iter(self._localizer.localize(images, details))
-            yield from ((photo, image if isinstance(image, str) else next(results)) for photo, image in group)
+            decoded = [pixels for _, pixels in group if not isinstance(pixels, str)]
+            images, turns = zip(*decoded, strict=True) if decoded else ((), ())
+            results = iter(self._localizer.localize(images, details, turns))
+            yield from ((photo, pixels if isinstance(pixels, str) else next(results)) for photo, pixels in group)
 
     def _write(self, found: tuple[Photo, Localization | str]) -> Row:
         photo, result = found
         if isinstance(result, str):
-            return {"photo": photo.path, "error": result}
+            return {"photo": photo.path, "path": photo.absolute, "error": result}
         wanted = self._wanted
         files = write_outputs(result, self._output / photo.name, wanted.outputs, wanted.threshold, wanted.bits)
         return {
             "photo": photo.path,
+            "path": photo.absolute,
             "name": photo.name,
             **measure(result.probability, result.score, wanted.threshold),
             "model": self._model,
@@ -111,10 +112,29 @@ class PhotoRun:
         }
 
 
-def _read(photo: Photo) -> tuple[Photo, np.ndarray | str]:
-    """The photo upright, or why it cannot be used."""
+def read_results(rows_file: Path) -> dict[str, Row]:
+    """The rows of photos in this file and, of others, in those of other shards beside it, by path, without "boxes".
+
+    Raises:
+        ValueError: a line other than the last of a file is damaged.
+    """
+    files = sorted(rows_file.parent.glob("predictions*.jsonl"), key=lambda file: file == rows_file)
+    return {path: row for file in files for path, row in read_rows(file, "path", without="boxes")[0].items()}
+
+
+def _discard(file: Path, paths: set[str]) -> None:
+    """Leaves whole rows of other photos: nobody who reads the file should find a photo in it twice."""
+    new = file.with_name(file.name + ".new")
+    file.touch()
+    with file.open("rb") as rows, new.open("wb") as kept:
+        kept.writelines(row for row in rows if row.endswith(b"\n") and json.loads(row)["path"] not in paths)
+    os.replace(new, file)
+
+
+def _read(photo: Photo) -> tuple[Photo, Pixels | str]:
+    """The photo, or why it cannot be used."""
     try:
-        return photo, decode_image(photo.read(), photo.path, upright=True)
+        return photo, decode_photo(photo.read(), photo.path)
     except ImageError as error:
         return photo, str(error)
 

@@ -83,16 +83,22 @@ def lock(workdir: Path) -> IO[str]:
     Raises:
         ValueError: another run holds it.
     """
-    workdir.mkdir(parents=True, exist_ok=True)
-    file = (workdir / ".lock").open("a+")
+    return hold(
+        workdir / ".lock",
+        f"{workdir}: another run is at work there; wait for it, or give this one another --config.workdir. "
+        "The processes of one run must be joined: --distributed, or --coordinator",
+    )
+
+
+def hold(path: Path, taken: str) -> IO[str]:
+    """As `lock`, of a file of any name; `taken` is said if another process holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
-        raise ValueError(
-            f"{workdir}: another run is at work there; wait for it, or give this one another --config.workdir. "
-            "The processes of one run must be joined: --distributed, or --coordinator"
-        ) from None
+        raise ValueError(taken) from None
     except OSError:  # a file system without locks
         pass
     return file
