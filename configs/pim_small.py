@@ -1,7 +1,7 @@
 """The model in the box (`pim-small`): PIM with every module at a size that two CPU cores train in an hour.
 
 Command:   python train.py --config configs/pim_small.py
-Score:     CASIA v1 (440) F1 0.561, AUC 0.942; IMD2020 (41) 0.325, 0.806; authentic pixels marked 1.5 % (README)
+Score:     CASIA v1 (440) F1 0.561, AUC 0.943; IMD2020 (41) 0.351, 0.817; authentic pixels marked 1.5 % (README)
 Time:      52 minutes on 2 shared CPU cores, 1.6 steps/s (2026-11-22)
 Data:      BSDS500 and camera originals as CSV manifests (image,segments), from config.data.train below or the flag
            --config.data.train="('csv:a.csv', 'csv:b.csv')"; --config.data.validation likewise, photographs of neither

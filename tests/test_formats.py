@@ -49,6 +49,8 @@ def assert_equal(a, b):
 def test_a_format_keeps_every_number_and_the_card(target, arrays, tmp_path):
     write_model(tmp_path / target, arrays, CARD)
     assert [path.name for path in tmp_path.iterdir()] == [target]
+    (tmp_path / "any").touch() if "." in target else (tmp_path / "any").mkdir()
+    assert (tmp_path / target).stat().st_mode == (tmp_path / "any").stat().st_mode  # for whom other files are
     stored = read_stored(tmp_path / target)
     assert_equal(stored.arrays, arrays)
     assert stored.card == CARD

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         raise ValueError(f"{error.name} is not installed; pip install 'pimjax[app]'") from None
     from pimjax.inference.localizer import Localizer
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what visitors left is deleted
     serve(Localizer.load(arguments.checkpoint), arguments.host, arguments.port)
     return 0
 

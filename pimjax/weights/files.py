@@ -195,7 +195,10 @@ def _write_native(path: Path, arrays: Mapping[str, np.ndarray], card: ModelCard)
 def _write_safetensors(path: Path, arrays: Mapping[str, np.ndarray], card: ModelCard) -> None:
     # The library reads memory as it lies: strided arrays must be laid out first.
     dense = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    path.touch()
+    mode = path.stat().st_mode  # the library's files are for their owner alone
     safetensors.numpy.save_file(dense, path, metadata={"format": "pt", "pimjax": card.to_json()})
+    path.chmod(mode)
 
 
 def _write_pth(path: Path, arrays: Mapping[str, np.ndarray], card: ModelCard) -> None:
