@@ -111,8 +111,8 @@ def test_results_are_no_photos(shots):
                 (output / name).rename(output / name.replace("/", "_").replace(".png", ".kept"))
     # What nobody has a row of, in the folder of results; and where it is asked for itself.
     write_png(shots / "found/rest.png", np.zeros((9, 9, 3), np.uint8))
-    assert names(find_photos([str(shots)], {}, (), shots / "found")) == ["a", "b", "c", "deep/a", "deep/e"]
-    assert names(find_photos([str(shots / "found")], {}, (), shots / "found")) == ["rest"]
+    assert names(find_photos([str(shots)], {}, set(), shots / "found")) == ["a", "b", "c", "deep/a", "deep/e"]
+    assert names(find_photos([str(shots / "found")], {}, set(), shots / "found")) == ["rest"]
 
 
 def test_shards_share_the_photos_out(shots):

@@ -4,7 +4,8 @@ import glob
 import os
 import sys
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,7 +45,7 @@ class Photo(NamedTuple):
 def find_photos(
     inputs: Sequence[str],
     known: Mapping[str, str] | None = None,
-    results: Collection[str] = (),
+    results: AbstractSet[str] = frozenset(),
     output: Path | None = None,
 ) -> list[Photo]:
     """All photos that `inputs` mean, in their order, those of a folder or pattern sorted; each once.
@@ -62,7 +63,7 @@ def find_photos(
     """
     found: dict[str, tuple[str, Path]] = {}
     for text in inputs:
-        for path, relative in _expand(text, set(results), output):
+        for path, relative in _expand(text, results, output):
             found.setdefault(_absolute(path), (path, relative))
     names = dict(known or {})
     taken = set(names.values())
@@ -87,7 +88,7 @@ def shard(photos: Sequence[Photo], number: int, count: int) -> list[Photo]:
     return [photo for photo in photos if zlib.crc32(os.fsencode(photo.path)) % count == number - 1]
 
 
-def _expand(text: str, results: set[str], output: Path | None) -> Iterable[tuple[str, Path]]:
+def _expand(text: str, results: AbstractSet[str], output: Path | None) -> Iterable[tuple[str, Path]]:
     """Paths, and what to call each by."""
     path = Path(text)
     if text == STDIN:
