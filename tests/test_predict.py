@@ -101,50 +101,78 @@ def test_long_names_leave_room_for_what_is_added(shots):
     assert [row["name"] for row in rows if row["photo"] == str(long)] == ["é" * 100]
 
 
-def test_results_are_no_photos(shots):
-    for output in (shots, shots / "found"):
-        predict(shots, output)
-        assert [row["photo"] for row in predict(shots, output)] == [str(shots / "c.jpg")]
-        assert names(find_photos([str(shots / "**/*.png")], *found(output))) == ["a", "b", "deep/a", "deep/e"]
-        for row in read_results(output / "predictions.jsonl").values():
-            for name in row.get("files", {}).values():
-                (output / name).rename(output / name.replace("/", "_").replace(".png", ".kept"))
-    # What nobody has a row of, in the folder of results; and where it is asked for itself.
-    write_png(shots / "found/rest.png", np.zeros((9, 9, 3), np.uint8))
-    assert names(find_photos([str(shots)], {}, set(), shots / "found")) == ["a", "b", "c", "deep/a", "deep/e"]
-    assert names(find_photos([str(shots / "found")], {}, set(), shots / "found")) == ["rest"]
+def test_results_are_no_photos(shots, tmp_path):
+    (tmp_path / "found").mkdir()
+    for name in ("rest", "a_overlay", "a_mask"):
+        write_png(shots / f"found/{name}.png", np.zeros((9, 9, 3), np.uint8))
+    for pattern, output, expected in (
+        (shots, shots / "found", ["a", "b", "c", "deep/a", "deep/e"]),
+        (shots / "**/*.png", shots / "found", ["a", "b", "deep/a", "deep/e"]),
+        # Asked for themselves; and photos and results in one folder.
+        (shots / "found", shots / "found", ["rest"]),
+        (shots, shots, ["a", "b", "c", "deep/a", "deep/e", "found/rest"]),
+        # Another folder's.
+        (shots / "found", tmp_path / "found", ["a_mask", "a_overlay", "rest"]),
+    ):
+        assert names(find_photos([str(pattern)], {}, output)) == expected
 
 
 def test_shards_share_the_photos_out(shots):
-    photos = [Photo(f"shots/{number}.png", str(number)) for number in range(300)]
+    photos = [Photo(f"shots/{number}.png", str(number), f"{number}.png") for number in range(300)]
     parts = [shard(photos, i, 3) for i in (1, 2, 3)]
     assert sorted(photo for part in parts for photo in part) == sorted(photos)
     assert min(len(part) for part in parts) > 70
     # What is added changes nobody's part.
     fewer = [shard(photos[::2], i, 3) for i in (1, 2, 3)]
     assert all(set(some) <= set(part) for some, part in zip(fewer, parts, strict=True))
+    # On every machine alike, wherever the folder is.
+    assert [photo._replace(path=f"/data/{photo.path}") for photo in parts[1]] == shard(
+        [photo._replace(path=f"/data/{photo.path}") for photo in photos], 2, 3
+    )
 
 
-def found(output, file="predictions.jsonl"):
-    rows = read_results(output / file)
-    made = {str(output / name) for row in rows.values() for name in row.get("files", {}).values()}
-    return {path: row["name"] for path, row in rows.items() if "name" in row}, made, output
+def test_many_photos_of_one_name_are_named_at_once():
+    photos = find_photos([f"/d/{number}/image.jpg" for number in range(30_000)])
+    assert names(photos)[:2] == ["image", "image-2"] and len(set(names(photos))) == 30_000
 
 
-def predict(shots, output, localizer=None, part=(1, 1), **wanted):
-    file = output / ("predictions.jsonl" if part == (1, 1) else f"predictions-{part[0]}-of-{part[1]}.jsonl")
-    photos = shard(find_photos([str(shots)], *found(output, file.name)), *part)
-    run = PhotoRun(localizer or Red(), "red", photos, output, file, read_results(file), Wanted(**wanted))
-    return list(run.run())
+def predict(shots, output, localizer=None, **wanted):
+    file = output / "predictions.jsonl"
+    photos = find_photos([str(shots)], output=output)
+    return list(PhotoRun(localizer or Red(), "red", photos, output, file, read_results(output), Wanted(**wanted)).run())
 
 
-def test_what_other_shards_have_done_is_not_done_again(shots, tmp_path):
-    (shots / "c.jpg").unlink()
-    parts = [predict(shots, tmp_path, part=(i, 2)) for i in (1, 2)]
-    assert sum(map(len, parts)) == 4
+@pytest.fixture
+def command(shots, monkeypatch, capsys):
+    """`pimjax predict` with `Red`, in the folder of `shots`: its arguments → names of the photos it looked at."""
+    monkeypatch.setattr(Localizer, "load", lambda *arguments: Red())
+    monkeypatch.chdir(shots)
+
+    def run(*arguments):
+        assert main(["predict", *arguments]) in (0, 1)
+        return sorted(line.split("\t")[2] for line in capsys.readouterr().out.splitlines()[1:])
+
+    return run
+
+
+def test_the_same_command_goes_on(command, shots):
+    assert command(".") == ["a.png", "b.png", "deep/a.png", "deep/e.png"]
+    assert command(".") == command(str(shots)) == command("deep/*.png", "gone/*.png") == []
+    assert command(".", "--output", ".") == ["a.png", "b.png", "deep/a.png", "deep/e.png"]
+    assert command(".", "--output", ".", "--write", "mask") == ["a.png", "b.png", "deep/a.png", "deep/e.png"]
+    assert command(".", "--output", ".", "--write", "mask") == []
+
+
+def test_what_other_shards_have_done_is_not_done_again(command, shots):
+    assert len(command(".")) == 4
+    more = ("--threshold", "0.7")
+    parts = [command(".", *more, "--shard", f"{i}/2") for i in (1, 2)]
+    assert sorted(parts[0] + parts[1]) == ["a.png", "b.png", "deep/a.png", "deep/e.png"]
     write_png(shots / "0.png", np.zeros((9, 9, 3), np.uint8))  # before all others
-    assert [row["name"] for i in (1, 2) for row in predict(shots, tmp_path, part=(i, 2))] == ["0"]
-    assert not predict(shots, tmp_path) and not predict(shots, tmp_path, part=(2, 3))
+    assert sorted(command(".", *more, "--shard", "1/2") + command(".", *more, "--shard", "2/2")) == ["0.png"]
+    assert command(".", *more) == command(".", *more, "--shard", "2/3") == []
+    rows = shots / "predictions/predictions.jsonl"  # what the first run had is out of date, and stands nowhere any more
+    assert [json.loads(line)["photo"] for line in rows.read_text().splitlines()] == ["c.jpg"]
 
 
 def test_a_folder_is_gone_through_once(shots, tmp_path):
@@ -319,7 +347,8 @@ def test_tiles_begin_where_jpeg_s_blocks_and_windows_do():
 
 def test_the_shipped_model_is_what_it_is_said_to_be_and_finds_a_plain_splice():
     assert weights_path(SHIPPED).stat().st_size <= 25e6
-    assert weights_path(f"./{SHIPPED}") == Path(SHIPPED)
+    for other in (f"./{SHIPPED}", Path(SHIPPED)):
+        assert weights_path(other) == Path(SHIPPED)
     localizer = Localizer.load()
     config = read_config(Path(__file__).parents[1] / "configs" / "pim_small.py")
     assert (localizer.card.model, localizer.card.preprocessing["image_size"]) == (config.model, config.data.image_size)

@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import os
 import signal
 import sys
 from pathlib import Path
@@ -58,7 +57,7 @@ def add_commands(commands: Any) -> None:
     serve.set_defaults(command=_serve)
 
     convert = commands.add_parser("convert", help="weights from one format to another: .pth, .safetensors, native")
-    convert.add_argument("source", type=Path, help=".pth, .safetensors, .npz, a native directory or a run's directory")
+    convert.add_argument("source", help=".pth, .safetensors, .npz, a native directory or a run's directory")
     convert.add_argument("target", type=Path, help=".pth, .safetensors, or a new directory for pimjax's own format")
     convert.add_argument("--config", type=Path, metavar="FILE", help="of the model, if neither published nor told")
     convert.add_argument(
@@ -90,10 +89,9 @@ def _predict_into(file: Path, inputs: list[str], arguments: argparse.Namespace) 
     from pimjax.inference.photos import find_photos, shard
     from pimjax.inference.predict import PhotoRun, Wanted, read_results
 
-    output, rows = file.parent, read_results(file)
-    known = {path: row["name"] for path, row in rows.items() if "name" in row}
-    results = {os.path.abspath(output / name) for row in rows.values() for name in row.get("files", {}).values()}
-    mine = shard(find_photos(inputs, known, results, output), *arguments.shard)
+    output, rows = file.parent, read_results(file.parent)
+    known = {path: row["name"] for found in rows.values() for path, row in found.items() if "name" in row}
+    mine = shard(find_photos(inputs, known, output), *arguments.shard)
     localizer = Localizer.load(arguments.checkpoint, arguments.precision, arguments.batch)
     wanted = Wanted(tuple(dict.fromkeys(arguments.write)), arguments.threshold, arguments.bits)
     run = PhotoRun(localizer, arguments.checkpoint, mine, output, file, rows, wanted)

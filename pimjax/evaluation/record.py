@@ -76,16 +76,20 @@ def read_rows(path: Path, key: str = "number", without: str = "") -> tuple[dict[
     """
     rows: dict[Any, Row] = {}
     whole = 0
-    for count, line in enumerate(path.read_bytes().splitlines(keepends=True) if path.exists() else [], 1):
-        if not line.endswith(b"\n"):
-            break  # cut off by a kill or a full disk
-        try:
-            row = json.loads(line)
-            row.pop(without, None)
-            rows[row[key]] = row
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise ValueError(f"{path}, line {count}: damaged; delete the line and run the same command again") from None
-        whole += len(line)
+    if not path.exists():
+        return rows, whole
+    with path.open("rb") as file:
+        for count, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                break  # cut off by a kill or a full disk
+            try:
+                row = json.loads(line)
+                row.pop(without, None)
+                rows[row[key]] = row
+            except (ValueError, KeyError, TypeError, AttributeError):
+                again = "delete the line and run the same command again"
+                raise ValueError(f"{path}, line {count}: damaged; {again}") from None
+            whole += len(line)
     return rows, whole
 
 

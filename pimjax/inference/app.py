@@ -163,4 +163,5 @@ def serve(localizer: Localizer, host: str = "127.0.0.1", port: int = 7860, block
     print(page.local_url, flush=True)
     if block:
         page.block_thread()
+        page.close()  # or what was uploaded stays while a browser is still connected
     return page

@@ -5,7 +5,6 @@ import os
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ from pimjax.data.images import SUFFIXES, ImageError, read_bytes
 STDIN = "-"
 LONGEST = 200  # bytes of a result's name; a file's may have 255, with what is added for each output
 OUTPUTS = ("probability", "overlay", "mask", "npy", "boundary", "reconstruction")  # what may be written of each
+ENDINGS = tuple(f"_{output}.png" for output in OUTPUTS)  # of what is written
 
 
 class Photo(NamedTuple):
@@ -21,6 +21,7 @@ class Photo(NamedTuple):
 
     path: str  # as it was given or found; "-" is standard input
     name: str  # of its results, relative to the output folder, without a suffix
+    place: str  # inside of the folder or pattern that it was found by; `path` of a file that was named itself
 
     @property
     def absolute(self) -> str:
@@ -29,9 +30,11 @@ class Photo(NamedTuple):
 
     def read(self) -> bytes:
         """The encoded photo; `pimjax.data.images.ImageError` if it cannot be read."""
+        if self.path == STDIN:
+            return sys.stdin.buffer.read()
         if os.path.isdir(self.path) or (glob.has_magic(self.path) and not os.path.exists(self.path)):
             raise ImageError(f"{self.path}: no image there; images are files that end in {', '.join(sorted(SUFFIXES))}")
-        return sys.stdin.buffer.read() if self.path == STDIN else read_bytes(self.path)
+        return read_bytes(self.path)
 
     def stamp(self) -> list[int]:
         """Size in bytes and time of the last change in nanoseconds; [] of what has neither."""
@@ -45,7 +48,6 @@ class Photo(NamedTuple):
 def find_photos(
     inputs: Sequence[str],
     known: Mapping[str, str] | None = None,
-    results: AbstractSet[str] = frozenset(),
     output: Path | None = None,
 ) -> list[Photo]:
     """All photos that `inputs` mean, in their order, those of a folder or pattern sorted; each once.
@@ -53,25 +55,25 @@ def find_photos(
     Args:
         inputs: files; folders, in which all images are meant, at any depth; patterns such as "shots/**/*.jpg"; "-".
         known: names that results already have, by absolute path. They are kept, and no other photo is given one.
-        results: absolute paths of what was written of photos, which is not looked for in folders and by patterns.
-        output: a folder of results. Nor is anything that lies in it, unless it is asked for itself.
+        output: a folder of results. What lies in it is not looked for in folders and by patterns; if they themselves
+            lie there, what is called as results are is not.
 
     Returns:
         a file's name is its stem; what was found in a folder is named by its path inside of it. Where two would be
         called the same, the later is numbered; long ones are cut. A folder or pattern without an image is there as if
         it were a photo, and reading it says what is wrong.
     """
-    found: dict[str, tuple[str, Path]] = {}
+    found: dict[str, tuple[str, str]] = {}
     for text in inputs:
-        for path, relative in _expand(text, results, output):
-            found.setdefault(_absolute(path), (path, relative))
+        for path, place in _expand(text, output):
+            found.setdefault(_absolute(path), (path, place))
     names = dict(known or {})
-    taken = set(names.values())
-    for absolute, (_, relative) in found.items():
+    taken = dict.fromkeys(names.values(), 1)
+    for absolute, (path, place) in found.items():
         if absolute not in names:
-            names[absolute] = _free(_short(relative.with_suffix("").as_posix()), taken)
-            taken.add(names[absolute])
-    return [Photo(path, names[absolute]) for absolute, (path, _) in found.items()]
+            shown = "stdin" if path == STDIN else Path(place).name if place == path else place
+            names[absolute] = _free(_short(os.path.splitext(shown)[0]), taken)
+    return [Photo(path, names[absolute], place) for absolute, (path, place) in found.items()]
 
 
 def read_list(file: Path) -> list[str]:
@@ -83,33 +85,33 @@ def read_list(file: Path) -> list[str]:
 def shard(photos: Sequence[Photo], number: int, count: int) -> list[Photo]:
     """The part of machine `number` of `count`, counted from 1: every photo is in exactly one.
 
-    A photo's path decides, as it is given or found: it stays in its part whatever photos are added or removed.
+    A photo's place decides: it stays in its part whatever photos are added or removed.
     """
-    return [photo for photo in photos if zlib.crc32(os.fsencode(photo.path)) % count == number - 1]
+    return [photo for photo in photos if zlib.crc32(os.fsencode(photo.place)) % count == number - 1]
 
 
-def _expand(text: str, results: AbstractSet[str], output: Path | None) -> Iterable[tuple[str, Path]]:
-    """Paths, and what to call each by."""
+def _expand(text: str, output: Path | None) -> Iterable[tuple[str, str]]:
+    """Paths, and the place of each."""
     path = Path(text)
     if text == STDIN:
-        return [(text, Path("stdin"))]
+        return [(text, text)]
     if path.is_dir():
         paths, root = _walk(path), path
     elif glob.has_magic(text) and not path.exists():
         paths, root = map(Path, glob.iglob(text, recursive=True)), Path(*path.parts[: _magic(path)])
     else:
-        return [(text, Path(path.name))]  # if it is not there, reading it says so
-    inside = _absolute(str(output)) if output else ""
-    if not inside or _absolute(str(root)).startswith(inside):
-        inside = "\0"  # which no path begins with
+        return [(text, text)]  # if it is not there, reading it says so
     images = [
-        (str(path), path.relative_to(root))
+        (str(path), path.relative_to(root).as_posix())
         for path in sorted(paths)
-        if path.suffix.lower() in SUFFIXES
-        and (absolute := _absolute(str(path))) not in results
-        and not absolute.startswith(inside + os.sep)
+        if path.suffix.lower() in SUFFIXES and not (output and _is_result(path, root, output))
     ]
-    return images or [(text, Path(path.name))]
+    return images or [(text, text)]
+
+
+def _is_result(path: Path, root: Path, output: Path) -> bool:
+    inside, whole = _absolute(str(output)) + os.sep, _absolute(str(root)) + os.sep
+    return _absolute(str(path)).startswith(inside) and (not whole.startswith(inside) or path.name.endswith(ENDINGS))
 
 
 def _absolute(path: str) -> str:
@@ -132,9 +134,11 @@ def _short(name: str) -> str:
     return folder + slash + last
 
 
-def _free(name: str, taken: set[str]) -> str:
-    candidate, number = name, 1
+def _free(name: str, taken: dict[str, int]) -> str:
+    """`name`, numbered if it is taken; `taken` has the last number that each was given."""
+    candidate = name
     while candidate in taken:
-        number += 1
-        candidate = f"{name}-{number}"
+        taken[name] += 1
+        candidate = f"{name}-{taken[name]}"
+    taken[candidate] = 1
     return candidate

@@ -49,17 +49,24 @@ class PhotoRun:
         photos: Sequence[Photo],
         output: Path,
         rows_file: Path,
-        rows: dict[str, Row],
+        rows: dict[Path, dict[str, Row]],
         wanted: Wanted,
     ):
-        """`rows` are those of this file and others so far, by path; `model` is what the rows shall call the model."""
+        """`rows` are those of this file and others, as of `read_results`; `model` is what they shall call the model."""
         self._localizer, self._model, self._wanted = localizer, model, wanted
         self._output, self._rows_file = output, rows_file
         # As JSON gives it back.
         self._told = vars(wanted) | {"outputs": list(wanted.outputs), "precision": localizer.precision}
-        self.todo = [photo for photo in photos if not self._is_done(rows.get(photo.absolute), photo)]
+        here = rows.get(rows_file, {})
+        not_here = [photo for photo in photos if not self._is_done(here.get(photo.absolute), photo)]
+        elsewhere = [found for file, found in rows.items() if file != rows_file]
+        self.todo = [
+            photo
+            for photo in not_here
+            if not any(self._is_done(found.get(photo.absolute), photo) for found in elsewhere)
+        ]
         rows_file.parent.mkdir(parents=True, exist_ok=True)
-        _discard(rows_file, {photo.absolute for photo in self.todo})
+        _discard(rows_file, {photo.absolute for photo in not_here})
 
     def _is_done(self, row: Row | None, photo: Photo) -> bool:
         return (
@@ -112,14 +119,13 @@ class PhotoRun:
         }
 
 
-def read_results(rows_file: Path) -> dict[str, Row]:
-    """The rows of photos in this file and, of others, in those of other shards beside it, by path, without "boxes".
+def read_results(output: Path) -> dict[Path, dict[str, Row]]:
+    """The rows of every shard's file in a folder of results, by the photo's absolute path, without "boxes".
 
     Raises:
         ValueError: a line other than the last of a file is damaged.
     """
-    files = sorted(rows_file.parent.glob("predictions*.jsonl"), key=lambda file: file == rows_file)
-    return {path: row for file in files for path, row in read_rows(file, "path", without="boxes")[0].items()}
+    return {file: read_rows(file, "path", without="boxes")[0] for file in sorted(output.glob("predictions*.jsonl"))}
 
 
 def _discard(file: Path, paths: set[str]) -> None:

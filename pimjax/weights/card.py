@@ -14,6 +14,7 @@ from pimjax.config import FITS, Config, ModelConfig
 from pimjax.config_checks import check_model
 from pimjax.config_files import from_dict
 from pimjax.normalization import IMAGENET_MEAN, IMAGENET_STD
+from pimjax.weights.shipped import weights_path
 from pimjax.weights.unpickle import WeightsFileError
 
 FORMAT = 1
@@ -90,7 +91,7 @@ def provenance(source: str | os.PathLike) -> dict[str, Any]:
 
     Of a directory, the SHA-256 is that of the list of its files' names and digests; of a run's, of its checkpoints.
     """
-    path = Path(source)
+    path = weights_path(source)
     packages = ("pimjax", "jax", "flax", "numpy")
     return {
         "source": path.name,
