@@ -1,6 +1,7 @@
 """The local page: what it says of a file, and what it shows. (Driven in a browser by hand; see the README.)"""
 
 import json
+import tempfile
 import urllib.request
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def photo(tmp_path):
 
 
 def test_a_photo_is_shown_with_its_score_and_files(photo):
-    analyse = app._analyse(Red())
+    analyse = app._analyse(Red(), tempfile.TemporaryDirectory())
     shown, message = analyse(photo, None)
     assert not message
     text, downloads = app._figures(shown, 0.5)
@@ -60,6 +61,11 @@ def test_a_photo_is_shown_with_its_score_and_files(photo):
     # Nothing is left behind of it when the next photo comes.
     analyse(None, shown)
     assert not shown.folder.exists()
+    # Nor of the last one, when the page is gone.
+    left = analyse(photo, None)[0].folder
+    assert left.exists()
+    del analyse
+    assert not left.parent.exists()
 
 
 @pytest.mark.parametrize("what", ["text", "bytes", "pixels"])
@@ -73,7 +79,7 @@ def test_a_bad_file_gets_one_clear_message(what, photo, tmp_path, monkeypatch):
     }[what]
     monkeypatch.setattr(app, "MOST_BYTES", 100 if what == "bytes" else 10**6)
     monkeypatch.setattr(app, "MOST_PIXELS", 100 if what == "pixels" else 10**6)
-    shown, message = app._analyse(Red())(str(path), None)
+    shown, message = app._analyse(Red(), tempfile.TemporaryDirectory())(str(path), None)
     assert shown is None and message.startswith("**This file cannot be used.** " + expected)
     assert str(tmp_path) not in message
     with pytest.raises(ImageError):
@@ -112,7 +118,7 @@ def test_scores_come_from_an_evaluation_of_the_same_model(tmp_path):
         measured_scores(tmp_path, "abc")
 
 
-def test_examples_hold_what_their_names_say():
-    files = [Path(file) for file in app.example_photos()]
+def test_examples_hold_what_their_names_say(tmp_path):
+    files = [Path(file) for file in app.example_photos(tmp_path)]
     assert [file.stem for file in files] == ["splicing", "copy_move", "removal", "authentic"]
     assert all(cv2.imread(str(file)).shape[2] == 3 for file in files)

@@ -46,6 +46,7 @@ class Shown(NamedTuple):
 
 def build_page(localizer: Localizer) -> gr.Blocks:
     """The page, to be launched. Nothing is sent anywhere; uploads are deleted after an hour."""
+    root = tempfile.TemporaryDirectory(prefix="pimjax-")  # goes with the page, and all that visitors left
     with gr.Blocks(title="pimjax", analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.Markdown(_INTRODUCTION)
         state = gr.State(None, time_to_live=3600, delete_callback=_forget)
@@ -56,7 +57,7 @@ def build_page(localizer: Localizer) -> gr.Blocks:
                 view = gr.Radio(VIEWS, value=VIEWS[0], label="Show")
                 opacity = gr.Slider(0, 1, 0.6, step=0.05, label="Opacity of the heat map")
                 threshold = gr.Slider(0.05, 0.95, 0.5, step=0.05, label="Threshold of the outline")
-                gr.Examples(example_photos(), inputs=upload, label="Examples", cache_examples=False)
+                gr.Examples(example_photos(Path(root.name)), inputs=upload, label="Examples", cache_examples=False)
             with gr.Column(scale=2):
                 picture = gr.Image(
                     label="Result", type="numpy", format="png", interactive=False, elem_id="result", buttons=BUTTONS
@@ -65,7 +66,7 @@ def build_page(localizer: Localizer) -> gr.Blocks:
                 downloads = gr.Files(label="Download", interactive=False, visible=False)
                 gr.Markdown(_LIMITS)
         looks, says = [state, view, opacity, threshold], [state, threshold]
-        analysed = upload.change(_analyse(localizer), [upload, state], [state, verdict])
+        analysed = upload.change(_analyse(localizer, root), [upload, state], [state, verdict])
         analysed.then(_picture, looks, picture, show_progress="hidden")
         analysed.then(_figures, says, [verdict, downloads], show_progress="hidden")
         for control in (view, opacity, threshold):
@@ -75,9 +76,7 @@ def build_page(localizer: Localizer) -> gr.Blocks:
     return page
 
 
-def _analyse(localizer: Localizer) -> Callable[..., tuple[Shown | None, str]]:
-    root = tempfile.TemporaryDirectory(prefix="pimjax-")  # goes with the program, and all that visitors left
-
+def _analyse(localizer: Localizer, root: tempfile.TemporaryDirectory) -> Callable[..., tuple[Shown | None, str]]:
     def analyse(file: str | None, before: Shown | None) -> tuple[Shown | None, str]:
         _forget(before)
         if file is None:

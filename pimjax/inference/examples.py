@@ -1,8 +1,5 @@
 """Pictures to try the page with: forgeries of photographs that Python packages install, and one of them untouched."""
 
-import atexit
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +14,12 @@ from pimjax.data.pida import forge
 KINDS = ("splicing", "copy_move", "removal")
 
 
-def example_photos() -> list[str]:
-    """PNG files in a folder of their own; [] where the packages of the extra "demo" are not installed."""
+def example_photos(folder: Path) -> list[str]:
+    """PNG files in `folder`; [] where the packages of the extra "demo" are not installed."""
     try:
         sources = (installed_source("validation"), installed_source("train"))
     except ValueError:
         return []
-    folder = Path(tempfile.mkdtemp(prefix="pimjax-examples-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     donors, files = Donors(sources), []
     for number, kind in enumerate((*KINDS, "authentic")):
         rng = np.random.default_rng(number)

@@ -17,6 +17,7 @@ from pimjax.data.transforms import STRIDE, network_input
 from pimjax.inference.tiles import Maps, cut_tiles, join_tiles, tile_places
 from pimjax.models.layers import Execution
 from pimjax.models.networks import build_network
+from pimjax.models.stems import BLOCK
 from pimjax.normalization import denormalize, normalize
 from pimjax.training.initial import load_model
 from pimjax.training.step import predictions_of
@@ -28,7 +29,6 @@ MAPS = ("mask", "boundary", "reconstruction")
 # Pixels. Tiles begin at multiples of GRAIN, which JPEG's blocks, tokens and attention windows divide: photos look the
 # same to the network in a tile as in a crop that it was trained on.
 TILE, OVERLAP, GRAIN = 512, 128, 64
-BLOCK = 8  # pixels a side, of JPEG
 
 
 class Localization(NamedTuple):
