@@ -81,7 +81,7 @@ def test_orientation_is_told_and_turned_by_as_pillow_does(orientation, tmp_path)
     ok, jpeg = cv2.imencode(".jpg", PHOTO[..., ::-1])
     path = tmp_path / "rotated.jpg"
     path.write_bytes(with_orientation(jpeg.tobytes(), orientation))
-    stored, told = decode_photo(read_bytes(path), "rotated.jpg")
+    stored, told, _ = decode_photo(read_bytes(path), "rotated.jpg")
     np.testing.assert_array_equal(stored, read_image(path))
     assert told == orientation
     image = Image.fromarray(stored)
@@ -97,7 +97,7 @@ def test_a_tiff_stored_turned_is_refused_where_its_mask_would_not_turn(tmp_path)
     for read in (read_image, read_mask):
         with pytest.raises(ImageError, match=r"a\.tif: a TIFF stored turned"):
             read(tmp_path / "a.tif")
-    photo, orientation = decode_photo(read_bytes(tmp_path / "a.tif"), "a.tif")
+    photo, orientation, _ = decode_photo(read_bytes(tmp_path / "a.tif"), "a.tif")
     assert orientation == 1
     np.testing.assert_array_equal(photo, PHOTO[::-1, ::-1])
 

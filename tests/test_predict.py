@@ -16,19 +16,18 @@ from PIL import Image
 
 from pimjax import PIM, Localizer
 from pimjax.cli import main
-from pimjax.cli.models import _printable
 from pimjax.config import tiny_model
 from pimjax.config_files import read_config
 from pimjax.data.images import ImageError, write_png
 from pimjax.data.named_sources import open_source
 from pimjax.data.perturb import compress
 from pimjax.evaluation.metrics import roc_auc, score
+from pimjax.files import lock_file, printable
 from pimjax.inference.localizer import GRAIN, OVERLAP, TILE, Localization
 from pimjax.inference.outputs import measure, write_outputs
 from pimjax.inference.photos import Photo, find_photos, read_list, shard
 from pimjax.inference.predict import PhotoRun, Wanted, read_results
 from pimjax.inference.tiles import tile_places
-from pimjax.training.processes import hold
 from pimjax.weights.card import ModelCard
 from pimjax.weights.shipped import SHIPPED, weights_path
 
@@ -264,7 +263,7 @@ def test_names_that_are_no_text_are_found_and_printed(shots):
     listing.write_bytes(odd + b"\n")
     (photo,) = find_photos(read_list(listing))
     assert photo.read()[:4] == b"\x89PNG"
-    assert _printable(photo.path).endswith(r"caf\udce9.png")
+    assert printable(photo.path).endswith(r"caf\udce9.png")
 
 
 @pytest.mark.parametrize(
@@ -286,7 +285,7 @@ def test_wrong_arguments_are_one_clear_line(arguments, message, tmp_path, capsys
 
 
 def test_two_commands_do_not_write_into_one_file(tmp_path, capsys):
-    with hold(tmp_path / ".predictions.lock", ""):
+    with lock_file(tmp_path / ".predictions.lock", ""):
         assert main(["predict", "x.png", "--output", str(tmp_path)]) == 1
     assert "another pimjax predict is at work" in capsys.readouterr().err
 

@@ -10,6 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from pimjax.config import PRECISIONS
+from pimjax.files import lock_file, printable
 from pimjax.inference.photos import OUTPUTS
 from pimjax.weights.shipped import SHIPPED
 
@@ -72,7 +73,6 @@ def add_commands(commands: Any) -> None:
 def _predict(arguments: argparse.Namespace) -> int:
     """Localises all photos; a broken one does not stop the others."""
     from pimjax.inference.photos import read_list
-    from pimjax.training.processes import hold
 
     output, (part, parts) = arguments.output, arguments.shard
     inputs = arguments.photos + (read_list(arguments.list) if arguments.list else [])
@@ -80,7 +80,7 @@ def _predict(arguments: argparse.Namespace) -> int:
         raise ValueError("give photos, folders or patterns, or --list")
     file = output / (f"predictions-{part}-of-{parts}.jsonl" if parts > 1 else "predictions.jsonl")
     taken = f"{file}: another pimjax predict is at work on it; wait for it, or give this one another --output"
-    with hold(output / f".{file.stem}.lock", taken):
+    with lock_file(output / f".{file.stem}.lock", taken):
         return _predict_into(file, inputs, arguments)
 
 
@@ -102,19 +102,16 @@ def _predict_into(file: Path, inputs: list[str], arguments: argparse.Namespace) 
     for row in tqdm(run.run(), total=len(mine), initial=done, unit="photo", disable=None):
         if "error" in row:
             failed += 1
-            tqdm.write(_printable(f"error: {row['error']}"), file=sys.stderr)
+            tqdm.write(printable(f"error: {row['error']}"), file=sys.stderr)
         else:
             files = [str(output / name) for name in row["files"].values()]
-            line = "\t".join((f"{row['score']:.4f}", f"{row['area']:.2%}", row["photo"], *files))
-            tqdm.write(_printable(line))
+            cells = (f"{row['score']:.4f}", f"{row['area']:.2%}", row["photo"], *files)
+            tqdm.write("\t".join(map(printable, cells)))
+            for note in row.get("notes", ()):
+                tqdm.write(printable(f"note: {row['photo']}: {note}"), file=sys.stderr)
     if failed:
         print(f"{failed} of {len(mine)} photos could not be used; see {file}", file=sys.stderr)
     return 1 if failed else 0
-
-
-def _printable(text: str) -> str:
-    """What of a file's name is no text, escaped."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _serve(arguments: argparse.Namespace) -> int:

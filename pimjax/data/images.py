@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from pimjax.files import write_bytes
+
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 SMALLEST = 4  # pixels a side: one patch of the model
 _ORIENTATION, _BITS = 0x0112, 0x0102  # tags of TIFF and EXIF
@@ -87,15 +89,20 @@ def decode_image(encoded: bytes, name: str) -> np.ndarray:
     return _decode_photo(encoded, name, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
 
 
-def decode_photo(encoded: bytes, name: str) -> tuple[np.ndarray, int]:
-    """As `decode_image`, and the EXIF orientation (1 … 8) by which `turn_upright` turns it, and maps of it, upright.
+class DecodedPhoto(NamedTuple):
+    """A photo's pixels, how to turn them, and what whoever reads a result of it must know."""
 
-    A TIFF comes upright, with orientation 1.
-    """
+    pixels: np.ndarray  # uint8 RGB [H, W, 3], as stored
+    orientation: int = 1  # EXIF, 1 … 8: how `turn_upright` turns it, and maps of it, upright
+    notes: tuple[str, ...] = ()  # sentences without the file's name, such as "its largest value is 4,095 of 65,535"
+
+
+def decode_photo(encoded: bytes, name: str) -> DecodedPhoto:
+    """Decode as `decode_image` does, keeping the EXIF orientation. A TIFF comes upright, with orientation 1."""
     header = read_header(encoded, name)
     if header.format == "TIFF":
-        return _decode_photo(encoded, name, cv2.IMREAD_COLOR), 1
-    return decode_image(encoded, name), header.orientation
+        return DecodedPhoto(_decode_photo(encoded, name, cv2.IMREAD_COLOR))
+    return DecodedPhoto(decode_image(encoded, name), header.orientation)
 
 
 def turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -190,10 +197,8 @@ def _decode(encoded: bytes, name: str, flags: int) -> np.ndarray:
 
 
 def write_png(path: str | os.PathLike, image: np.ndarray) -> None:
-    """Writes uint8 [H, W] or RGB [H, W, 3] as PNG; missing folders are made. OSError if that fails."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write uint8 [H, W] or RGB [H, W, 3] as PNG; errors are those of `pimjax.files.write_bytes`."""
     ok, encoded = cv2.imencode(".png", image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     if not ok:
         raise OSError(f"{path}: PNG encoding failed")
-    path.write_bytes(encoded.tobytes())
+    write_bytes(path, encoded.data)

@@ -10,9 +10,10 @@ from typing import Any
 from pimjax.data.sources import Source
 from pimjax.evaluation.entrants import Entrant
 from pimjax.evaluation.evaluate import evaluate
-from pimjax.evaluation.record import read_rows, versions, write_text
+from pimjax.evaluation.record import versions
 from pimjax.evaluation.summary import summarize_set
 from pimjax.evaluation.tables import Result, latex, markdown, set_table
+from pimjax.files import read_rows, write_text
 
 
 def run_benchmark(

@@ -8,7 +8,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-Row = dict[str, Any]
+from pimjax.files import Row, read_rows, write_text
 
 
 class Record:
@@ -64,37 +64,3 @@ def versions() -> dict[str, str]:
     names = ("pimjax", "jax", "flax", "numpy", "opencv-python")
     found = {name: importlib.metadata.version(name) for name in names}
     return found | {"python": platform.python_version(), "machine": platform.machine()}
-
-
-def read_rows(path: Path, key: str = "number", without: str = "") -> tuple[dict[Any, Row], int]:
-    """The rows of a file of JSON lines by their `key`, the newest of each, and how many bytes of it are whole lines.
-
-    What is called `without` is left out of every row, where there may be too many of them to keep it in memory.
-
-    Raises:
-        ValueError: a line other than the last is damaged.
-    """
-    rows: dict[Any, Row] = {}
-    whole = 0
-    if not path.exists():
-        return rows, whole
-    with path.open("rb") as file:
-        for count, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
-                break  # cut off by a kill or a full disk
-            try:
-                row = json.loads(line)
-                row.pop(without, None)
-                rows[row[key]] = row
-            except (ValueError, KeyError, TypeError, AttributeError):
-                again = "delete the line and run the same command again"
-                raise ValueError(f"{path}, line {count}: damaged; {again}") from None
-            whole += len(line)
-    return rows, whole
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    new = path.with_name(path.name + ".new")
-    new.write_text(text, encoding="utf-8", errors="backslashreplace")  # what of a file's name is no text
-    os.replace(new, path)

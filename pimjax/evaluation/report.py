@@ -15,10 +15,11 @@ import numpy as np
 from pimjax.evaluation import plots
 from pimjax.evaluation.contest import read_results, safe
 from pimjax.evaluation.pooled import Pooled
-from pimjax.evaluation.record import Row, write_text
+from pimjax.evaluation.record import Row
 from pimjax.evaluation.robustness import show_level
 from pimjax.evaluation.summary import column
 from pimjax.evaluation.tables import COMPARED, Result, find, set_table, show
+from pimjax.files import write_text
 
 try:
     import jinja2
@@ -64,7 +65,6 @@ def write_report(evaluation: Path, target: Path, robustness: Path | None = None,
         date=about["date"],
         commands=[text for text in (*about["commands"], (disturbed or {}).get("command"), command) if text],
     )
-    target.parent.mkdir(parents=True, exist_ok=True)
     write_text(target, page)
 
 

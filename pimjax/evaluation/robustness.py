@@ -13,9 +13,10 @@ from pimjax.evaluation.contest import safe
 from pimjax.evaluation.entrants import Entrant
 from pimjax.evaluation.evaluate import evaluate
 from pimjax.evaluation.protocols import PROTOCOLS
-from pimjax.evaluation.record import Row, versions, write_text
+from pimjax.evaluation.record import Row, versions
 from pimjax.evaluation.summary import column, mean_value, without_nan
 from pimjax.evaluation.tables import markdown, show
+from pimjax.files import write_text
 
 SCORE = "pim-fullsize.f1"
 

@@ -11,7 +11,7 @@ import cv2
 import gradio as gr
 import numpy as np
 
-from pimjax.data.images import ImageError, decode_photo, read_bytes, read_header, write_png
+from pimjax.data.images import DecodedPhoto, ImageError, decode_photo, read_bytes, read_header, write_png
 from pimjax.inference.examples import example_photos
 from pimjax.inference.localizer import Localizer
 from pimjax.inference.meaning import meaning_of_score
@@ -82,10 +82,10 @@ def _analyse(localizer: Localizer, root: tempfile.TemporaryDirectory) -> Callabl
         if file is None:
             return None, ""
         try:
-            photo, orientation = read_upload(Path(file))
+            photo = read_upload(Path(file))
         except ImageError as error:
             return None, f"**This file cannot be used.** {error}"
-        result = localizer.localize([photo], details=True, orientations=[orientation])[0]
+        result = localizer.localize([photo.pixels], details=True, orientations=[photo.orientation])[0]
         folder = Path(tempfile.mkdtemp(dir=root.name))
         write_png(folder / f"{Path(file).stem}_probability.png", grey(result.probability, 16))
         small = [_fit(map_) for map_ in (result.photo, result.probability, result.boundary)]
@@ -101,10 +101,8 @@ def _forget(shown: Shown | None) -> None:
         shutil.rmtree(shown.folder, ignore_errors=True)
 
 
-def read_upload(path: Path) -> tuple[np.ndarray, int]:
-    """The photo as stored, uint8 RGB [H, W, 3], and its EXIF orientation; an ImageError that names it by its name alone
-    if it cannot be used.
-    """
+def read_upload(path: Path) -> DecodedPhoto:
+    """Return the photo as stored; raise an ImageError that names it by its name alone if it cannot be used."""
     if path.stat().st_size > MOST_BYTES:
         raise ImageError(f"{path.name}: larger than {MOST_BYTES >> 20} MB; use pimjax predict")
     encoded = read_bytes(path)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pimjax.config import PRECISIONS
-from pimjax.data.images import decode_photo, read_bytes, turn_upright
+from pimjax.data.images import DecodedPhoto, decode_photo, read_bytes, turn_upright
 from pimjax.data.transforms import STRIDE, network_input
 from pimjax.inference.tiles import Maps, cut_tiles, join_tiles, tile_places
 from pimjax.models.layers import Execution
@@ -107,8 +107,8 @@ class Localizer:
             pimjax.data.images.ImageError: the file cannot be used as an image.
             ValueError: the array has another shape or dtype.
         """
-        pixels, turn = (photo, 1) if isinstance(photo, np.ndarray) else decode_photo(read_bytes(photo), str(photo))
-        return self.localize([pixels], details, [turn])[0]
+        decoded = DecodedPhoto(photo) if isinstance(photo, np.ndarray) else decode_photo(read_bytes(photo), str(photo))
+        return self.localize([decoded.pixels], details, [decoded.orientation])[0]
 
     def localize(
         self, photos: Sequence[np.ndarray], details: bool = False, orientations: Sequence[int] = ()

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pimjax.evaluation.record import read_rows
+from pimjax.files import read_rows
 from pimjax.weights.card import ModelCard
 
 

@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
-from pimjax.data.images import ImageError, decode_photo
-from pimjax.evaluation.record import read_rows
+from pimjax.data.images import DecodedPhoto, ImageError, decode_photo
+from pimjax.files import read_rows
 from pimjax.inference.localizer import Localization, Localizer
 from pimjax.inference.outputs import DETAILS, measure, write_outputs
 from pimjax.inference.photos import Photo
 
 Row = dict[str, Any]
-Pixels = tuple[np.ndarray, int]  # as stored, and their EXIF orientation
+Localized = tuple[Photo, Localization | str, tuple[str, ...]]  # what was found, or why not; notes on the file
 A, B = TypeVar("A"), TypeVar("B")
 
 
@@ -35,8 +33,8 @@ class PhotoRun:
     """A folder of photos, or any number of them, and what became of each.
 
     Every photo gets a row in `rows_file`, a file of JSON lines: what `measure` says, and "photo" as it was given,
-    "path" from anywhere, "name", "stamp" (bytes and time of the file), "model", "model_sha256", "wanted", "files"; one
-    that cannot be used, "photo", "path" and "error".
+    "path" from anywhere, "name", "stamp" (bytes and time of the file), "model", "model_sha256", "wanted", "files", and
+    "notes" where the file calls for some; one that cannot be used, "photo", "path" and "error".
 
     `todo` are the photos that no such row is of: by the same model in the same precision, of the unchanged file, with
     all that is wanted still there. So what was broken off goes on, and unusable photos are tried again.
@@ -92,16 +90,17 @@ class PhotoRun:
                 file.flush()
                 yield row
 
-    def _localize(self, photos: Iterable[tuple[Photo, Pixels | str]]) -> Iterator[tuple[Photo, Localization | str]]:
+    def _localize(self, photos: Iterable[tuple[Photo, DecodedPhoto | str]]) -> Iterator[Localized]:
         details = any(output in DETAILS for output in self._wanted.outputs)
         for group in _groups(photos, self._localizer.batch):
-            decoded = [pixels for _, pixels in group if not isinstance(pixels, str)]
-            images, turns = zip(*decoded, strict=True) if decoded else ((), ())
+            decoded = [found for _, found in group if not isinstance(found, str)]
+            images, turns = [found.pixels for found in decoded], [found.orientation for found in decoded]
             results = iter(self._localizer.localize(images, details, turns))
-            yield from ((photo, pixels if isinstance(pixels, str) else next(results)) for photo, pixels in group)
+            for photo, found in group:
+                yield (photo, found, ()) if isinstance(found, str) else (photo, next(results), found.notes)
 
-    def _write(self, found: tuple[Photo, Localization | str]) -> Row:
-        photo, result = found
+    def _write(self, found: Localized) -> Row:
+        photo, result, notes = found
         if isinstance(result, str):
             return {"photo": photo.path, "path": photo.absolute, "error": result}
         wanted = self._wanted
@@ -111,6 +110,7 @@ class PhotoRun:
             "path": photo.absolute,
             "name": photo.name,
             **measure(result.probability, result.score, wanted.threshold),
+            **({"notes": list(notes)} if notes else {}),
             "model": self._model,
             "model_sha256": self._localizer.hash,
             "stamp": photo.stamp(),
@@ -137,7 +137,7 @@ def _discard(file: Path, paths: set[str]) -> None:
     os.replace(new, file)
 
 
-def _read(photo: Photo) -> tuple[Photo, Pixels | str]:
+def _read(photo: Photo) -> tuple[Photo, DecodedPhoto | str]:
     """The photo, or why it cannot be used."""
     try:
         return photo, decode_photo(photo.read(), photo.path)

@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import contextlib
-import fcntl
 import multiprocessing
 import os
 import signal
@@ -16,6 +15,8 @@ from typing import IO, Any, TypeVar
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+
+from pimjax.files import lock_file
 
 T = TypeVar("T")
 PATIENCE = 60  # seconds after which a silent process counts as dead, and the others end
@@ -83,25 +84,11 @@ def lock(workdir: Path) -> IO[str]:
     Raises:
         ValueError: another run holds it.
     """
-    return hold(
+    return lock_file(
         workdir / ".lock",
         f"{workdir}: another run is at work there; wait for it, or give this one another --config.workdir. "
         "The processes of one run must be joined: --distributed, or --coordinator",
     )
-
-
-def hold(path: Path, taken: str) -> IO[str]:
-    """As `lock`, of a file of any name; `taken` is said if another process holds it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise ValueError(taken) from None
-    except OSError:  # a file system without locks
-        pass
-    return file
 
 
 class Interrupt:
