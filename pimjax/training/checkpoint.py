@@ -8,7 +8,7 @@ A run's directory holds "checkpoints/step_N", each with
 - config: the run's configuration,
 - progress: how many images each BatchNorm statistic saw, the devices, and all validation scores so far.
 
-They are written in the background and appear only when complete.
+They are written in the background and appear only when complete; then checksums are added, which reading compares.
 """
 
 import dataclasses
@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from pimjax.config import Config
 from pimjax.config_files import flatten, from_dict
+from pimjax.training.checksums import add_checksums, check_checksums
 from pimjax.training.devices import Layout
 from pimjax.training.step import TrainState
 from pimjax.weights.convert import variable_shapes
@@ -137,8 +138,10 @@ class Checkpoints:
         except (OSError, ValueError, RuntimeError) as error:  # whatever the file system or tensorstore has to say
             self._failed(error)
             return False
-        self._writing = None
+        step, self._writing = self._writing, None
         self._delete_torn()
+        if jax.process_index() == 0:
+            add_checksums(_folder(self._manager, step), ITEMS)
         return True
 
     def _failed(self, error: Exception) -> None:
@@ -159,9 +162,10 @@ class Checkpoints:
 
         Raises:
             ValueError: it was written by a run of another model, data or recipe, with other groups of images for
-                BatchNorm, or by another version of pimjax.
+                BatchNorm, or by another version of pimjax; or it is damaged.
         """
         directory, step = self._manager.directory, self.newest
+        check_checksums(_folder(self._manager, step))
         config = _config_of(self._manager.restore(step, args=_json_item("config")), directory)
         try:
             progress = self._manager.restore(step, args=_json_item("progress"))["progress"]
@@ -191,9 +195,11 @@ class Checkpoints:
         """The best checkpoint's variables, or the newest's where none was validated, on every device."""
         shapes = self._layout.stored_shapes(self._shapes)
         used = {"params": shapes.params, "batch_stats": shapes.batch_stats}
-        step = self._manager.best_step()
+        best = self._manager.best_step()
+        step = self.newest if best is None else best
+        check_checksums(_folder(self._manager, step))
         arguments = ocp.args.Composite(variables=ocp.args.StandardRestore(used))
-        return self._manager.restore(self.newest if step is None else step, args=arguments)["variables"]
+        return self._manager.restore(step, args=arguments)["variables"]
 
     def _circumstances(self) -> dict[str, Any]:
         train, devices = self._config.train, len(self._layout.devices)
@@ -234,7 +240,7 @@ def load_variables(directory: str | Path) -> tuple[dict[str, Any], Config]:
 
     Raises:
         FileNotFoundError: no checkpoint is there.
-        ValueError: it was written by another version of pimjax.
+        ValueError: it was written by another version of pimjax, or is damaged.
     """
     workdir = Path(directory).parent if Path(directory).name == FOLDER else Path(directory)
     if not (workdir / FOLDER).is_dir():
@@ -245,6 +251,7 @@ def load_variables(directory: str | Path) -> tuple[dict[str, Any], Config]:
         step = manager.best_step()
         if step is None and (step := manager.latest_step()) is None:
             raise FileNotFoundError(f"{directory}: its run has not written a complete checkpoint yet")
+        check_checksums(_folder(manager, step))
         stored = manager.restore(step, args=_json_item("config"))
         config = _config_of(stored, manager.directory)
         # Onto one device of this machine: those they were saved from need not exist here.
@@ -254,6 +261,10 @@ def load_variables(directory: str | Path) -> tuple[dict[str, Any], Config]:
         )
         items = manager.restore(step, args=ocp.args.Composite(variables=ocp.args.StandardRestore(like)))
     return jax.tree.map(np.asarray, items["variables"]), config
+
+
+def _folder(manager: ocp.CheckpointManager, step: int) -> Path:
+    return Path(manager.directory) / f"step_{step}"
 
 
 def _json_item(name: str) -> ocp.args.Composite:

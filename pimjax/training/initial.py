@@ -1,6 +1,7 @@
 """Where a model comes from: a run, a native directory, a file; and what a training run starts from."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,10 +13,12 @@ from pimjax.config_files import read_config
 from pimjax.training.checkpoint import load_variables
 from pimjax.training.processes import tell
 from pimjax.weights.card import ModelCard, card_of_run
-from pimjax.weights.convert import match_torch, to_torch
+from pimjax.weights.convert import match_torch, to_torch, unwrap_names
 from pimjax.weights.files import Stored, is_native, read_stored
+from pimjax.weights.integrity import check_values, damage
 from pimjax.weights.pretrained import fill, initialization_table
 from pimjax.weights.shipped import weights_path
+from pimjax.weights.unpickle import WeightsFileError
 
 
 def read_model(path: str | os.PathLike, config_file: str | os.PathLike | None = None) -> Stored:
@@ -35,8 +38,7 @@ def read_model(path: str | os.PathLike, config_file: str | os.PathLike | None = 
     if not path.exists():
         raise FileNotFoundError(f"{path}: no checkpoint there; give a run's directory, or what pimjax convert wrote")
     if path.is_dir() and not is_native(path):
-        variables, config = load_variables(path)
-        stored = Stored(to_torch(variables, config.model), card_of_run(config))
+        stored = _read_run(path)
     else:
         stored = read_stored(path)
     if config_file is None:
@@ -44,6 +46,20 @@ def read_model(path: str | os.PathLike, config_file: str | os.PathLike | None = 
     if stored.card is not None:
         raise ValueError(f"{path}: says itself of which configuration it is; leave --config out")
     return Stored(stored.arrays, card_of_run(read_config(config_file)))
+
+
+def _read_run(path: Path) -> Stored:
+    try:
+        variables, config = load_variables(path)
+        stored = Stored(to_torch(variables, config.model), card_of_run(config))
+    except (FileNotFoundError, ValueError):
+        raise
+    except MemoryError:
+        raise WeightsFileError(f"{path}: does not fit into memory; read it on a larger machine") from None
+    except Exception as error:  # whatever a damaged checkpoint makes of orbax and tensorstore
+        raise WeightsFileError(f"{path}: {damage(error)}; use an earlier checkpoint") from error
+    check_values(stored.arrays, path)
+    return stored
 
 
 def load_model(path: str | os.PathLike) -> tuple[dict[str, Any], ModelCard]:
@@ -66,11 +82,11 @@ def initial_variables(path: str | os.PathLike, fresh: dict[str, Any], config: Mo
         ValueError: it cannot be used, or is not the weights of this configuration.
     """
     arrays, card = read_model(path)
-    whole = any(name.removeprefix("module.").startswith("backbone_swin.") for name in arrays)
+    whole = any("backbone_swin" in name.split(".") for name in arrays)
     if whole or config.architecture != "pim":
         if config.jpeg_traces and not card.model.jpeg_traces:  # what a model learns without them is a start for them
             added = {name: value for name, value in to_torch(fresh, config).items() if name.endswith(".traces.weight")}
-            arrays = {**arrays, **added}
+            arrays = {**unwrap_names(arrays, config, path), **added}
         variables = match_torch(arrays, config, path)
         tell(f"starting from the weights in {path}")
         # What the arrays' shapes do not show.

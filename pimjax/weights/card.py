@@ -7,6 +7,8 @@ import importlib.metadata
 import json
 import os
 import sys
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ from pimjax.normalization import IMAGENET_MEAN, IMAGENET_STD
 from pimjax.weights.shipped import weights_path
 from pimjax.weights.unpickle import WeightsFileError
 
-FORMAT = 1
+FORMAT = 2  # 1: without checksums
+_DEEPEST = 200  # levels; the card of a model that was converted n times has 2n and a few
 
 
 def _preprocessing(image_size: int = 512, fit: str = "resize") -> dict[str, Any]:
@@ -43,9 +46,11 @@ class ModelCard:
     classes: tuple[str, str] = ("authentic", "manipulated")
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
 
-    def to_json(self) -> str:
-        """Indented JSON with the number of the format."""
-        return json.dumps({"pimjax_format": FORMAT, **dataclasses.asdict(self)}, indent=1)
+    def to_json(self, checksums: Mapping[str, str] | None = None) -> str:
+        """Return indented JSON with the format's number, the weights' `checksums`, and "card", the JSON's own."""
+        values = {"pimjax_format": FORMAT, **dataclasses.asdict(self), "checksums": dict(checksums or {})}
+        values["checksums"]["card"] = _checksum(values)
+        return json.dumps(values, indent=1)
 
 
 def card_of_run(config: Config) -> ModelCard:
@@ -53,24 +58,48 @@ def card_of_run(config: Config) -> ModelCard:
     return ModelCard(config.model, _preprocessing(config.data.image_size, config.data.fit))
 
 
-def card_from_json(text: str, where: str) -> ModelCard:
-    """The inverse of `ModelCard.to_json`; `where` names the file in the WeightsFileError for anything else."""
+def card_from_json(text: str, where: str) -> tuple[ModelCard, dict[str, str]]:
+    """Return what `ModelCard.to_json` was given: the card, and the weights' checksums (none in format 1).
+
+    `where` names the file in the WeightsFileError for anything else, and for a card that was changed since.
+    """
     try:
         values = json.loads(text)
-        number = values.pop("pimjax_format")
-        if number != FORMAT:
-            raise ValueError(
-                f"{where}: its model card is of format {number}, this pimjax reads {FORMAT}; update pimjax"
+        if _deeper(values, _DEEPEST):
+            raise ValueError(f"nested over {_DEEPEST} levels deep")
+        number = values["pimjax_format"]
+        if type(number) is not int or not 1 <= number <= FORMAT:
+            raise WeightsFileError(
+                f"{where}: its model card is of format {str(number)[:20]}, this pimjax reads 1 to {FORMAT}; "
+                "update pimjax"
             )
-        values["model"] = from_dict(ModelConfig, values["model"])
-        values["classes"] = tuple(values["classes"])
-        card = ModelCard(**values)
+        checksums = dict(values["checksums"]) if number > 1 else {}
+        fields = {name: value for name, value in values.items() if name != "pimjax_format"}
+        if number > 1:
+            del fields["checksums"]
+        fields["model"] = from_dict(ModelConfig, fields["model"])
+        fields["classes"] = tuple(fields["classes"])
+        card = ModelCard(**fields)
         _check(card)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if number > 1 and checksums.pop("card") != _checksum(values):
+            raise ValueError("damaged, or changed since pimjax wrote it: it lacks its checksum")
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         if isinstance(error, WeightsFileError):
             raise
-        raise WeightsFileError(f"{where}: its model card cannot be used ({error}); convert the model anew") from None
-    return card
+        reason = " ".join(str(error).split())[:300]
+        raise WeightsFileError(f"{where}: its model card cannot be used ({reason}); convert the model anew") from None
+    return card, checksums
+
+
+def _checksum(values: dict[str, Any]) -> str:
+    """Return the CRC-32 of a card's JSON without its own entry, whatever its layout."""
+    others = {name: checksum for name, checksum in values["checksums"].items() if name != "card"}
+    return f"{zlib.crc32(json.dumps(values | {'checksums': others}, sort_keys=True).encode()):08x}"
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(_deeper(each, levels - 1) for each in inner)
 
 
 def _check(card: ModelCard) -> None:
@@ -84,6 +113,20 @@ def _check(card: ModelCard) -> None:
         raise ValueError(f"preprocessing other than {expected}, or classes other than {ModelCard.classes}")
     if not isinstance(card.provenance, dict):
         raise ValueError("provenance that is no dictionary")
+    _check_scores(card.provenance.get("scores"))
+
+
+def _check_scores(scores: Any) -> None:
+    if scores is None:
+        return
+    for kind in ("authentic", "manipulated"):
+        numbers = scores[kind]
+        if not numbers or any(type(score) not in (int, float) or not 0 <= score <= 1 for score in numbers):
+            raise ValueError(f"scores of {kind} photos that are no numbers in 0 … 1")
+        if numbers != sorted(numbers):
+            raise ValueError(f"scores of {kind} photos that are not in order")
+    if not isinstance(scores["sets"], str):
+        raise ValueError("scores without the names of their data sets")
 
 
 def provenance(source: str | os.PathLike) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from pimjax.weights.card import ModelCard
 from pimjax.weights.convert import match_torch, to_torch
 from pimjax.weights.files import read_arrays, write_model
+from pimjax.weights.unpickle import WeightsFileError
 
 
 def convert(
@@ -34,8 +35,9 @@ def convert(
         how many parameters the model has (BatchNorm statistics not counted).
 
     Raises:
-        ValueError: the arrays are not those of `card.model`, or `target` cannot be written (see `write_model`).
-        OSError: what was written reads back differently, or the disk is full; an older `target` stays as it was.
+        ValueError: the arrays are not those of `card.model`, `target` is not pimjax's to replace (see `write_model`),
+            or what was written reads back differently; an older `target` stays as it was.
+        OSError: `target` cannot be written, as on a full disk; the same holds.
     """
     if rounded := [name for name, array in arrays.items() if array.dtype == np.float64]:
         tqdm.write(f"{len(rounded)} arrays of float64, such as {rounded[0]}, are rounded to float32", file=sys.stderr)
@@ -54,7 +56,7 @@ def convert(
             canonical.clear()
             after = _digests(read_arrays(written), bar)
             if odd := sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name)):
-                raise OSError(
+                raise WeightsFileError(
                     f"{target}: {len(odd)} arrays read back differently, such as {odd[0]}; is the disk sound?"
                 )
 

@@ -16,6 +16,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from pimjax.config import ModelConfig
 from pimjax.models.networks import build_network
 from pimjax.models.windows import relative_position_index
+from pimjax.weights.wrappers import common_start, misnamed, unwrap
 
 # Flax path → PyTorch name, applied in order; what no rule mentions is called the same on both sides.
 _RULES = [
@@ -109,36 +110,38 @@ def _derived(shapes: dict[tuple[str, ...], Any], config: ModelConfig) -> tuple[d
     return counters, tables
 
 
+def unwrap_names(mapping: Mapping[str, Any], config: ModelConfig, where: Any) -> dict[str, Any]:
+    """Return arrays under the names that a model has by itself; see `pimjax.weights.wrappers.unwrap`."""
+    heads = {_stored_name(path[1:], config).partition(".")[0] for path in flatten_dict(variable_shapes(config))}
+    return unwrap(mapping, heads, where)
+
+
 def match_torch(mapping: Mapping[str, Any], config: ModelConfig, where: Any = "these arrays") -> dict[str, Any]:
-    """Flax variables, as numpy arrays, from arrays named and laid out as the released PyTorch checkpoint.
+    """Return Flax variables, as numpy arrays, from arrays named and laid out as the released PyTorch checkpoint.
 
     Those of a baseline are named and laid out as in Flax. The match is strict both ways: every name is used once and
-    every parameter is set. A leading "module." (PyTorch's DataParallel) is accepted. Arrays are views of those given,
-    or float32 copies of other floating-point widths.
+    every parameter is set. What wrappers put before all names ("module.", "_orig_mod.", "model.", …) is taken off.
+    Arrays are views of those given, or float32 copies of other floating-point widths.
     `where` says in errors what they are.
 
     Returns:
         {"params", "batch_stats", "num_batches_tracked"}. The last collection only keeps PyTorch's BatchNorm counters.
 
     Raises:
-        ValueError: a name is missing, left over or twice there, or an array has the wrong shape; all are listed.
+        ValueError: a name is missing, left over or twice there, or an array has the wrong shape; all are listed, or
+            the prefix is named that hides the names.
     """
-    given = {name.removeprefix("module."): name for name in mapping}
-    problems = []
-    if len(given) < len(mapping):
-        twice = sorted(name for name in mapping if f"module.{name}" in mapping)
-        problems.append(_listing("given with and without 'module.'", twice))
-
+    given = unwrap_names(mapping, config, where)
     shapes = flatten_dict(variable_shapes(config))
     counters, tables = _derived(shapes, config)
     wanted = {_stored_name(path[1:], config): path for path in shapes}
     expected = wanted.keys() | counters.keys() | tables.keys()
-    problems.append(_listing("missing", sorted(expected - given.keys())))
-    problems.append(_listing("left over", sorted(given.keys() - expected)))
+    if cause := misnamed(mapping, given, expected):
+        raise ValueError(f"{where}: {cause}")
 
     variables, misfits = {}, []
     for name in sorted(expected & given.keys()):
-        array = np.asarray(mapping[given[name]])
+        array = np.asarray(given[name])
         if name in counters:
             fits = array.shape == ()
             variables[("num_batches_tracked", *counters[name])] = array.astype(np.int64)
@@ -151,12 +154,15 @@ def match_torch(mapping: Mapping[str, Any], config: ModelConfig, where: Any = "t
                 variables[path] = np.asarray(_to_flax_layout(path, array, config), np.float32)
         if not fits:
             misfits.append(f"{name} {list(array.shape)}")
-    problems.append(_listing("wrong shape or content", misfits))
-
-    if problems := [problem for problem in problems if problem]:
+    problems = [
+        _listing("missing", sorted(expected - given.keys())),
+        _listing("left over", sorted(given.keys() - expected)),
+        _listing("wrong shape or content", misfits),
+    ]
+    if any(problems):
         raise ValueError(
-            f"{where}: not the weights of this model configuration; give the one they belong to (pimjax convert: "
-            "--config):\n  " + "\n  ".join(problems)
+            f"{where}: not the weights of this model configuration{common_start(mapping, given)}; give the one they "
+            "belong to (pimjax convert: --config):\n  " + "\n  ".join(filter(None, problems))
         )
     return unflatten_dict(variables)
 

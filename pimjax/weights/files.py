@@ -5,12 +5,12 @@ native          a directory: "weights" (an orbax checkpoint for each module) and
 .pth            one file for PyTorch: {"state_dict": …, "pimjax": the card}; of PIM alone
 
 A baseline's arrays go by its Flax names instead: no PyTorch model was released that they would fit.
+
+All have checksums that reading compares: `.pth` those of its container, the others those in the card.
 """
 
-import contextlib
 import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,10 +23,13 @@ import safetensors.numpy
 
 from pimjax.weights.card import ModelCard, card_from_json
 from pimjax.weights.convert import match_torch, to_torch
+from pimjax.weights.integrity import array_checksums, check_values, compare_checksums, damage, file_checksums
+from pimjax.weights.placing import appearing_model, as_system_errors, reserve
 from pimjax.weights.torch_file import card_in, read_torch, state_dict_of, write_torch
 from pimjax.weights.unpickle import WeightsFileError
 
 CARD, WEIGHTS = "model.json", "weights"
+_LARGEST_CARD = 16 << 20  # bytes
 
 
 class Stored(NamedTuple):
@@ -50,8 +53,9 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     bfloat16, which numpy does not have, becomes float32, exactly (a copy).
 
     Raises:
-        WeightsFileError: the file is missing, damaged, none of these, or holds no arrays; or a .pth names anything
-            that is no tensor, container or number. Nothing in a file is ever executed.
+        WeightsFileError: the file is missing, damaged, none of these, or holds no arrays, or values that are not
+            finite as float32; or a .pth names anything that is no tensor, container or number. Nothing in a file is
+            ever executed.
     """
     return read_stored(path).arrays
 
@@ -71,11 +75,10 @@ def read_stored(path: str | os.PathLike) -> Stored:
     except MemoryError:
         raise WeightsFileError(f"{path}: does not fit into memory; read it on a larger machine") from None
     except Exception as error:  # whatever a damaged file makes of the parsers of zip, pickle, npz, safetensors, orbax
-        raise WeightsFileError(
-            f"{path}: damaged, or no weights file ({type(error).__name__}: {str(error)[:200]}); fetch or save it anew"
-        ) from error
+        raise WeightsFileError(f"{path}: {damage(error)}; fetch or save it anew") from error
     if not arrays:
         raise WeightsFileError(f"{path}: holds no arrays; give a checkpoint")
+    check_values(arrays, path)
     return Stored(arrays, card)
 
 
@@ -88,7 +91,12 @@ def _reader(path: Path) -> Callable[[Path], Stored]:
 def _read_native(path: Path) -> Stored:
     if not is_native(path):
         raise WeightsFileError(f"{path}: a directory without {CARD}; give one that pimjax convert wrote, or a file")
-    card = card_from_json((path / CARD).read_text(encoding="utf-8"), str(path))
+    if (path / CARD).stat().st_size > _LARGEST_CARD:
+        raise WeightsFileError(
+            f"{path / CARD}: has over {_LARGEST_CARD} bytes, no model card has; convert the model anew"
+        )
+    card, checksums = card_from_json((path / CARD).read_text(encoding="utf-8"), str(path))
+    compare_checksums(checksums, file_checksums(path, checksums), path)
     variables: dict[str, dict[str, Any]] = {}
     with ocp.PyTreeCheckpointer() as checkpointer:
         for module in sorted(entry for entry in (path.resolve() / WEIGHTS).iterdir() if entry.is_dir()):
@@ -104,7 +112,12 @@ def _read_safetensors(path: Path) -> Stored:
     with safetensors.safe_open(path, framework="np", backend="pread") as file:
         metadata = file.metadata() or {}
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-    return Stored(arrays, card_from_json(metadata["pimjax"], str(path)) if "pimjax" in metadata else None)
+    if "pimjax" not in metadata:
+        return Stored(arrays, None)
+    card, checksums = card_from_json(metadata["pimjax"], str(path))
+    if checksums:
+        compare_checksums(checksums, array_checksums(arrays), path)
+    return Stored(arrays, card)
 
 
 def _read_npz(path: Path) -> Stored:
@@ -120,7 +133,7 @@ def _read_npz(path: Path) -> Stored:
 def _read_pth(path: Path) -> Stored:
     content = read_torch(path)
     card = card_in(content)
-    return Stored(state_dict_of(content, path), card_from_json(card, str(path)) if card else None)
+    return Stored(state_dict_of(content, path), card_from_json(card, str(path))[0] if card else None)
 
 
 def write_model(
@@ -129,20 +142,21 @@ def write_model(
     card: ModelCard,
     check: Callable[[Path], None] = lambda written: None,
 ) -> None:
-    """Writes a model; the format follows from the suffix: `.pth` or `.pt`, `.safetensors`, none for a native directory.
+    """Write a model; the format follows from the suffix: `.pth` or `.pt`, `.safetensors`, none for a native directory.
 
     It appears under its name only when complete; a killed run leaves nothing but a hidden temporary beside it.
 
     Args:
-        path: what to write. An existing file is replaced, an existing directory refused.
+        path: what to write. An existing file is replaced if pimjax wrote it and it is whole; a directory never is.
         arrays: by released PyTorch name, as of `read_arrays` or `pimjax.to_torch`.
         card: of the model.
         check: is called with the complete file or directory before it takes the place of `path`; what it raises
             leaves an older `path` as it was.
 
     Raises:
-        ValueError: the suffix is another one or does not suit the architecture, a directory of that name exists (for a
-            directory: anything of that name), or `arrays` are not those of `card.model`.
+        ValueError: the suffix is another one or does not suit the architecture; something of that name exists that is
+            not pimjax's to replace (for a directory: anything); or `arrays` are not those of `card.model`.
+        OSError: it cannot be written, as on a full disk; the message names `path` and what to do.
     """
     path = Path(path)
     writers = {".pth": _write_pth, ".pt": _write_pth, ".safetensors": _write_safetensors, "": _write_native}
@@ -153,43 +167,34 @@ def write_model(
             f"{path}: a PyTorch file can hold a PIM only, as there is no PyTorch model for this "
             f"{card.model.architecture!r}; give it the suffix .safetensors, or none for pimjax's own directory"
         )
-    if path.is_dir() or (path.exists() and not path.suffix):
+    if path.is_dir() or (os.path.lexists(path) and not path.suffix):
         kind = "directory" if path.is_dir() else "file"
         raise ValueError(f"{path}: exists and is a {kind}; remove it, or choose another name")
     match_torch(arrays, card.model)  # raises before anything is written
-    with _appearing(path) as temporary:
-        writers[path.suffix](temporary, arrays, card)
+    with appearing_model(path, _is_ours(path)) as temporary:
+        with as_system_errors():
+            writers[path.suffix](temporary, arrays, card)
         check(temporary)
 
 
-@contextlib.contextmanager
-def _appearing(path: Path) -> Iterator[Path]:
-    """A temporary name that becomes `path` when the block ends well, and is removed when not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.partial.{path.name}")  # of the same suffix
+def _is_ours(path: Path) -> bool:
+    """Return whether a file is there with pimjax's card in it, and whole: no record need know it."""
     try:
-        yield temporary
-        for file in (temporary, *temporary.rglob("*")):
-            if file.is_file():
-                with file.open("rb") as written:
-                    os.fsync(written.fileno())  # or the name could reach the disk before the numbers
-        os.replace(temporary, path)
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        temporary.unlink(missing_ok=True)
+        return path.is_file() and not path.is_symlink() and read_stored(path).card is not None
+    except WeightsFileError:
+        return False
 
 
 def _write_native(path: Path, arrays: Mapping[str, np.ndarray], card: ModelCard) -> None:
-    path.mkdir()
     variables = match_torch(arrays, card.model)
     modules = {module for collection in variables.values() for module in collection}
+    reserve(path, [sum(a.nbytes for a in jax.tree.leaves([c.get(m) for c in variables.values()])) for m in modules])
     with ocp.PyTreeCheckpointer() as checkpointer:
         # One by one, because orbax copies whatever it is about to write.
         for module in sorted(modules):
             tree = {name: collection[module] for name, collection in variables.items() if module in collection}
             checkpointer.save(path.resolve() / WEIGHTS / module, tree)
-    (path / CARD).write_text(card.to_json() + "\n", encoding="utf-8")
+    (path / CARD).write_text(card.to_json(file_checksums(path)) + "\n", encoding="utf-8")
 
 
 def _write_safetensors(path: Path, arrays: Mapping[str, np.ndarray], card: ModelCard) -> None:
@@ -197,7 +202,8 @@ def _write_safetensors(path: Path, arrays: Mapping[str, np.ndarray], card: Model
     dense = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     path.touch()
     mode = path.stat().st_mode  # the library's files are for their owner alone
-    safetensors.numpy.save_file(dense, path, metadata={"format": "pt", "pimjax": card.to_json()})
+    metadata = {"format": "pt", "pimjax": card.to_json(array_checksums(dense))}
+    safetensors.numpy.save_file(dense, path, metadata=metadata)
     path.chmod(mode)
 
 

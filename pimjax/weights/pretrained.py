@@ -14,6 +14,8 @@ import numpy as np
 from pimjax.config import ModelConfig
 from pimjax.weights.convert import match_torch, to_torch
 from pimjax.weights.files import Stored, read_stored
+from pimjax.weights.integrity import check_values
+from pimjax.weights.wrappers import misnamed, unwrap
 
 Weights = str | os.PathLike | Mapping[str, Any]
 
@@ -21,8 +23,8 @@ Weights = str | os.PathLike | Mapping[str, Any]
 def from_torch(weights: Weights, config: ModelConfig | None = None) -> dict[str, Any]:
     """Flax variables of a whole PIM, from a file or from arrays named and laid out as the released checkpoint.
 
-    The match is strict both ways: every name is used once and every parameter is set. A leading "module." (PyTorch's
-    DataParallel) is accepted. Floating-point arrays of any width become float32.
+    The match is strict both ways: every name is used once and every parameter is set. What wrappers put before all
+    names ("module.", "_orig_mod.", "model.", …) is taken off. Floating-point arrays of any width become float32.
 
     Args:
         weights: a path, as of `pimjax.weights.files.read_arrays`, or a mapping name → numpy array (of PyTorch
@@ -34,8 +36,8 @@ def from_torch(weights: Weights, config: ModelConfig | None = None) -> dict[str,
         only keeps PyTorch's BatchNorm counters for `to_torch`.
 
     Raises:
-        ValueError: the file cannot be used (`WeightsFileError`); or a name is missing, left over or twice there, or an
-            array has the wrong shape; all are listed.
+        ValueError: the file cannot be used, or values are not finite (`WeightsFileError`); or a name is missing, left
+            over or twice there, or an array has the wrong shape; all are listed.
     """
     stored, where = _stored(weights)
     config = config or (stored.card.model if stored.card else ModelConfig())
@@ -48,6 +50,7 @@ def from_torch(weights: Weights, config: ModelConfig | None = None) -> dict[str,
 def _stored(weights: Weights) -> tuple[Stored, str]:
     """What is given or lies in a file, and how errors call it."""
     if isinstance(weights, Mapping):
+        check_values(weights, "these arrays")
         return Stored(dict(weights), None), "these arrays"
     return read_stored(weights), os.fspath(weights)
 
@@ -93,7 +96,7 @@ def init_from_upernet(variables: Mapping[str, Any], weights: Weights, config: Mo
         the variables, and a row for every array of the checkpoint and every place it could go.
 
     Raises:
-        ValueError: the file cannot be used (`WeightsFileError`), or nothing in it fits.
+        ValueError: the file cannot be used, or values are not finite (`WeightsFileError`), or nothing in it fits.
     """
     stored, where = _stored(weights)
     return fill(variables, stored.arrays, config or ModelConfig(), where)
@@ -102,14 +105,17 @@ def init_from_upernet(variables: Mapping[str, Any], weights: Weights, config: Mo
 def fill(variables: Mapping[str, Any], arrays: Mapping[str, Any], config: ModelConfig, where: str) -> Initialized:
     """`init_from_upernet` with arrays already read; `where` says in errors what they are."""
     ours = to_torch(variables, config)
-    given = {name.removeprefix("module."): np.asarray(array) for name, array in arrays.items()}
+    given = {name: np.asarray(array) for name, array in unwrap(arrays, SWIN, where).items()}
     if any(f"layers.{len(config.depths) - 1}.downsample." in name for name in given):
         given = _merging_at_the_end(given)
     parts = UPERNET if any(name.startswith("backbone.") for name in given) else SWIN
     rows = [row for name, array in given.items() for row in _place(name, array, parts, ours)]
     if not any(row.taken for row in rows):
+        cause = misnamed(arrays, given, _fillable(ours))
         raise ValueError(
-            f"{where}: nothing of this checkpoint fits this PIM; its first names: {', '.join(list(given)[:5])}. "
+            f"{where}: {cause}"
+            if cause
+            else f"{where}: nothing of this checkpoint fits this PIM; its first names: {', '.join(list(given)[:5])}. "
             "A UPerNet with a Swin backbone (backbone.*, decode_head.*) or a Swin Transformer (layers.*) is needed\n"
             + initialization_table(rows)
         )
@@ -121,6 +127,18 @@ def fill(variables: Mapping[str, Any], arrays: Mapping[str, Any], config: ModelC
     counters = filled.pop("num_batches_tracked", {})
     filled = jax.tree.map(jnp.array, filled)
     return Initialized(filled | ({"num_batches_tracked": counters} if "num_batches_tracked" in variables else {}), rows)
+
+
+def _fillable(ours: Mapping[str, np.ndarray]) -> set[str]:
+    """Return the names under which a UPerNet or a Swin Transformer holds what fills `ours`."""
+    targets = {(name.partition(".")[0], name.partition(".")[2]) for name in ours}
+    return {
+        f"{part}.{rest}" if part else rest
+        for parts in (UPERNET, SWIN)
+        for part, wholes in parts.items()
+        for whole, rest in targets
+        if whole in wholes
+    }
 
 
 def _merging_at_the_end(given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
