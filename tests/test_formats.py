@@ -10,10 +10,13 @@ import formula
 import jax
 import numpy as np
 import pytest
+import safetensors.numpy
+from safetensors import SafetensorError
 
 from pimjax import PIM, Localizer, ModelConfig, from_torch, to_torch
 from pimjax.cli import main
 from pimjax.config import Config, DataConfig, tiny_model
+from pimjax.files import RECORD
 from pimjax.training.initial import read_model
 from pimjax.weights.card import card_of_run
 from pimjax.weights.conversion import convert
@@ -38,6 +41,10 @@ def arrays():
     return arrays
 
 
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir() if path.name != RECORD)
+
+
 def assert_equal(a, b):
     assert a.keys() == b.keys()
     for name in a:
@@ -48,7 +55,7 @@ def assert_equal(a, b):
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_format_keeps_every_number_and_the_card(target, arrays, tmp_path):
     write_model(tmp_path / target, arrays, CARD)
-    assert [path.name for path in tmp_path.iterdir()] == [target]
+    assert names_in(tmp_path) == [target]
     (tmp_path / "any").touch() if "." in target else (tmp_path / "any").mkdir()
     assert (tmp_path / target).stat().st_mode == (tmp_path / "any").stat().st_mode  # for whom other files are
     stored = read_stored(tmp_path / target)
@@ -88,31 +95,35 @@ def test_what_is_written_wrongly_is_noticed(arrays, tmp_path, monkeypatch):
         write_model(path, arrays | {"decode_head.conv_seg.bias": np.zeros(2, np.float32)}, card, check)
 
     monkeypatch.setattr(conversion, "write_model", forgetful)
-    (tmp_path / "one.pth").write_text("an older one")
-    with pytest.raises(OSError, match=r"1 arrays read back differently, such as decode_head\.conv_seg\.bias"):
+    write_model(tmp_path / "one.pth", arrays, CARD)
+    older = (tmp_path / "one.pth").read_bytes()
+    with pytest.raises(ValueError, match=r"one\.pth: 1 arrays read back differently, such as decode_head"):
         convert(dict(arrays), CARD, tmp_path / "one.pth")
-    assert [path.name for path in tmp_path.iterdir()] == ["one.pth"]
-    assert (tmp_path / "one.pth").read_text() == "an older one"
+    assert names_in(tmp_path) == ["one.pth"]
+    assert (tmp_path / "one.pth").read_bytes() == older
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_nothing_is_left_of_a_model_that_could_not_be_written(target, arrays, tmp_path, monkeypatch):
+    """Each library has its own way to say so."""
     import pimjax.weights.files as files
 
-    def full(path):
+    write_model(tmp_path / "one.pth", arrays, CARD)
+    older = (tmp_path / "one.pth").read_bytes()
+
+    def full(path, kind=OSError):
         path.write_bytes(b"half of it")
-        raise OSError(28, "No space left on device")
+        raise OSError(28, "No space left on device") if kind is OSError else kind("I/O: No space left on device (28)")
 
     monkeypatch.setattr(files, "write_torch", lambda path, *rest: full(path))
-    monkeypatch.setattr(files.safetensors.numpy, "save_file", lambda arrays, path, metadata: full(path))
+    monkeypatch.setattr(files.safetensors.numpy, "save_file", lambda _, path, metadata: full(path, SafetensorError))
     monkeypatch.setattr(
-        files.ocp.PyTreeCheckpointer, "save", lambda self, path, tree: full(path.parent.parent / "half")
+        files.ocp.PyTreeCheckpointer, "save", lambda self, path, tree: full(path.parent.parent / "half", ValueError)
     )
-    (tmp_path / "one.pth").write_text("an older one")
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=rf"{target}: cannot be written \(No space left on device\); make room"):
         write_model(tmp_path / target, arrays, CARD)
-    assert [path.name for path in tmp_path.iterdir()] == ["one.pth"]
-    assert (tmp_path / "one.pth").read_text() == "an older one"
+    assert names_in(tmp_path) == ["one.pth"]
+    assert (tmp_path / "one.pth").read_bytes() == older
 
 
 def test_what_cannot_be_written_is_refused(arrays, tmp_path):
@@ -127,7 +138,7 @@ def test_what_cannot_be_written_is_refused(arrays, tmp_path):
         write_model(tmp_path / "x.onnx", arrays, CARD)
     with pytest.raises(ValueError, match="1 missing: decode_head"):
         write_model(tmp_path / "x.pth", {k: v for k, v in arrays.items() if k != "decode_head.conv_seg.bias"}, CARD)
-    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+    assert names_in(tmp_path) == ["there"]
 
 
 def test_a_card_that_cannot_be_read_is_refused(arrays, tmp_path):
@@ -139,6 +150,8 @@ def test_a_card_that_cannot_be_read_is_refused(arrays, tmp_path):
         read_arrays(tmp_path / "native")
     model, preprocessing = values["model"], values["preprocessing"]
     del model["high_pass_init"]  # of an older pimjax: the default
+    values["pimjax_format"] = 1
+    del values["checksums"]
     card.write_text(json.dumps(values))
     assert read_stored(tmp_path / "native").card == CARD
     for change in (
@@ -153,10 +166,62 @@ def test_a_card_that_cannot_be_read_is_refused(arrays, tmp_path):
         {"preprocessing": preprocessing | {"mean": [0, 0, 0]}},
         {"classes": ["manipulated", "authentic"]},
         {"provenance": [1]},
+        {"provenance": {"scores": {"authentic": ["0.5"], "manipulated": [0.5], "sets": "x"}}},
+        {"provenance": {"scores": {"authentic": [0.5, 0.1], "manipulated": [0.5], "sets": "x"}}},
+        {"provenance": {"scores": 3}},
+        {"provenance": nested(500)},
+        {"model": model | {"embed_dim": 10**400}},
+        {"model": model | {"drop_path": float("inf")}},
+        {"model": [model]},
+        {"classes": 2},
+        {"pimjax_format": None},
+        {"pimjax_format": 2},  # without checksums
     ):
         card.write_text(json.dumps(values | change))
+        with pytest.raises(ValueError, match=r"native: its model card (cannot be used|is of format None)") as error:
+            read_arrays(tmp_path / "native")
+        assert "\n" not in str(error.value) and len(str(error.value)) < 700
+    for text in ("[" * 100_000, '{"pimjax_format": ' + "9" * 5000 + "}", "[]", "7", ""):
+        card.write_text(text)
         with pytest.raises(ValueError, match="native: its model card cannot be used"):
             read_arrays(tmp_path / "native")
+    with card.open("wb") as file:
+        file.truncate(1 << 30)
+    with pytest.raises(ValueError, match=r"model\.json: has over"):
+        read_arrays(tmp_path / "native")
+
+
+def nested(levels):
+    return {"before": nested(levels - 1)} if levels else {}
+
+
+@pytest.mark.parametrize("target", ["one.safetensors", "one.pth"])
+def test_a_file_is_replaced_only_if_pimjax_wrote_it(target, arrays, tmp_path, capsys):
+    write_model(tmp_path / "ours.pth", arrays, CARD)
+    arguments = ["convert", str(tmp_path / "ours.pth"), str(tmp_path / target)]
+    rng = np.random.default_rng(0)
+    foreign = {"text": b"thesis", "checkpoint": (tmp_path / "ours.pth").read_bytes()[:-1], "noise": rng.bytes(999)}
+    foreign["PyTorch's"] = (formula.REFERENCE / "torch_zip.pth").read_bytes()
+    foreign["safetensors"] = safetensors.numpy.save({"weight": np.ones(3, np.float32)})
+    for kind, content in foreign.items():
+        (tmp_path / target).write_bytes(content)
+        assert main(arguments) == 1, kind
+        error = capsys.readouterr().err
+        assert f"{target}: exists and is no model that pimjax wrote" in error and "choose another name" in error, kind
+        assert (tmp_path / target).read_bytes() == content, kind
+    (tmp_path / target).unlink()
+    (tmp_path / target).symlink_to(tmp_path / "ours.pth")
+    assert main(arguments) == 1
+    (tmp_path / target).unlink()
+    (tmp_path / "native").mkdir()
+    (tmp_path / "native/notes.txt").write_text("mine")
+    assert main([*arguments[:-1], str(tmp_path / "native")]) == 1
+    assert names_in(tmp_path / "native") == ["notes.txt"]
+    for _ in range(2):
+        assert main(arguments) == 0
+    (tmp_path / RECORD).unlink()  # of an older pimjax, or carried here: the card inside says whose it is
+    assert main(arguments) == 0
+    assert read_stored(tmp_path / target).card.model == MODEL
 
 
 def test_weights_without_a_card_take_their_configuration_from_a_file(arrays, tmp_path, capsys):
@@ -174,6 +239,27 @@ def test_weights_without_a_card_take_their_configuration_from_a_file(arrays, tmp
     assert "x.pth: says itself of which configuration it is" in capsys.readouterr().err
     assert main([*arguments[:-1], str(tmp_path / "none.py")]) == 1
     assert "none.py: not a configuration" in capsys.readouterr().err
+
+
+LIMITED = """
+import resource, sys
+from pimjax.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+sys.exit(main(["convert", *sys.argv[1:]]))
+"""
+
+
+def test_a_disk_that_takes_no_more_is_one_line(arrays, tmp_path):
+    """The libraries themselves, and what their threads print after the error."""
+    write_model(tmp_path / "ours.pth", arrays, CARD)
+    for target in TARGETS:
+        command = [sys.executable, "-c", LIMITED, str(tmp_path / "ours.pth"), str(tmp_path / target)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 1
+        lines = [line for line in done.stderr.splitlines() if line.startswith("error") or "Traceback" in line]
+        assert len(lines) == 1, done.stderr
+        assert f"{target}: cannot be written (File too large)" in lines[0]
+    assert names_in(tmp_path) == ["ours.pth"]
 
 
 CONVERT = """

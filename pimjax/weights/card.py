@@ -73,10 +73,9 @@ def card_from_json(text: str, where: str) -> tuple[ModelCard, dict[str, str]]:
                 f"{where}: its model card is of format {str(number)[:20]}, this pimjax reads 1 to {FORMAT}; "
                 "update pimjax"
             )
-        checksums = dict(values["checksums"]) if number > 1 else {}
-        fields = {name: value for name, value in values.items() if name != "pimjax_format"}
-        if number > 1:
-            del fields["checksums"]
+        fields = values | {}
+        del fields["pimjax_format"]
+        checksums = dict(fields.pop("checksums")) if number > 1 else {}
         fields["model"] = from_dict(ModelConfig, fields["model"])
         fields["classes"] = tuple(fields["classes"])
         card = ModelCard(**fields)
@@ -86,7 +85,7 @@ def card_from_json(text: str, where: str) -> tuple[ModelCard, dict[str, str]]:
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         if isinstance(error, WeightsFileError):
             raise
-        reason = " ".join(str(error).split())[:300]
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:300]
         raise WeightsFileError(f"{where}: its model card cannot be used ({reason}); convert the model anew") from None
     return card, checksums
 

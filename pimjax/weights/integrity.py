@@ -69,12 +69,17 @@ def damage(error: Exception) -> str:
     return f"damaged, or no weights file ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
 
 
-def check_values(arrays: Mapping[str, Any], where: Any) -> None:
+def check_values(arrays: Mapping[str, Any], where: Any, variances: bool = True) -> None:
     """Raise WeightsFileError, naming the first, for arrays with which no network computes anything.
 
-    Those are numbers that are not finite as float32, and variances (BatchNorm's) below 0.
+    Those are numbers that are not finite as float32 and, unless `variances` is False, BatchNorm's variances below 0.
+    `where` is how the error calls the weights.
     """
-    faults = [f"{name} has {fault}" for name, array in arrays.items() if (fault := _fault(name, np.asarray(array)))]
+    faults = [
+        f"{name} has {fault}"
+        for name, array in arrays.items()
+        if (fault := _not_finite(name, np.asarray(array)) or (variances and _negative(name, np.asarray(array))))
+    ]
     if faults:
         more = f" ({len(faults)} arrays are like that)" if len(faults) > 1 else ""
         raise WeightsFileError(
@@ -83,16 +88,19 @@ def check_values(arrays: Mapping[str, Any], where: Any) -> None:
         )
 
 
-def _fault(name: str, array: np.ndarray) -> str:
+def _not_finite(name: str, array: np.ndarray) -> str:
     if not jnp.issubdtype(array.dtype, jnp.floating) or name.endswith(_DERIVED):  # numpy does not know bfloat16
         return ""
     with np.errstate(over="ignore", invalid="ignore"):
         single = array.astype(np.float32, copy=False)
         # A sum takes a tenth of the time of looking at each value, but may overflow.
         bad = 0 if np.isfinite(single.sum()) else array.size - np.count_nonzero(np.isfinite(single))
-        if bad:
-            here = np.count_nonzero(np.isfinite(array)) == array.size
-            return f"{bad} of {array.size} values that are {'too large for float32' if here else 'not finite'}"
-        if _VARIANCE.search(name) and (odd := np.count_nonzero(single < 0)):
-            return f"{odd} of {array.size} variances below 0"
-    return ""
+    if not bad:
+        return ""
+    large = np.count_nonzero(np.isfinite(array)) == array.size
+    return f"{bad} of {array.size} values that are {'too large for float32' if large else 'not finite'}"
+
+
+def _negative(name: str, array: np.ndarray) -> str:
+    bad = np.count_nonzero(array < 0) if _VARIANCE.search(name) else 0
+    return f"{bad} of {array.size} variances below 0" if bad else ""

@@ -50,7 +50,7 @@ def from_torch(weights: Weights, config: ModelConfig | None = None) -> dict[str,
 def _stored(weights: Weights) -> tuple[Stored, str]:
     """What is given or lies in a file, and how errors call it."""
     if isinstance(weights, Mapping):
-        check_values(weights, "these arrays")
+        check_values(weights, "these arrays", variances=False)
         return Stored(dict(weights), None), "these arrays"
     return read_stored(weights), os.fspath(weights)
 
@@ -105,7 +105,7 @@ def init_from_upernet(variables: Mapping[str, Any], weights: Weights, config: Mo
 def fill(variables: Mapping[str, Any], arrays: Mapping[str, Any], config: ModelConfig, where: str) -> Initialized:
     """`init_from_upernet` with arrays already read; `where` says in errors what they are."""
     ours = to_torch(variables, config)
-    given = {name: np.asarray(array) for name, array in unwrap(arrays, SWIN, where).items()}
+    given = {name: np.asarray(array) for name, array in unwrap(arrays, (), where).items()}
     if any(f"layers.{len(config.depths) - 1}.downsample." in name for name in given):
         given = _merging_at_the_end(given)
     parts = UPERNET if any(name.startswith("backbone.") for name in given) else SWIN
