@@ -64,8 +64,9 @@ def _appearing_directory(path: Path) -> Iterator[Path]:
 def _to_disk(*files: Path) -> None:
     for file in files:
         if file.is_file():
-            with file.open("rb") as written:
-                os.fsync(written.fileno())  # or the name could reach the disk before the numbers
+            # Or the name could reach the disk before the numbers. Windows flushes only what is open for writing.
+            with file.open("r+b") as written:
+                os.fsync(written.fileno())
 
 
 def reserve(folder: Path, sizes: Iterable[int]) -> None:
