@@ -64,9 +64,9 @@ def png_text(encoded: bytes) -> dict[str, str]:
 
 def with_text(encoded: bytes | memoryview, text: dict[str, str]) -> bytes:
     """Return an encoded PNG with a tEXt chunk for each keyword (Latin-1, 1 … 79 characters); its pixels stay."""
-    encoded, place = bytes(encoded), len(_SIGNATURE) + _HEADER
-    chunks = b"".join(_chunk(b"tEXt" + f"{keyword}\0{words}".encode("latin-1")) for keyword, words in text.items())
-    return encoded[:place] + chunks + encoded[place:]
+    encoded, place = memoryview(encoded).cast("B"), len(_SIGNATURE) + _HEADER
+    chunks = (_chunk(b"tEXt" + f"{keyword}\0{words}".encode("latin-1")) for keyword, words in text.items())
+    return b"".join([encoded[:place], *chunks, encoded[place:]])
 
 
 def _changed(file: Path) -> int:
