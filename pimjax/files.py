@@ -20,7 +20,7 @@ except ImportError:  # Windows: nothing is locked there
     fcntl = None
 
 RECORD = ".pimjax-written.jsonl"
-_PARTIAL = ".pimjax-partial"  # suffix of a file that is being written
+PARTIAL = ".pimjax-partial"  # at the end of the stem of a file that is being written
 
 Row = dict[str, Any]
 
@@ -58,9 +58,10 @@ def appearing(path: str | os.PathLike, ours: bool = False) -> Iterator[Path]:
     """
     path = Path(path)
     claim(path, ours)
-    temporary = path.with_name(f".{path.stem[:100]}{_PARTIAL}{path.suffix}")
+    temporary = path.with_name(f".{path.stem[:100]}{PARTIAL}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)  # a link of that name would lead elsewhere
         yield temporary
         _note(path, temporary)  # before the name changes: a kill between the two leaves a file that is known
         os.replace(temporary, path)
@@ -82,6 +83,11 @@ def claim(path: str | os.PathLike, ours: bool = False) -> None:
     if path.is_symlink() or not path.is_file() or known is None or _digest(path) not in known:
         why = "was changed after pimjax wrote it" if known else "is not recorded as written by pimjax"
         raise ForeignFileError(f"{path}: exists and {why}; move it away, or give another --output")
+
+
+def wrote(path: Path) -> bool:
+    """Return whether the record beside it says that pimjax wrote a file of this name, or it is one half written."""
+    return PARTIAL in path.name or path.name in written(path.parent)
 
 
 def written(folder: Path) -> Mapping[str, set[tuple[int, int]]]:
@@ -121,7 +127,8 @@ _records: dict[Path, _Known] = {}
 def _note(path: Path, temporary: Path) -> None:
     size, checksum = _digest(temporary)
     row = json.dumps({"file": path.name, "bytes": size, "crc32": checksum})
-    descriptor = os.open(path.parent / RECORD, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    descriptor = os.open(path.parent / RECORD, flags, 0o666)
     try:
         # One call of the system, after a newline: what others append at the same time, or a full disk, spoils one line.
         line = f"\n{row}\n".encode()

@@ -1,6 +1,6 @@
 """Predictions as pictures: labelled contact sheets and overlays. uint8 RGB arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -19,12 +19,19 @@ def overlay(photo: np.ndarray, probability: np.ndarray, threshold: float = 0.5, 
 
     `opacity` in 0..1 is that of the tint where the probability is 1.
     """
-    alpha = opacity * np.clip(probability, 0, 1)[..., None]
-    tinted = np.rint((1 - alpha) * photo + alpha * np.array((255, 32, 32))).astype(np.uint8)
-    region = (probability > threshold).astype(np.uint8)
+    tinted = np.empty(photo.shape, np.uint8)
+    for rows in strips(len(photo)):
+        alpha = opacity * np.clip(probability[rows], 0, 1)[..., None]
+        tinted[rows] = np.rint((1 - alpha) * photo[rows] + alpha * np.array((255, 32, 32)))
+    region = (probability > threshold).view(np.uint8)
     outlines, _ = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     thickness = max(1, round(min(photo.shape[:2]) / 300))
-    return cv2.drawContours(np.ascontiguousarray(tinted), outlines, -1, (255, 255, 0), thickness)
+    return cv2.drawContours(tinted, outlines, -1, (255, 255, 0), thickness)
+
+
+def strips(height: int, rows: int = 128) -> Iterator[slice]:
+    """Yield slices of so many rows: a large picture's arithmetic needs no copies of the whole."""
+    yield from (slice(y, y + rows) for y in range(0, height, rows))
 
 
 def contact_sheet(

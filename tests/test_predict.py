@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
+from red import Red
 
 from pimjax import PIM, Localizer
 from pimjax.cli import main
@@ -22,33 +23,18 @@ from pimjax.data.images import ImageError, write_png
 from pimjax.data.named_sources import open_source
 from pimjax.data.perturb import compress
 from pimjax.evaluation.metrics import roc_auc, score
-from pimjax.files import lock_file, printable
+from pimjax.files import RECORD, lock_file, printable
 from pimjax.inference.localizer import GRAIN, OVERLAP, TILE, Localization
 from pimjax.inference.outputs import measure, write_outputs
 from pimjax.inference.photos import Photo, find_photos, read_list, shard
-from pimjax.inference.predict import PhotoRun, Wanted, read_results
+from pimjax.inference.predict import PhotoRun, Wanted
+from pimjax.inference.rows import known_names, named_files, read_results
 from pimjax.inference.tiles import tile_places
+from pimjax.pictures import overlay
 from pimjax.weights.card import ModelCard
 from pimjax.weights.shipped import SHIPPED, weights_path
 
 RNG = np.random.default_rng(0)
-
-
-class Red:
-    """A localizer that takes red for manipulated."""
-
-    hash, batch, precision = "0" * 64, 2, "float32"
-
-    def __init__(self):
-        self.seen = []
-
-    def localize(self, photos, details=False, orientations=()):
-        self.seen.append(len(photos))
-        results = []
-        for photo in photos:
-            red = photo[..., 0] / np.float32(255)
-            results.append(Localization(photo, red, red, float(red.max()), red if details else None))
-        return results
 
 
 @pytest.fixture
@@ -104,16 +90,20 @@ def test_results_are_no_photos(shots, tmp_path):
     (tmp_path / "found").mkdir()
     for name in ("rest", "a_overlay", "a_mask"):
         write_png(shots / f"found/{name}.png", np.zeros((9, 9, 3), np.uint8))
+    (shots / "found" / RECORD).unlink()  # an older version wrote them, and its rows name one
+    write_png(shots / "found/b_mask.png", np.zeros((9, 9, 3), np.uint8))
+    (shots / "found/.b_mask.pimjax-partial.png").write_bytes((shots / "found/rest.png").read_bytes())
+    named = [str(shots / "found/a_mask.png")]
     for pattern, output, expected in (
         (shots, shots / "found", ["a", "b", "c", "deep/a", "deep/e"]),
         (shots / "**/*.png", shots / "found", ["a", "b", "deep/a", "deep/e"]),
-        # Asked for themselves; and photos and results in one folder.
-        (shots / "found", shots / "found", ["rest"]),
-        (shots, shots, ["a", "b", "c", "deep/a", "deep/e", "found/rest"]),
+        # Asked for themselves: what no row and no record names is a photo, whatever it is called.
+        (shots / "found", shots / "found", ["a_overlay", "rest"]),
+        (shots / "found/*.png", shots / "found", ["a_overlay", "rest"]),
         # Another folder's.
-        (shots / "found", tmp_path / "found", ["a_mask", "a_overlay", "rest"]),
+        (shots / "found", tmp_path / "found", [".b_mask.pimjax-partial", "a_mask", "a_overlay", "b_mask", "rest"]),
     ):
-        assert names(find_photos([str(pattern)], {}, output)) == expected
+        assert sorted(names(find_photos([str(pattern)], {}, output, named))) == expected
 
 
 def test_shards_share_the_photos_out(shots):
@@ -137,8 +127,9 @@ def test_photos_of_one_name_are_told_apart():
 
 def predict(shots, output, localizer=None, **wanted):
     file = output / "predictions.jsonl"
-    photos = find_photos([str(shots)], output=output)
-    return list(PhotoRun(localizer or Red(), "red", photos, output, file, read_results(output), Wanted(**wanted)).run())
+    rows = read_results(output)
+    photos = find_photos([str(shots)], known_names(rows, output), output, named_files(rows, output))
+    return list(PhotoRun(localizer or Red(), "red", photos, output, file, rows, Wanted(**wanted)).run())
 
 
 @pytest.fixture
@@ -207,7 +198,11 @@ def test_a_folder_is_gone_through_once(shots, tmp_path):
 def test_photos_go_through_the_device_together_and_in_order(shots, tmp_path):
     localizer = Red()
     predict(shots, tmp_path / "out", localizer)
-    assert localizer.seen == [2, 1, 1]  # of the second pair, one is broken
+    assert localizer.seen == [4]  # one is broken
+    localizer = Red()
+    localizer.batch = 1
+    predict(shots, tmp_path / "one", localizer)
+    assert localizer.seen == [1, 1, 1, 1]
 
 
 def test_a_full_disk_keeps_what_was_done(shots, tmp_path, monkeypatch):
@@ -252,6 +247,7 @@ def test_files_hold_what_they_say(tmp_path):
     np.testing.assert_allclose(read / 65535, probability, atol=1e-5)
     np.testing.assert_array_equal(cv2.imread(files["mask"], 0), np.where(probability > 0.3, 255, 0))
     np.testing.assert_array_equal(np.load(files["npy"]), probability)
+    np.testing.assert_array_equal(cv2.imread(files["overlay"])[..., ::-1], overlay(photo, probability, 0.3))
     write_outputs(result, tmp_path / "x/shot.v2", ("probability",), 0.3, bits=8)
     assert cv2.imread(files["probability"], cv2.IMREAD_UNCHANGED).dtype == np.uint8
 
@@ -321,6 +317,7 @@ def test_an_incomplete_last_block_has_its_neighbours_value():
 
 def test_photos_of_all_sizes_go_through_a_network_together(monkeypatch):
     """Each as if it were alone: in tiles or whole, padded or not, whatever is beside it in a batch."""
+    monkeypatch.setattr("pimjax.inference.localizer.SHAPES", ((64, 64), (64, 128), (128, 64), (128, 128)))
     monkeypatch.setattr("pimjax.inference.localizer.TILE", 128)
     monkeypatch.setattr("pimjax.inference.localizer.OVERLAP", 32)
     config = tiny_model(depths=(1, 1), num_heads=(1, 2), image_decoder=False, boundary_decoder=False)

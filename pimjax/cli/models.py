@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import math
 import signal
 import sys
 from pathlib import Path
@@ -13,6 +14,18 @@ from pimjax.config import PRECISIONS
 from pimjax.files import lock_file, printable
 from pimjax.inference.photos import OUTPUTS
 from pimjax.weights.shipped import SHIPPED
+
+
+class _OutputsAndPhotos(argparse.Action):
+    """Take values that are no outputs for photos, since argparse gives --write all that follow it."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        photos = [value for value in values if value not in OUTPUTS]
+        for value in photos:
+            if not any(sign in value for sign in "./\\*?[-") and not Path(value).exists():  # rather a slip
+                raise argparse.ArgumentError(self, f"{value!r} is neither a file nor one of {', '.join(OUTPUTS)}")
+        setattr(namespace, self.dest, [value for value in values if value in OUTPUTS])
+        namespace.more_photos = [*namespace.more_photos, *photos]
 
 
 def add_commands(commands: Any) -> None:
@@ -38,16 +51,18 @@ def add_commands(commands: Any) -> None:
         "--write",
         nargs="*",
         default=["probability", "overlay"],
-        choices=OUTPUTS,
+        action=_OutputsAndPhotos,
         metavar="WHAT",
-        help=f"any of {', '.join(OUTPUTS)}; none: figures only; default: probability overlay",
+        help=f"any of {', '.join(OUTPUTS)}; none: figures only; photos may follow; default: probability overlay",
     )
     predict.add_argument("--threshold", type=_share, default=0.5, help="of mask, area, boxes, outlines; default: 0.5")
     predict.add_argument("--bits", type=int, choices=(8, 16), default=8, help="of grey PNGs; default: 8")
     predict.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="part I of N, for N machines")
     predict.add_argument("--batch", type=_count, default=0, help="tiles computed together; default: 1 on a CPU, else 8")
     predict.add_argument("--precision", default="float32", choices=PRECISIONS, help="default: float32")
-    predict.set_defaults(command=_predict)
+    large = "larger photos are not decoded; default: 100, which take 2 GB"
+    predict.add_argument("--max-megapixels", type=_positive, default=100, metavar="N", help=large)
+    predict.set_defaults(command=_predict, more_photos=[])
 
     serve = commands.add_parser(
         "serve", help="a local page on which to drop photos", description="Needs pip install 'pimjax[app]'."
@@ -75,7 +90,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     from pimjax.inference.photos import read_list
 
     output, (part, parts) = arguments.output, arguments.shard
-    inputs = arguments.photos + (read_list(arguments.list) if arguments.list else [])
+    inputs = arguments.photos + arguments.more_photos + (read_list(arguments.list) if arguments.list else [])
     if not inputs:
         raise ValueError("give photos, folders or patterns, or --list")
     file = output / (f"predictions-{part}-of-{parts}.jsonl" if parts > 1 else "predictions.jsonl")
@@ -87,13 +102,15 @@ def _predict(arguments: argparse.Namespace) -> int:
 def _predict_into(file: Path, inputs: list[str], arguments: argparse.Namespace) -> int:
     from pimjax.inference.localizer import Localizer
     from pimjax.inference.photos import find_photos, shard
-    from pimjax.inference.predict import PhotoRun, Wanted, read_results
+    from pimjax.inference.predict import PhotoRun, Wanted
+    from pimjax.inference.rows import known_names, named_files, read_results
 
     output, rows = file.parent, read_results(file.parent)
-    known = {path: row["name"] for found in rows.values() for path, row in found.items() if "name" in row}
-    mine = shard(find_photos(inputs, known, output), *arguments.shard)
+    photos = find_photos(inputs, known_names(rows, output), output, named_files(rows, output))
+    mine = shard(photos, *arguments.shard)
     localizer = Localizer.load(arguments.checkpoint, arguments.precision, arguments.batch)
-    wanted = Wanted(tuple(dict.fromkeys(arguments.write)), arguments.threshold, arguments.bits)
+    most_pixels = round(arguments.max_megapixels * 1e6)
+    wanted = Wanted(tuple(dict.fromkeys(arguments.write)), arguments.threshold, arguments.bits, most_pixels)
     run = PhotoRun(localizer, arguments.checkpoint, mine, output, file, rows, wanted)
     failed, done = 0, len(mine) - len(run.todo)
     if done:
@@ -130,6 +147,12 @@ def _serve(arguments: argparse.Namespace) -> int:
 def _share(text: str) -> float:
     if not 0 <= float(text) < 1:
         raise argparse.ArgumentTypeError(f"{text}: it must lie in 0 … 1")
+    return float(text)
+
+
+def _positive(text: str) -> float:
+    if not 0 < float(text) < math.inf:
+        raise argparse.ArgumentTypeError(f"{text}: it must be more than 0")
     return float(text)
 
 

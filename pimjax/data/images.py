@@ -198,7 +198,12 @@ def _decode(encoded: bytes, name: str, flags: int) -> np.ndarray:
 
 def write_png(path: str | os.PathLike, image: np.ndarray) -> None:
     """Write uint8 [H, W] or RGB [H, W, 3] as PNG; errors are those of `pimjax.files.write_bytes`."""
+    write_bytes(path, encode_png(image))
+
+
+def encode_png(image: np.ndarray) -> memoryview:
+    """Return uint8 or uint16 [H, W], or uint8 RGB [H, W, 3], as an encoded PNG."""
     ok, encoded = cv2.imencode(".png", image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     if not ok:
-        raise OSError(f"{path}: PNG encoding failed")
-    write_bytes(path, encoded.data)
+        raise OSError("PNG encoding failed")
+    return encoded.data

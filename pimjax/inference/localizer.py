@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import itertools
 import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -14,11 +15,12 @@ import numpy as np
 from pimjax.config import PRECISIONS
 from pimjax.data.images import DecodedPhoto, decode_photo, read_bytes, turn_upright
 from pimjax.data.transforms import STRIDE, network_input
-from pimjax.inference.tiles import Maps, cut_tiles, join_tiles, tile_places
+from pimjax.inference.tiles import Canvas, Maps, Places, tile_places
 from pimjax.models.layers import Execution
 from pimjax.models.networks import build_network
 from pimjax.models.stems import BLOCK
 from pimjax.normalization import denormalize, normalize
+from pimjax.pictures import strips
 from pimjax.training.initial import load_model
 from pimjax.training.step import predictions_of
 from pimjax.weights.card import ModelCard
@@ -29,6 +31,16 @@ MAPS = ("mask", "boundary", "reconstruction")
 # Pixels. Tiles begin at multiples of GRAIN, which JPEG's blocks, tokens and attention windows divide: photos look the
 # same to the network in a tile as in a crop that it was trained on.
 TILE, OVERLAP, GRAIN = 512, 128, 64
+# Heights and widths of tiles: each is compiled once, which takes longer than hundreds of small photos.
+SHAPES = ((128, 128), (256, 256), (256, 384), (384, 256), (384, 384), (384, 512), (512, 384), (TILE, TILE))
+
+
+class _Plan(NamedTuple):
+    """How a photo goes through the network."""
+
+    tile: tuple[int, int]  # pixels
+    whole: tuple[int, int]  # of the photo, continued to whole tiles
+    places: Places
 
 
 class Localization(NamedTuple):
@@ -37,7 +49,7 @@ class Localization(NamedTuple):
     photo: np.ndarray  # uint8 RGB [H, W, 3], upright as all that follows
     probability: np.ndarray  # float32 [H, W] in 0..1, of manipulation
     map: np.ndarray  # float32 [h, w], the probability at the size at which the model makes it
-    score: float  # of the whole photo, in 0..1: the largest value of `map`
+    score: float  # of the whole photo, in 0..1: the largest value of `map`; NaN if any map has one, or infinity
     boundary: np.ndarray | None = None  # float32 [H, W] in 0..1, of the manipulation's edge; on request
     reconstruction: np.ndarray | None = None  # uint8 RGB [H, W, 3], the image decoder's, enlarged; on request
 
@@ -46,9 +58,9 @@ class Localizer:
     """A trained network as a function from a photo to a `Localization`.
 
     The photo is brought to the network as in training: resized to a square, or, if the model was trained on crops, in
-    overlapping tiles of native pixels. Each new input size is compiled once; there are few. `precision` is that of maps
-    and matrix products: "float32", or "bfloat16", faster on accelerators that have it. `batch` tiles go through the
-    device together; 0: one on a CPU, which has no use for more, else eight.
+    overlapping tiles of native pixels. Each of `SHAPES` is compiled when it first occurs. `precision` is that of maps
+    and matrix products: "float32", or "bfloat16", faster on accelerators that have it. `batch` tiles of one shape go
+    through the device together; 0: one on a CPU, which has no use for more, else eight.
     """
 
     def __init__(self, variables: dict[str, Any], card: ModelCard, precision: str = "float32", batch: int = 0):
@@ -64,27 +76,46 @@ class Localizer:
             # Where only the mask is asked for, XLA drops the other decoders.
             return predictions if details else predictions[:1]
 
+        self._native = card.preprocessing["fit"] == "crop"
         self.hash = model_hash(variables, card)
         self._variables = jax.device_put(fold_batch_norm(variables))
         self._predict = predict
 
-    def _maps(self, tiles: Sequence[np.ndarray], details: bool) -> list[Maps]:
-        """[h, w, 3] each, uint8 or normalised → maps [⌈h/4⌉, ⌈w/4⌉, …]: the mask's or, with `details`, all there are.
+    def _maps(self, photos: Sequence[np.ndarray], details: bool) -> list[Maps]:
+        """uint8 [H, W, 3] each → the mask's map or, with `details`, all there are, [h, w, …], by name.
 
-        Those of one size go through the device together, `batch` at a time.
+        Tiles are cut when their turn comes, and only their maps are kept: a quarter of the photo's sides.
         """
-        found: list[Maps] = [{} for _ in tiles]
-        for shape in dict.fromkeys(tile.shape for tile in tiles):
-            numbers = [i for i, tile in enumerate(tiles) if tile.shape == shape]
-            for start in range(0, len(numbers), self.batch):
-                some = numbers[start : start + self.batch]
-                images = np.zeros((self.batch, *shape), np.float32)  # always as many: another number is compiled anew
-                for place, i in enumerate(some):
-                    images[place] = normalize(tiles[i]) if tiles[i].dtype == np.uint8 else tiles[i]
-                maps = jax.device_get(self._predict(self._variables, images, details))
-                for place, i in enumerate(some):
-                    found[i] = {name: m[place] for name, m in zip(MAPS, maps, strict=False) if m is not None}
-        return found
+        plans = [self._plan(photo) for photo in photos]
+        canvases = [Canvas(*(-(-n // STRIDE) for n in plan.whole)) for plan in plans]
+        for shape in dict.fromkeys(plan.tile for plan in plans):
+            tiles = ((i, *yx) for i, plan in enumerate(plans) if plan.tile == shape for yx in plan.places)
+            while some := list(itertools.islice(tiles, self.batch)):
+                images = np.zeros((self.batch, *shape, 3), np.float32)  # always as many: another number is compiled
+                for number, (i, y, x) in enumerate(some):
+                    images[number] = self._input(photos[i], y, x, shape)
+                found = jax.device_get(self._predict(self._variables, images, details))
+                named = {name: maps for name, maps in zip(MAPS, found, strict=False) if maps is not None}
+                for number, (i, y, x) in enumerate(some):
+                    tile = {name: maps[number] for name, maps in named.items()}
+                    canvases[i].add(tile, y // STRIDE, x // STRIDE)
+        return [canvas.maps() for canvas in canvases]
+
+    def _plan(self, photo: np.ndarray) -> _Plan:
+        if not self._native:
+            square = (self.card.preprocessing["image_size"],) * 2
+            return _Plan(square, square, [(0, 0)])
+        tile = _tile_shape(photo.shape)
+        whole = tuple(n + -n % GRAIN if n > side else side for n, side in zip(photo.shape, tile, strict=False))
+        return _Plan(tile, whole, tile_places(whole, TILE, OVERLAP, GRAIN))
+
+    def _input(self, photo: np.ndarray, y: int, x: int, shape: tuple[int, int]) -> np.ndarray:
+        """Return the photo's tile at (y, x), float32 [*shape, 3], continued by mirroring where the photo ends."""
+        if not self._native:
+            return network_input(photo, shape[0])
+        tile = photo[y : y + shape[0], x : x + shape[1]]
+        missing = (0, shape[0] - tile.shape[0], 0, shape[1] - tile.shape[1])
+        return normalize(cv2.copyMakeBorder(tile, *missing, cv2.BORDER_REFLECT))
 
     @classmethod
     def load(cls, path: str | os.PathLike = SHIPPED, precision: str = "float32", batch: int = 0) -> "Localizer":
@@ -121,43 +152,22 @@ class Localizer:
         for photo in photos:
             if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
                 raise ValueError(f"a photo must be uint8 [H, W, 3], not {photo.dtype} {list(photo.shape)}")
-        native, size = self.card.preprocessing["fit"] == "crop", self.card.preprocessing["image_size"]
-        if native:
-            maps = self._native_maps([_whole_blocks(photo) for photo in photos], details)
-        else:
-            maps = self._maps([network_input(photo, size) for photo in photos], details)
+        looked_at = [_whole_blocks(photo) for photo in photos] if self._native else photos
         turns = orientations or [1] * len(photos)
-        return [_localization(*parts, native) for parts in zip(photos, maps, turns, strict=True)]
-
-    def _native_maps(self, photos: Sequence[np.ndarray], details: bool) -> list[Maps]:
-        """The maps of photos [H, W, 3] in overlapping tiles: [⌈H/4⌉, ⌈W/4⌉, …]."""
-        padded = [_to_whole_tiles(photo) for photo in photos]
-        places = [tile_places(photo.shape, TILE, OVERLAP, GRAIN) for photo in padded]
-        cut = [cut_tiles(photo, where, TILE) for photo, where in zip(padded, places, strict=True)]
-        maps = iter(self._maps([tile for tiles in cut for tile in tiles], details))
-        results = []
-        for photo, where in zip(photos, places, strict=True):
-            found = join_tiles([next(maps) for _ in where], [(y // STRIDE, x // STRIDE) for y, x in where])
-            height, width = _coarse(photo.shape)
-            results.append({name: map_[:height, :width] for name, map_ in found.items()})
-        return results
+        parts = zip(photos, self._maps(looked_at, details), turns, strict=True)
+        return [_localization(*part, self._native) for part in parts]
 
 
-def _coarse(shape: Sequence[int]) -> tuple[int, int]:
-    """Height and width of the maps of a photo of `shape` at native resolution."""
-    return -(-shape[0] // STRIDE), -(-shape[1] // STRIDE)
+def _tile_shape(shape: Sequence[int]) -> tuple[int, int]:
+    """Return the smallest of `SHAPES` that holds a photo of `shape` (height, width, …), or as much as a tile does."""
+    H, W = (min(n, TILE) for n in shape[:2])
+    return min((tile for tile in SHAPES if tile[0] >= H and tile[1] >= W), key=lambda tile: tile[0] * tile[1])
 
 
 def _whole_blocks(photo: np.ndarray) -> np.ndarray:
     """Without the last block of JPEG where it is incomplete: whatever completes it looks foreign."""
     H, W, _ = photo.shape
     return photo[: H - H % BLOCK or H, : W - W % BLOCK or W]
-
-
-def _to_whole_tiles(photo: np.ndarray) -> np.ndarray:
-    """Mirrored at the bottom and right to sides that are multiples of `GRAIN`: few sizes, each of which is compiled."""
-    H, W, _ = photo.shape
-    return cv2.copyMakeBorder(photo, 0, -H % GRAIN, 0, -W % GRAIN, cv2.BORDER_REFLECT)
 
 
 def _continued(map_: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -172,19 +182,36 @@ def _localization(photo: np.ndarray, maps: Maps, orientation: int, native: bool)
     """From the maps of the photo or, if `native`, of its whole blocks."""
     H, W, _ = photo.shape
     h, w, _ = (_whole_blocks(photo) if native else photo).shape
-    large = {
-        name: _continued(cv2.resize(map_, (w, h), interpolation=cv2.INTER_LINEAR), H, W) for name, map_ in maps.items()
-    }
-    mask = _continued(maps["mask"], *_coarse(photo.shape)) if native else maps["mask"]
-    turned = {name: turn_upright(map_, orientation) for name, map_ in large.items()}
+    finite = all(np.isfinite(map_).all() for map_ in maps.values())
+    if native:  # without what reaches past the photo
+        maps = {name: map_[: -(-h // STRIDE), : -(-w // STRIDE)] for name, map_ in maps.items()}
+        mask = _continued(maps["mask"], -(-H // STRIDE), -(-W // STRIDE))
+    else:
+        mask = maps["mask"]
+
+    def large(name: str) -> np.ndarray:
+        map_ = cv2.resize(maps[name], (w, h), interpolation=cv2.INTER_LINEAR)
+        return turn_upright(_continued(map_, H, W), orientation)
+
     return Localization(
         turn_upright(photo, orientation),
-        np.clip(turned["mask"], 0, 1),
+        _clipped(large("mask")),
         turn_upright(mask, orientation),
-        float(mask.max()),
-        np.clip(turned["boundary"], 0, 1) if "boundary" in turned else None,
-        denormalize(turned["reconstruction"]) if "reconstruction" in turned else None,
+        float(mask.max()) if finite else float("nan"),
+        _clipped(large("boundary")) if "boundary" in maps else None,
+        _picture(large("reconstruction")) if "reconstruction" in maps else None,
     )
+
+
+def _clipped(map_: np.ndarray) -> np.ndarray:
+    return np.clip(map_, 0, 1, out=map_)
+
+
+def _picture(normalized: np.ndarray) -> np.ndarray:
+    picture = np.empty(normalized.shape, np.uint8)
+    for rows in strips(len(picture)):
+        picture[rows] = denormalize(normalized[rows])
+    return picture
 
 
 def model_hash(variables: dict[str, Any], card: ModelCard) -> str:

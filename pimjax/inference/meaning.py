@@ -22,15 +22,25 @@ def measured_scores(folder: Path, sha256: str) -> dict[str, Any]:
     scores: dict[str, Any] = {"authentic": [], "manipulated": []}
     sets = sorted(path.parent for path in folder.glob("*/images.jsonl"))
     for path in sets:
-        if json.loads((path / "about.json").read_text(encoding="utf-8")).get("sha256") != sha256:
+        if _hash(path / "about.json") != sha256:
             raise ValueError(f"{path}: not scores of this model; evaluate it anew")
-        for row in read_rows(path / "images.jsonl")[0].values():
-            scores["manipulated" if row["manipulated"] else "authentic"].append(round(row["image.max"], 4))
+        for number, row in read_rows(path / "images.jsonl")[0].items():
+            manipulated, score = row.get("manipulated"), row.get("image.max")
+            if not isinstance(manipulated, bool) or not isinstance(score, float | int) or not 0 <= score <= 1:
+                raise ValueError(f"{path / 'images.jsonl'}: no score of image {number}; evaluate the model anew")
+            scores["manipulated" if manipulated else "authentic"].append(round(score, 4))
     for kind, found in scores.items():
         if not found:
             raise ValueError(f"{folder}: no {kind} images were scored there; evaluate the model on some")
         found.sort()
     return scores | {"sets": ", ".join(path.name for path in sets)}
+
+
+def _hash(about: Path) -> Any:
+    try:
+        return json.loads(about.read_text(encoding="utf-8")).get("sha256")
+    except (OSError, ValueError, AttributeError, RecursionError):  # missing, damaged, or another's
+        return None
 
 
 def meaning_of_score(score: float, card: ModelCard) -> str:

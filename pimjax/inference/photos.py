@@ -4,16 +4,18 @@ import glob
 import os
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from pimjax.data.images import SUFFIXES, ImageError, read_bytes
+from pimjax.files import PARTIAL, wrote
+from pimjax.inference.rows import inside
 
 STDIN = "-"
 LONGEST = 200  # bytes of a result's name; a file's may have 255, with what is added for each output
 OUTPUTS = ("probability", "overlay", "mask", "npy", "boundary", "reconstruction")  # what may be written of each
-ENDINGS = tuple(f"_{output}.png" for output in OUTPUTS)  # of what is written
+_ENDINGS = (*(f"_{output}.png" for output in OUTPUTS), f"{PARTIAL}.png")  # of pictures that are written
 
 
 class Photo(NamedTuple):
@@ -49,6 +51,7 @@ def find_photos(
     inputs: Sequence[str],
     known: Mapping[str, str] | None = None,
     output: Path | None = None,
+    results: Collection[str] = (),
 ) -> list[Photo]:
     """All photos that `inputs` mean, in their order, those of a folder or pattern sorted; each once.
 
@@ -56,7 +59,8 @@ def find_photos(
         inputs: files; folders, in which all images are meant, at any depth; patterns such as "shots/**/*.jpg"; "-".
         known: names that results already have, by absolute path. They are kept, and no other photo is given one.
         output: a folder of results. What lies in it is not looked for in folders and by patterns; if they themselves
-            lie there, what is called as results are is not.
+            lie there, `results` and what the record of written files names are not. No name leads out of it.
+        results: absolute paths of files in `output` that rows name.
 
     Returns:
         a file's name is its stem; what was found in a folder is named by its path inside of it. Where two would be
@@ -65,14 +69,15 @@ def find_photos(
     """
     found: dict[str, tuple[str, str]] = {}
     for text in inputs:
-        for path, place in _expand(text, output):
+        for path, place in _expand(text, output, results):
             found.setdefault(_absolute(path), (path, place))
     names = dict(known or {})
     taken = dict.fromkeys(names.values(), 1)
     for absolute, (path, place) in found.items():
         if absolute not in names:
             shown = "stdin" if path == STDIN else Path(place).name if place == path else place
-            names[absolute] = _free(_short(os.path.splitext(shown)[0]), taken)
+            name = os.path.splitext(shown)[0]
+            names[absolute] = _free(_short(inside(name, output) if output else name), taken)
     return [Photo(path, names[absolute], place) for absolute, (path, place) in found.items()]
 
 
@@ -90,7 +95,7 @@ def shard(photos: Sequence[Photo], number: int, count: int) -> list[Photo]:
     return [photo for photo in photos if zlib.crc32(os.fsencode(photo.place)) % count == number - 1]
 
 
-def _expand(text: str, output: Path | None) -> Iterable[tuple[str, str]]:
+def _expand(text: str, output: Path | None, results: Collection[str]) -> Iterable[tuple[str, str]]:
     """Paths, and the place of each."""
     path = Path(text)
     if text == STDIN:
@@ -104,14 +109,18 @@ def _expand(text: str, output: Path | None) -> Iterable[tuple[str, str]]:
     images = [
         (str(path), path.relative_to(root).as_posix())
         for path in sorted(paths)
-        if path.suffix.lower() in SUFFIXES and not (output and _is_result(path, root, output))
+        if path.suffix.lower() in SUFFIXES and not (output and _is_result(path, root, output, results))
     ]
     return images or [(text, text)]
 
 
-def _is_result(path: Path, root: Path, output: Path) -> bool:
-    inside, whole = _absolute(str(output)) + os.sep, _absolute(str(root)) + os.sep
-    return _absolute(str(path)).startswith(inside) and (not whole.startswith(inside) or path.name.endswith(ENDINGS))
+def _is_result(path: Path, root: Path, output: Path, results: Collection[str]) -> bool:
+    results_begin, root_begins = (_absolute(str(folder)) + os.sep for folder in (output, root))
+    if not _absolute(str(path)).startswith(results_begin):
+        return False
+    if not root_begins.startswith(results_begin) or _absolute(str(path)) in results:
+        return True
+    return path.name.endswith(_ENDINGS) and wrote(path)  # pimjax may have written photos there, too
 
 
 def _absolute(path: str) -> str:

@@ -1,23 +1,35 @@
-"""Many photos: read ahead, localised in batches, written while the next are computed, and resumed."""
+"""Many photos: read ahead, localized in batches, written while the next are computed, and resumed."""
 
+import functools
 import json
+import math
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import NamedTuple
 
-from pimjax.data.images import DecodedPhoto, ImageError, decode_photo
-from pimjax.files import read_rows
+from pimjax.data.images import DecodedPhoto, Header, ImageError, decode_photo, read_header
+from pimjax.inference.ahead import ahead, grouped
 from pimjax.inference.localizer import Localization, Localizer
-from pimjax.inference.outputs import DETAILS, measure, write_outputs
+from pimjax.inference.outputs import DETAILS, measure, output_path, refuse_foreign, write_outputs
 from pimjax.inference.photos import Photo
+from pimjax.inference.rows import Row, Rows, discard, is_whole, named_files
 
-Row = dict[str, Any]
-Localized = tuple[Photo, Localization | str, tuple[str, ...]]  # what was found, or why not; notes on the file
-A, B = TypeVar("A"), TypeVar("B")
+# What is held at a time in each stage (read, decoded, localized, written), but for one photo more: bytes, pixels.
+MOST_BYTES, MOST_PIXELS = 64 << 20, 24_000_000
+MOST_PHOTOS = 48  # that are looked at together, where a batch has room for several: those of one shape share it
+
+
+class Found(NamedTuple):
+    """A photo on its way: encoded, decoded, then localized; or why it cannot be used."""
+
+    photo: Photo
+    result: tuple[bytes, Header] | DecodedPhoto | Localization | str
+    pixels: int = 0
+    orientation: int = 1  # EXIF, 1 … 8
+    notes: tuple[str, ...] = ()  # on the file
 
 
 @dataclass(frozen=True)
@@ -27,14 +39,16 @@ class Wanted:
     outputs: tuple[str, ...] = ("probability", "overlay")  # of `pimjax.inference.photos.OUTPUTS`
     threshold: float = 0.5
     bits: int = 8  # of grey PNGs
+    most_pixels: int = 100_000_000  # of a photo; larger ones are not decoded
 
 
 class PhotoRun:
     """A folder of photos, or any number of them, and what became of each.
 
     Every photo gets a row in `rows_file`, a file of JSON lines: what `measure` says, and "photo" as it was given,
-    "path" from anywhere, "name", "stamp" (bytes and time of the file), "model", "model_sha256", "wanted", "files", and
-    "notes" where the file calls for some; one that cannot be used, "photo", "path" and "error".
+    "path" from anywhere, "name", "stamp" (bytes and time of the file), "model", "model_sha256", "wanted", "files",
+    "frame" and "orientation" of these (`pimjax.data.map_frame`), and "notes" where the file calls for some; one that
+    cannot be used, "photo", "path" and "error".
 
     `todo` are the photos that no such row is of: by the same model in the same precision, of the unchanged file, with
     all that is wanted still there. So what was broken off goes on, and unusable photos are tried again.
@@ -47,14 +61,20 @@ class PhotoRun:
         photos: Sequence[Photo],
         output: Path,
         rows_file: Path,
-        rows: dict[Path, dict[str, Row]],
+        rows: Rows,
         wanted: Wanted,
     ):
-        """`rows` are those of this file and others, as of `read_results`; `model` is what they shall call the model."""
+        """`rows` are those of this file and others, as of `read_results`; `model` is what they shall call the model.
+
+        Raises:
+            pimjax.files.ForeignFileError: results would replace files that pimjax did not write. Nothing is written.
+        """
         self._localizer, self._model, self._wanted = localizer, model, wanted
         self._output, self._rows_file = output, rows_file
         # As JSON gives it back.
-        self._told = vars(wanted) | {"outputs": list(wanted.outputs), "precision": localizer.precision}
+        told = {"outputs": list(wanted.outputs), "threshold": wanted.threshold, "bits": wanted.bits}
+        self._told = told | {"precision": localizer.precision}
+        self._ours = named_files(rows, output)
         here = rows.get(rows_file, {})
         not_here = [photo for photo in photos if not self._is_done(here.get(photo.absolute), photo)]
         elsewhere = [found for file, found in rows.items() if file != rows_file]
@@ -63,13 +83,15 @@ class PhotoRun:
             for photo in not_here
             if not any(self._is_done(found.get(photo.absolute), photo) for found in elsewhere)
         ]
-        rows_file.parent.mkdir(parents=True, exist_ok=True)
-        _discard(rows_file, {photo.absolute for photo in not_here})
+        places = (output_path(output / photo.name, kind) for photo in self.todo for kind in wanted.outputs)
+        refuse_foreign(places, self._ours)
+        discard(rows_file, {photo.absolute for photo in not_here})
 
     def _is_done(self, row: Row | None, photo: Photo) -> bool:
         return (
             row is not None
             and "error" not in row
+            and is_whole(row, self._output)
             and row["model_sha256"] == self._localizer.hash
             and row["wanted"] == self._told
             and row["stamp"] == photo.stamp() != []
@@ -77,40 +99,52 @@ class PhotoRun:
         )
 
     def run(self) -> Iterator[Row]:
-        """The rows of `todo`, each as soon as it and its files are written, in order.
+        """Yield the rows of `todo`, each as soon as it and its files are written, in order.
 
         Raises:
             OSError: something cannot be written; what was yielded is kept.
         """
-        localizer = self._localizer
-        with ThreadPoolExecutor(2 + localizer.batch) as pool, self._rows_file.open("a", encoding="utf-8") as file:
-            read = _ahead(pool, _read, self.todo, 2 * localizer.batch)
-            for row in _ahead(pool, self._write, self._localize(read), 1 + localizer.batch):
+        batch = self._localizer.batch
+        decode = functools.partial(_decode, most_pixels=self._wanted.most_pixels)
+        with ThreadPoolExecutor(2 + batch) as pool, self._rows_file.open("a", encoding="utf-8") as file:
+            read = ahead(pool, _read, self.todo, 2 * batch, _bytes, MOST_BYTES)
+            decoded = ahead(pool, decode, read, 2 * batch, _pixels, MOST_PIXELS)
+            for row in ahead(pool, self._write, self._localize(decoded), 1 + batch, _pixels, MOST_PIXELS):
                 file.write(json.dumps(row) + "\n")
                 file.flush()
                 yield row
 
-    def _localize(self, photos: Iterable[tuple[Photo, DecodedPhoto | str]]) -> Iterator[Localized]:
-        details = any(output in DETAILS for output in self._wanted.outputs)
-        for group in _groups(photos, self._localizer.batch):
-            decoded = [found for _, found in group if not isinstance(found, str)]
-            images, turns = [found.pixels for found in decoded], [found.orientation for found in decoded]
-            results = iter(self._localizer.localize(images, details, turns))
-            for photo, found in group:
-                yield (photo, found, ()) if isinstance(found, str) else (photo, next(results), found.notes)
+    def _localize(self, photos: Iterable[Found]) -> Iterator[Found]:
+        together = 1 if self._localizer.batch == 1 else MOST_PHOTOS
+        groups = grouped(photos, together, _pixels, MOST_PIXELS)
+        while group := next(groups, None):
+            yield from self._localize_group(group)
+            del group  # before the next is decoded
 
-    def _write(self, found: Localized) -> Row:
-        photo, result, notes = found
+    def _localize_group(self, group: list[Found]) -> Iterator[Found]:
+        details = any(output in DETAILS for output in self._wanted.outputs)
+        usable = [found for found in group if isinstance(found.result, DecodedPhoto)]
+        images, turns = [found.result.pixels for found in usable], [found.orientation for found in usable]
+        results = iter(self._localizer.localize(images, details, turns) if usable else ())
+        for found in group:
+            yield found._replace(result=next(results)) if isinstance(found.result, DecodedPhoto) else found
+
+    def _write(self, found: Found) -> Row:
+        photo, result, wanted = found.photo, found.result, self._wanted
+        if not isinstance(result, str) and not math.isfinite(result.score):
+            result = f"{photo.path}: the model gave NaN or infinity; its weights may be damaged, get them again"
         if isinstance(result, str):
             return {"photo": photo.path, "path": photo.absolute, "error": result}
-        wanted = self._wanted
-        files = write_outputs(result, self._output / photo.name, wanted.outputs, wanted.threshold, wanted.bits)
+        where, options = self._output / photo.name, (wanted.outputs, wanted.threshold, wanted.bits)
+        files = write_outputs(result, where, *options, found.orientation, self._ours)
         return {
             "photo": photo.path,
             "path": photo.absolute,
             "name": photo.name,
             **measure(result.probability, result.score, wanted.threshold),
-            **({"notes": list(notes)} if notes else {}),
+            **({"notes": list(found.notes)} if found.notes else {}),
+            "frame": "upright",
+            "orientation": found.orientation,
             "model": self._model,
             "model_sha256": self._localizer.hash,
             "stamp": photo.stamp(),
@@ -119,49 +153,35 @@ class PhotoRun:
         }
 
 
-def read_results(output: Path) -> dict[Path, dict[str, Row]]:
-    """The rows of every shard's file in a folder of results, by the photo's absolute path, without "boxes".
-
-    Raises:
-        ValueError: a line other than the last of a file is damaged.
-    """
-    return {file: read_rows(file, "path", without="boxes")[0] for file in sorted(output.glob("predictions*.jsonl"))}
+def _bytes(photo: Photo) -> int:
+    return (photo.stamp() or [0])[0]
 
 
-def _discard(file: Path, paths: set[str]) -> None:
-    """Leaves whole rows of other photos: nobody who reads the file should find a photo in it twice."""
-    new = file.with_name(file.name + ".new")
-    file.touch()
-    with file.open("rb") as rows, new.open("wb") as kept:
-        kept.writelines(row for row in rows if row.endswith(b"\n") and json.loads(row)["path"] not in paths)
-    os.replace(new, file)
+def _pixels(found: Found) -> int:
+    return found.pixels
 
 
-def _read(photo: Photo) -> tuple[Photo, DecodedPhoto | str]:
-    """The photo, or why it cannot be used."""
+def _read(photo: Photo) -> Found:
     try:
-        return photo, decode_photo(photo.read(), photo.path)
+        encoded = photo.read()
+        header = read_header(encoded, photo.path)
     except ImageError as error:
-        return photo, str(error)
+        return Found(photo, str(error))
+    return Found(photo, (encoded, header), header.width * header.height)
 
 
-def _ahead(pool: ThreadPoolExecutor, function: Callable[[A], B], items: Iterable[A], depth: int) -> Iterator[B]:
-    """function(item) in order, computed by `pool` for up to `depth` items ahead of the one that is waited for."""
-    waiting: deque[Future[B]] = deque()
-    for item in items:
-        waiting.append(pool.submit(function, item))
-        if len(waiting) > depth:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
-
-
-def _groups(items: Iterable[A], size: int) -> Iterator[list[A]]:
-    group: list[A] = []
-    for item in items:
-        group.append(item)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group
+def _decode(found: Found, most_pixels: int) -> Found:
+    """Return the photo decoded, or why it cannot be used."""
+    photo, result, pixels = found[:3]
+    if isinstance(result, str):
+        return found
+    encoded, header = result
+    if pixels > most_pixels:
+        size = f"{header.width}×{header.height} pixels, more than {most_pixels / 1e6:g} million"
+        return Found(photo, f"{photo.path}: {size}; scale it down, or allow more with --max-megapixels")
+    try:
+        decoded = decode_photo(encoded, photo.path)
+    except ImageError as error:
+        return Found(photo, str(error))
+    orientation = decoded.orientation if decoded.orientation in range(1, 9) else 1
+    return Found(photo, decoded, pixels, orientation, decoded.notes)

@@ -21,11 +21,12 @@ def blend_tiles(
         stride: pixels of the image to one of the maps.
 
     Returns:
-        as `join_tiles`.
+        as `Canvas.maps`.
     """
-    places = tile_places(image.shape, side, overlap, stride)
-    maps = [function(tile) for tile in cut_tiles(image, places, side)]
-    return join_tiles(maps, [(y // stride, x // stride) for y, x in places])
+    canvas = Canvas(*(n // stride for n in image.shape[:2]))
+    for y, x in tile_places(image.shape, side, overlap, stride):
+        canvas.add(function(np.ascontiguousarray(image[y : y + side, x : x + side])), y // stride, x // stride)
+    return canvas.maps()
 
 
 def tile_places(shape: Sequence[int], side: int, overlap: int, grain: int = 1) -> Places:
@@ -38,30 +39,42 @@ def tile_places(shape: Sequence[int], side: int, overlap: int, grain: int = 1) -
     return [(y * grain, x * grain) for y in rows for x in columns]
 
 
-def cut_tiles(image: np.ndarray, places: Places, side: int) -> list[np.ndarray]:
-    """The tiles [side, side, C] (or as long as the image is, where shorter) at `places`."""
-    return [np.ascontiguousarray(image[y : y + side, x : x + side]) for y, x in places]
-
-
-def join_tiles(tiles: Sequence[Maps], places: Places) -> Maps:
-    """The whole's maps, float32 [h, w, …] by name, from those of tiles, of one size, at `places` in their own pixels.
+class Canvas:
+    """A photo's maps, [height, width, …] by name, put together from those of tiles, one tile after the other.
 
     Where tiles overlap, they are averaged with weights that fall to nearly 0 at a tile's edge.
     """
-    if len(tiles) == 1:
-        return tiles[0]
-    height, width = next(iter(tiles[0].values())).shape[:2]
-    weight = np.outer(_window(height), _window(width))
-    shape = tuple(last + length for last, length in zip(places[-1], (height, width), strict=True))
-    weights = np.zeros(shape, np.float32)
-    totals: Maps = {}
-    for maps, (y, x) in zip(tiles, places, strict=True):
-        part = np.s_[y : y + height, x : x + width]
-        weights[part] += weight
+
+    def __init__(self, height: int, width: int):
+        self._shape = height, width
+        self._totals: Maps = {}
+        self._weights: np.ndarray | None = None  # None: nothing overlaps yet
+
+    def add(self, maps: Maps, y: int, x: int) -> None:
+        """Put in the maps of a tile whose corner is at (y, x) of the canvas."""
+        height, width = next(iter(maps.values())).shape[:2]
+        if (height, width) == self._shape:
+            self._totals = maps
+            return
+        if self._weights is None:
+            self._weights = np.zeros(self._shape, np.float32)
+        part, weight = np.s_[y : y + height, x : x + width], np.outer(_window(height), _window(width))
+        self._weights[part] += weight
         for name, map_ in maps.items():
-            total = totals.setdefault(name, np.zeros((*shape, *map_.shape[2:]), np.float32))
-            total[part] += weight.reshape(*weight.shape, *[1] * (map_.ndim - 2)) * map_
-    return {name: total / weights.reshape(*shape, *[1] * (total.ndim - 2)) for name, total in totals.items()}
+            total = self._totals.setdefault(name, np.zeros((*self._shape, *map_.shape[2:]), np.float32))
+            total[part] += _as(weight, map_) * map_
+
+    def maps(self) -> Maps:
+        """Return the maps, float32; the canvas is used up."""
+        if self._weights is not None:
+            for total in self._totals.values():
+                total /= _as(self._weights, total)
+        return self._totals
+
+
+def _as(weights: np.ndarray, map_: np.ndarray) -> np.ndarray:
+    """Return weights [h, w] with as many axes as `map_`."""
+    return weights.reshape(*weights.shape, *[1] * (map_.ndim - 2))
 
 
 def _starts(length: int, side: int, step: int) -> list[int]:
