@@ -16,11 +16,13 @@ from pimjax.data.images import ImageError, write_png
 from pimjax.data.named_sources import open_source
 from pimjax.data.transforms import resize, target_mask
 from pimjax.evaluation.contest import read_results, run_benchmark, safe
-from pimjax.evaluation.entrants import Prediction, folder_entrant, model_entrant, read_map
+from pimjax.evaluation.entrants import Prediction, model_entrant
 from pimjax.evaluation.evaluate import enlarged, evaluate, score_example
+from pimjax.evaluation.map_files import read_map
 from pimjax.evaluation.metrics import detection, image_score, score
 from pimjax.evaluation.plots import save_robustness
 from pimjax.evaluation.robustness import robustness_table, run_robustness
+from pimjax.evaluation.saved_maps import folder_entrant
 from pimjax.evaluation.summary import column, compare, summarize_set
 from pimjax.evaluation.tables import latex, markdown, set_table, show
 from pimjax.inference.contestants import localizer_entrant, with_options

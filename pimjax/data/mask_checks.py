@@ -41,6 +41,11 @@ def color_fault(values: np.ndarray) -> str:
     return "color-coded; save it as 8-bit grey, 255 where manipulated and 0 elsewhere"
 
 
+def grey_share(mask: np.ndarray) -> float:
+    """Return the share of a mask's values, uint8 [H, W], that are neither near black nor near white."""
+    return float(((mask > 20) & (mask < 235)).mean())
+
+
 def _is_uniform(channel: np.ndarray) -> bool:
     """Tell whether all of a channel lies on one side of half its largest value."""
     above = channel > channel.max() / 2

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from pimjax.evaluation.record import Row
 from pimjax.evaluation.summary import compare
+from pimjax.files import Row
 
 
 class Result(NamedTuple):
@@ -53,6 +53,21 @@ def set_table(results: Sequence[Result]) -> list[list[str]]:
             cells.append(show_difference(difference, result.summary["manipulated"]) if place else "")
         table.append(cells)
     return table
+
+
+def by_text(results: Sequence[Result], key: str) -> dict[str, list[str]]:
+    """Return the models of each text in the list `key` ("warnings" or "errors") of the summaries."""
+    found: dict[str, list[str]] = {}
+    for result in results:
+        for text in result.summary[key]:
+            found.setdefault(text, []).append(result.model)
+    return found
+
+
+def warnings_of(results: Sequence[Result]) -> list[str]:
+    """Return the warnings of results on one set, with the models that they are of if that is not all."""
+    found = by_text(results, "warnings").items()
+    return [text if len(models) == len(results) > 1 else f"{', '.join(models)}: {text}" for text, models in found]
 
 
 def find(summary: dict[str, Any], path: Sequence[str]) -> dict[str, Any] | None:
