@@ -33,7 +33,7 @@ def add_commands(commands: Any) -> None:
         "--protocol",
         nargs="+",
         default=["blur", "noise", "jpeg"],
-        metavar="NAME[=LEVEL,…]",
+        metavar="NAME[=LEVEL,LEVEL]",
         help="such as jpeg=90,75 webp=80 rescale=0.5; default: blur noise jpeg, at all their levels (below)",
     )
     robustness.set_defaults(command=_robustness)

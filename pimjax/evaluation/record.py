@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from pimjax.evaluation.doubts import OF_CURVES, is_thresholded
 from pimjax.evaluation.state import ABOUT, read_state, row_fault
 from pimjax.files import ForeignFileError, Row, cannot_write, claim, lock_file, read_rows, write_bytes, write_text
 
@@ -61,13 +62,17 @@ class Record:
         self.rows[row["number"]] = row
 
     def finish(self, examples: int) -> list[Row]:
-        """Write images.csv, the rows of a set of so many examples in order, and return them."""
+        """Write images.csv, the rows of a set of so many examples in order, and return them.
+
+        Scores over all thresholds are left empty there if all maps are thresholded.
+        """
         rows = [self.rows[number] for number in sorted(self.rows) if number < examples]
         columns = [name for name in rows[0] if name != "histogram"] if rows else ["number", "id"]
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, columns, extrasaction="ignore")
         writer.writeheader()
-        writer.writerows(rows)
+        empty = {name: None for name in columns if name.rpartition(".")[2] in OF_CURVES} if is_thresholded(rows) else {}
+        writer.writerows(row | empty for row in rows)
         write_bytes(self.folder / "images.csv", text.getvalue().encode("utf-8", "surrogateescape"), ours=True)
         return rows
 

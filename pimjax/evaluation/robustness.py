@@ -161,4 +161,5 @@ def robustness_table(result: dict[str, Any]) -> str:
 
 def show_level(row: dict[str, Any]) -> str:
     """A level's mean, with n of m where not all images could be scored."""
-    return show(row, row["images"]) + ("" if row["scored"] == row["of"] else f", {row['scored']} of {row['of']}")
+    scored, of = row.get("scored"), row.get("of")
+    return show(row, row["images"]) + ("" if scored == of else f", {scored} of {of}")

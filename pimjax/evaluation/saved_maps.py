@@ -133,17 +133,18 @@ def _find_maps(folder: Path) -> _Maps:
     )
     if not files:
         raise FileNotFoundError(f"{folder}: holds no maps ({', '.join(SUFFIXES)}); give another folder")
-    rows, there = _rows(folder), set(files)
-    by_path, by_name, told = {}, {}, set()
-    once = Counter(os.path.splitext(name)[0] for row in rows if (name := _named(row)))
-    for row in rows:
+    there, of_photo, told = set(files), {}, set()
+    for row in _rows(folder):
         written = {kind: folder / file for kind, file in _files(row).items() if folder / file in there}
         told |= set(written.values())
         best = next((written[kind] for kind in _WRITTEN if kind in written), None)
-        if best and (key := _named(row)):
-            by_path[os.path.realpath(str(row["path"]))] = by_name[key] = best
-            stem = os.path.splitext(key)[0]
-            by_name |= {stem: best} if once[stem] == 1 else {}
+        if best and (photo := _photo(row)):
+            of_photo[photo] = best
+    # By the photo's name alone only where no other photo has it, or a photo that was moved could meet another's map.
+    keys = {photo: {photo[1], os.path.splitext(photo[1])[0]} for photo in of_photo}
+    once = Counter(key for both in keys.values() for key in both)
+    by_name = {key: file for photo, file in of_photo.items() for key in keys[photo] if once[key] == 1}
+    by_path = {path: file for (path, _), file in of_photo.items()}
     return _Maps(by_path, _by_name(folder, [file for file in files if file not in told]) | by_name)
 
 
@@ -162,10 +163,13 @@ def _files(row: dict[str, Any]) -> dict[str, str]:
     return {k: v for k, v in files.items() if isinstance(v, str)} if isinstance(files, dict) else {}
 
 
-def _named(row: dict[str, Any]) -> str:
-    """The name of a row's results with the suffix of its photo, which two photos of a folder can differ in alone."""
+def _photo(row: dict[str, Any]) -> tuple[str, str] | None:
+    """The path of a row's photo, and its name in the folder or pattern that it was found by."""
     path, name = row.get("path"), row.get("name")
-    return f"{name}{os.path.splitext(path)[1]}" if isinstance(path, str) and isinstance(name, str) and name else ""
+    if not isinstance(path, str) or not isinstance(name, str):
+        return None
+    folder, slash, _ = name.rpartition("/")
+    return os.path.realpath(path), folder + slash + os.path.basename(path)
 
 
 def _by_name(folder: Path, files: Sequence[Path]) -> dict[str, Path]:

@@ -25,7 +25,8 @@ class Maybe(NamedTuple):
 
 
 NUMBER = (int, float)
-_VALUE = {"value": Maybe(NUMBER), "low": Maybe(NUMBER), "high": Maybe(NUMBER), "images": int}
+_NULL = type(None)
+_VALUE = {**dict.fromkeys(("value", "low", "high"), (*NUMBER, _NULL)), "images": int}
 _SCORES = Each(_VALUE)
 ABOUT = Each(object)  # about.json
 BENCHMARK = {  # benchmark.json
@@ -54,8 +55,8 @@ ROBUSTNESS = {  # robustness.json
     "versions": Each(str),
     "threshold": NUMBER,
     "rows": [
-        {"protocol": Maybe(str), "parameter": Maybe(str), "level": Maybe(NUMBER), "scored": Maybe(int)}
-        | {"of": Maybe(int)}
+        {**dict.fromkeys(("protocol", "parameter"), (str, _NULL)), "level": (*NUMBER, _NULL)}
+        | {"scored": Maybe(int), "of": Maybe(int)}
         | _MEAN
     ],
     "areas": [{"protocol": str} | _MEAN],
@@ -73,7 +74,7 @@ ROW = {  # of images.jsonl
     **dict.fromkeys(("number", *_PIXELS, "tp", "fp", "fn", "tn", "map_values", "orientation"), int),
     **dict.fromkeys(("id", "input", "version", "mask_format"), str),
     **dict.fromkeys(("seconds", "mask_grey", "image.max", "image.top1", "image.logit"), NUMBER),
-    **{f"{convention}.{name}": (*NUMBER, type(None)) for convention, names in _METRICS.items() for name in names},
+    **{f"{convention}.{name}": (*NUMBER, _NULL) for convention, names in _METRICS.items() for name in names},
     **dict.fromkeys(("manipulated", "mask_scaled"), bool),
     "histogram": [list],
     "picture": Maybe(str),

@@ -73,13 +73,13 @@ def warnings_of(results: Sequence[Result]) -> list[str]:
 def find(summary: dict[str, Any], path: Sequence[str]) -> dict[str, Any] | None:
     """The value at a path of keys in a summary; None where it is absent or undefined."""
     for key in path:
-        summary = summary.get(key, {})
+        summary = summary.get(key) or {}
     return summary if summary.get("value") is not None else None
 
 
 def show(value: dict[str, Any] | None, images: int) -> str:
     """A value as "0.412 [0.380, 0.444]", with how many images it is of where that is not all."""
-    if value is None or value["value"] is None:
+    if value is None or None in (value["value"], value["low"], value["high"]):
         return "–"
     fewer = f" ({value['images']})" if value["images"] != images else ""
     return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]{fewer}"
