@@ -11,7 +11,7 @@ from pimjax.config import PRECISIONS, ModelConfig
 from pimjax.config_files import read_config
 from pimjax.data.map_frame import FRAMES
 from pimjax.evaluation.corruption_levels import LEVELS, chosen_levels, describe
-from pimjax.files import claim
+from pimjax.files import claim, printable
 
 SMALLEST_SIDE = 16  # of a tile or a scaled image, in pixels
 
@@ -115,7 +115,7 @@ def _contest(arguments: argparse.Namespace) -> tuple[list[Any], dict[str, Any], 
     if not entrants:
         raise ValueError(next(iter(failed.values()), "give --model or --predictions"))
     for name, why in failed.items():
-        print(f"error: {name} does not take part: {why}", file=sys.stderr)
+        print(printable(f"error: {name} does not take part: {why}"), file=sys.stderr)
     return entrants, sets, failed
 
 

@@ -16,7 +16,7 @@ from pimjax.evaluation.record import reserve, versions
 from pimjax.evaluation.state import BENCHMARK, SUMMARY, read_state, row_fault
 from pimjax.evaluation.summary import summarize_set
 from pimjax.evaluation.tables import Result, latex, markdown, set_table, warnings_of
-from pimjax.files import claim, lock_file, read_rows, write_text
+from pimjax.files import claim, lock_file, printable, read_rows, write_text
 
 WRITER = "pimjax evaluate"  # in messages
 _FILES = ("benchmark.json", "tables.md", "tables.tex")
@@ -140,8 +140,10 @@ def write_tables(results: Sequence[Result], output: Path, failed: Mapping[str, s
     parts, tables = [], []
     for name, found in of_set.items():
         table, warnings = set_table(found), [*warnings_of(found), *missing]
-        below = "".join(f"- {warning}\n" for warning in warnings)
-        parts.append(f"### {name}\n\n{markdown(table)}\n" + (f"\nNot vouched for:\n\n{below}" if below else ""))
+        below = "".join(f"- {printable(warning)}\n" for warning in warnings)
+        parts.append(
+            f"### {printable(name)}\n\n{markdown(table)}\n" + (f"\nNot vouched for:\n\n{below}" if below else "")
+        )
         tables.append(latex(table, " ".join([f"{name}. {note}", *(f"{warning}." for warning in warnings)])))
     write_text(output / "tables.md", "\n".join([*parts, f"{note}\n"]), ours=True)
     write_text(output / "tables.tex", "\n".join(tables), ours=True)
