@@ -2,7 +2,10 @@
 
 import csv
 import json
+import re
 import shutil
+import sys
+from pathlib import Path
 
 import cv2
 import jax
@@ -16,14 +19,18 @@ from pimjax.data.images import ImageError, write_png
 from pimjax.data.named_sources import open_source
 from pimjax.data.transforms import resize, target_mask
 from pimjax.evaluation.contest import read_results, run_benchmark, safe
-from pimjax.evaluation.entrants import Prediction, folder_entrant, model_entrant, read_map
+from pimjax.evaluation.entrants import Prediction, model_entrant
 from pimjax.evaluation.evaluate import enlarged, evaluate, score_example
+from pimjax.evaluation.map_files import read_map
 from pimjax.evaluation.metrics import detection, image_score, score
 from pimjax.evaluation.plots import save_robustness
+from pimjax.evaluation.protocols import PROTOCOLS
+from pimjax.evaluation.report import write_report
 from pimjax.evaluation.robustness import robustness_table, run_robustness
+from pimjax.evaluation.saved_maps import folder_entrant
 from pimjax.evaluation.summary import column, compare, summarize_set
 from pimjax.evaluation.tables import latex, markdown, set_table, show
-from pimjax.inference.contestants import localizer_entrant, with_options
+from pimjax.inference.contestants import UnknownModelError, localizer_entrant, open_model, with_options
 from pimjax.inference.localizer import Localizer, model_hash
 from pimjax.inference.test_time import flip_averaged, resized, tiled
 from pimjax.inference.tiles import blend_tiles
@@ -448,3 +455,200 @@ def test_a_checkpoint_takes_part(folder, tmp_path):
         (variables, card_of_run(Config(model=tiny_model(), data=DataConfig(image_size=256)))),
     )
     assert len({model_hash(*other) for other in ((variables, card), *others)}) == 4
+
+
+CASES = Path(__file__).parent / "cases"
+
+
+def save_maps(folder, source, function):
+    for number in range(8):
+        write_png(folder / f"{number}.png", np.rint(function(source[number]["image"]) * 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (lambda image: (red(image) > 0.5).astype(float), True),  # 0 and 255
+        (lambda image: np.where(red(image) > 0.5, 0.8, 0.2), True),  # any two values
+        (lambda image: np.ones(image.shape[:2]), False),  # constant: AUC 0.5 is what it is
+        (red, False),
+    ],
+    ids=["binary", "two values", "constant", "graded"],
+)
+@pytest.mark.parametrize("saved", [False, True], ids=["model", "maps"])
+def test_scores_over_all_thresholds_are_left_out_of_thresholded_maps(function, said, saved, source, tmp_path):
+    save_maps(tmp_path / "maps", source, function)
+    entrant = folder_entrant("m", tmp_path / "maps", source.ids()) if saved else model_entrant("m", function)
+    (result,) = run_benchmark([entrant], {"s": source}, tmp_path / "out")
+    summary = json.loads((tmp_path / "out/m/s/scores.json").read_text())
+    assert summary["thresholded"] == said == any("thresholded already" in text for text in summary["warnings"])
+    text = (tmp_path / "out/tables.md").read_text()
+    assert ("thresholded already" in text) == said == ("AUC, benco" not in text) == ("calibration error, " not in text)
+    assert "F1, pim-fullsize" in text and summary["pooled"]["f1"]["value"] is not None
+    for name in ("auc", "best_f1", "average_precision", "calibration_error"):
+        assert (summary["pooled"][name]["value"] is None) == said
+    assert (summary["scores"]["benco"]["auc"]["value"] is None) == said
+    with (tmp_path / "out/m/s/images.csv").open() as file:
+        assert any(row["benco.auc"] for row in csv.DictReader(file)) != said
+    write_report(tmp_path / "out", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert ("thresholded already" in page) == said == ("Precision and recall" not in page)
+    assert "thresholded already" in (tmp_path / "out/tables.tex").read_text() or not said
+
+
+def test_the_thresholded_maps_of_the_case_have_no_auc(tmp_path, capsys):
+    case = CASES / "A10_auc_of_binary_maps"
+    command = ["evaluate", "--predictions", f"bin={case / 'maps'}", "--source", f"csv:{case / 's.csv'}"]
+    assert main([*command, "--output", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "bin: its maps have two values only" in said and "AUC, benco" not in said and "best F1, permuted" not in said
+
+
+def test_the_color_coded_masks_of_the_case_are_not_scored(tmp_path, capsys):
+    source = f"csv:{CASES / 'A14_coloured_edge_masks/s.csv'}"
+    assert main(["evaluate", "--model", "everything", "--source", source, "--output", str(tmp_path / "e")]) == 1
+    assert "e0.jpg: color-coded" in capsys.readouterr().out
+    assert main(["check-data", source, "--output", str(tmp_path / "c")]) == 1
+    assert "training must not start" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("spoil", "kind"),
+    [
+        (lambda mask: (".jpg", mask), "lossy"),
+        (lambda mask: (".png", mask // 2 + 100), "grey"),
+        (lambda mask: (".png", mask[::2, ::2]), "scaled"),
+        (lambda mask: (".png", np.zeros_like(mask)), "empty"),
+        (lambda mask: (".png", 255 - mask), "inverted"),
+    ],
+)
+def test_doubtful_masks_are_told_under_the_table(spoil, kind, tmp_path):
+    lines = ["image,mask"]
+    for number in range(9):
+        image, mask = photo(4 * number + 1)
+        suffix, stored = spoil(mask)
+        write_png(tmp_path / f"{number}.png", image)
+        (tmp_path / f"m{number}{suffix}").write_bytes(cv2.imencode(suffix, stored)[1].tobytes())
+        lines.append(f"{number}.png,m{number}{suffix}")
+    (tmp_path / "s.csv").write_text("\n".join(lines))
+    run_benchmark([model_entrant("red", red)], {"s": open_source(f"csv:{tmp_path / 's.csv'}")}, tmp_path / "out")
+    text = (tmp_path / "out/tables.md").read_text()
+    assert f"9 of 9 masks ({kind})" in text
+    assert any(f"({kind})" in w for w in json.loads((tmp_path / "out/red/s/scores.json").read_text())["warnings"])
+
+
+def test_only_maps_are_called_inverted_and_once(source, tmp_path):
+    save_maps(tmp_path / "maps", source, lambda image: 1 - red(image))
+    entrants = [
+        model_entrant("model", lambda image: 1 - red(image)),
+        folder_entrant("maps", tmp_path / "maps", source.ids()),
+    ]
+    results = run_benchmark(entrants, {"a": source, "b": source}, tmp_path / "out")
+    hints = [(r.model, r.set) for r in results if any("--invert" in warning for warning in r.summary["warnings"])]
+    assert hints == [("maps", "a")]
+    entrant = folder_entrant("maps", tmp_path / "maps", source.ids(), invert=True)
+    (result,) = run_benchmark([entrant], {"a": source}, tmp_path / "other")
+    assert not any("--invert" in warning for warning in result.summary["warnings"])
+
+
+def write_module(folder, monkeypatch, text):
+    (folder / "in_this_folder.py").write_text(text)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", str(folder))])
+    monkeypatch.delitem(sys.modules, "in_this_folder", raising=False)
+
+
+def test_one_model_s_failure_does_not_end_the_others(folder, tmp_path, monkeypatch, capsys):
+    """A module that fails, a checkpoint that is none, a model of NaN."""
+    write_module(tmp_path, monkeypatch, "1 / 0")
+    (tmp_path / "broken.safetensors").write_bytes(b"nothing")
+    command = ["--source", f"s=csv:{folder / 'set.csv'}", "--model", "in_this_folder:f", "broken.safetensors"]
+    command += ["nan=test_evaluation:not_a_number", "everything"]
+    assert main(["evaluate", *command, "--output", "e"]) == 1
+    said = capsys.readouterr()
+    assert "in_this_folder:f does not take part: model 'in_this_folder:f': importing it failed (Zero" in said.err
+    assert "broken does not take part: broken.safetensors" in said.err
+    assert "1.png: nan failed on it (nan: gives values from nan" in said.out
+    rows = {line.split("|")[1].strip(): line for line in said.out.splitlines() if line.startswith("|")}
+    assert "8 of 9" in rows["everything"] and "0 of 9" in rows["nan"]
+    assert "broken did not take part" in (tmp_path / "e/tables.md").read_text()
+    write_report(tmp_path / "e", tmp_path / "page.html")
+    assert "broken did not take part" in (tmp_path / "page.html").read_text()
+    assert main(["robustness", *command, "--output", "r", "--protocol", "jpeg=90"]) == 1
+    assert "| 90 " in capsys.readouterr().out
+    assert any(
+        "broken did not take part" in error for error in json.loads(Path("r/robustness.json").read_text())["errors"]
+    )
+    assert main(["evaluate", *command[:4], "--output", "n"]) == 1  # nobody is left
+    assert not (tmp_path / "n").exists()
+
+
+def not_a_number(image):
+    return np.full(image.shape[:2], np.nan)
+
+
+@pytest.mark.parametrize("fit", ["resize", "crop"])
+def test_a_checkpoint_of_nan_is_named_with_the_image(fit, source, tmp_path):
+    class Broken:
+        """Of a localizer what an entrant needs."""
+
+        hash = "0"
+        card = card_of_run(Config(model=tiny_model(), data=DataConfig(image_size=64, fit=fit)))
+
+        def __call__(self, image):
+            class Result:
+                map = np.full((H // 4, W // 4), np.nan, np.float32)
+                probability = np.full((H, W), np.nan, np.float32)
+
+            return Result
+
+    _, errors = evaluate(localizer_entrant(Broken(), "broken", {}), source, tmp_path, pictures=False)
+    assert len(errors) == 9 and "1.png: broken failed on it (broken: gives values from nan" in errors[1]
+
+
+def test_a_function_is_found_in_the_current_folder_which_does_not_stay_on_the_path(tmp_path, monkeypatch):
+    write_module(tmp_path, monkeypatch, "def mine(image):\n    return image[..., 0] / 255\n\nnumber = 3\n")
+    before = list(sys.path)
+    entrant = open_model("in_this_folder:mine")
+    assert entrant.name == "mine" and entrant.predict({"image": np.full((4, 4, 3), 255, np.uint8)}).map.all()
+    assert sys.path == before
+    for what in ("in_this_folder:nothing", "nowhere_at_all:f", "in_this_folder:number", "pim-smal", ":f", "a:"):
+        with pytest.raises(UnknownModelError, match=f"model '{what}'"):
+            open_model(what)
+    with pytest.raises(UnknownModelError, match="pim-small, everything, error-level, noise-level, jpeg-grid"):
+        open_model("pim-smal")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("jpg", r"protocol 'jpg': it must be one of these.*jpeg \(quality: 50, 60, 70, 80, 90, 100\)"),
+        ("jpeg=0", r"protocol jpeg=0: levels are whole numbers, 1 … 100 \(quality\)"),
+        ("jpeg=90,75.5", r"protocol jpeg=75\.5"),
+        ("blur=4", "protocol blur=4: levels are odd numbers"),
+        ("noise=nan", "protocol noise=nan"),
+        ("rescale=inf", "protocol rescale=inf"),
+        ("webp=", "protocol webp=:"),
+    ],
+)
+def test_a_wrong_corruption_or_level_is_told_before_work(text, message, folder, capsys):
+    assert main(["robustness", "--model", "nothing", "--source", f"csv:{folder / 'set.csv'}", "--protocol", text]) == 1
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_levels_may_be_chosen(source, tmp_path):
+    chosen = ["jpeg=75,90", "webp=80", "rescale=0.5", "jpeg=60"]
+    result = run_robustness([model_entrant("red", red)], {"s": source}, chosen, tmp_path)
+    levels = [(row["protocol"], row["level"]) for row in result["rows"]]
+    assert levels == [(None, None), ("jpeg", 75), ("jpeg", 90), ("jpeg", 60), ("webp", 80), ("rescale", 0.5)]
+    value = {row["level"]: row["value"] for row in result["rows"]}
+    areas = {area["protocol"]: area["value"] for area in result["areas"]}
+    assert areas["jpeg"] == pytest.approx((15 * (value[60] + value[75]) / 2 + 15 * (value[75] + value[90]) / 2) / 30)
+    assert areas["webp"] == value[80] and areas["rescale"] == value[0.5]
+
+
+def test_the_help_of_robustness_has_corruptions_and_levels(capsys):
+    with pytest.raises(SystemExit):
+        main(["robustness", "--help"])
+    said = capsys.readouterr().out
+    assert all(f"{name} (" in said for name in PROTOCOLS) and "webp (quality: 90, 80, 70, 60, 50)" in said

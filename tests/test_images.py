@@ -206,6 +206,47 @@ def test_a_colour_coded_mask_is_refused(tmp_path):
         read_mask(save(tmp_path / "mask.png", stored))
 
 
+def colored(*colors):
+    """A mask with a stripe of each color, RGB, on black."""
+    stored = np.zeros((16, 4 * len(colors) + 4, 3), np.uint8)
+    for place, color in enumerate(colors):
+        stored[:, 4 * place : 4 * place + 4] = color[::-1]
+    return stored
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        colored((255, 0, 0), (255, 255, 255)),
+        colored((255, 255, 0), (0, 255, 255)),
+        colored((0, 0, 255), (255, 200, 0)),
+        colored((255, 255, 0), (255, 255, 255)).astype(np.uint16) * 257,
+    ],
+    ids=["red and white", "yellow and cyan", "blue and orange", "16 bits"],
+)
+def test_a_mask_of_several_colors_is_refused(stored, tmp_path):
+    with pytest.raises(ImageError, match=r"mask\.png: color-coded; save it as 8-bit grey"):
+        read_mask(save(tmp_path / "mask.png", stored))
+
+
+def test_a_jpeg_mask_with_color_along_its_edges_is_a_mask(tmp_path):
+    mask = np.zeros((64, 64, 3), np.uint8)
+    mask[20:44, 20:44] = 255
+    mask[20, 20] = (0, 0, 255)
+    (tmp_path / "mask.jpg").write_bytes(cv2.imencode(".jpg", mask, [cv2.IMWRITE_JPEG_QUALITY, 40])[1].tobytes())
+    assert (read_mask(tmp_path / "mask.jpg") > 127).mean() == pytest.approx(0.14, abs=0.02)
+
+
+@pytest.mark.parametrize("color", [0, 255])
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_a_mask_drawn_in_transparency_is_refused(color, suffix, tmp_path):
+    stored = np.full((16, 16, 4), color, np.uint8)
+    stored[..., 3] = 0
+    stored[4:8, 4:8, 3] = 255
+    with pytest.raises(ImageError, match=rf"mask\.{suffix}: only its transparency tells parts apart"):
+        read_mask(save(tmp_path / f"mask.{suffix}", stored))
+
+
 def test_pictures_are_written_as_they_are(tmp_path):
     write_png(tmp_path / "new" / "a.png", PHOTO)
     np.testing.assert_array_equal(read_image(tmp_path / "new" / "a.png"), PHOTO)

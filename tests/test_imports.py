@@ -21,7 +21,7 @@ ALLOWED = {
     "models": {"config", "normalization", "jpeg_tables"},
     "weights": CONFIG | {"files", "normalization", "models"},
     "baselines": {"data", "models"},
-    "evaluation": {"data", "files", "normalization", "pictures"},
+    "evaluation": {"data", "files", "inspection", "normalization", "pictures"},
     "training": CONFIG | {"files", "normalization", "data", "inspection", "models", "weights", "evaluation"},
     "inference": {"config", "files", "normalization", "pictures", "data", "models", "weights", "baselines"}
     | {"evaluation", "training"},

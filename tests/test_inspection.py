@@ -1,6 +1,7 @@
 """Planted faults are found and named, sound data is not accused, and previews show what training sees."""
 
 import json
+import re
 
 import cv2
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from pimjax.cli import main
 from pimjax.config import DataConfig, ForgeryConfig, PidaConfig
+from pimjax.data.images import write_png
 from pimjax.data.named_sources import open_source
 from pimjax.data.pipeline import TrainTransform
 from pimjax.inspection.examine import alike, examine, fingerprint
@@ -185,3 +187,18 @@ def test_preview_shows_photograph_forgery_and_difference():
 def test_the_command_previews_a_configuration(tmp_path):
     assert main(["preview-data", "configs/demo.py", "--rows", "2", "--output", str(tmp_path / "p.png")]) == 0
     assert cv2.imread(str(tmp_path / "p.png")).shape[0] > 400
+
+
+@pytest.mark.parametrize("value", [100, 128, 200])
+def test_masks_that_are_all_grey_forbid_training(value, tmp_path, capsys):
+    lines = ["image,mask"]
+    for number in range(4):
+        pixels = np.random.default_rng(number).integers(0, 255, (32, 32, 3), np.uint8)
+        write_png(tmp_path / f"{number}.png", pixels)
+        mask = np.full((32, 32), value, np.uint8)
+        mask[:4] = 255
+        write_png(tmp_path / f"m{number}.png", mask)
+        lines.append(f"{number}.png,m{number}.png")
+    (tmp_path / "s.csv").write_text("\n".join(lines))
+    assert main(["check-data", f"csv:{tmp_path / 's.csv'}", "--output", str(tmp_path / "check")]) == 1
+    assert re.search("training must not start: .*grey", capsys.readouterr().out)

@@ -30,6 +30,8 @@ def test_levels_are_the_specified_ones():
         "jpeg": (50, 60, 70, 80, 90, 100),
         "gamma": (0.7, 0.85, 1, 1.15, 1.3),
         "resize": (0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75),
+        "webp": (90, 80, 70, 60, 50),
+        "rescale": (0.75, 0.5, 0.25),
     }
     assert [len(PROTOCOLS[name].levels) for name in NINE] == [9] * 6
 

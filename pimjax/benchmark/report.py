@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pimjax.benchmark.measure import Row, median
+from pimjax.files import write_text
 
 # Dense bfloat16 multiply-adds of one device, counted as two operations each, in 10¹² per second; vendors' data sheets.
 PEAK = {
@@ -104,6 +105,5 @@ def _compared(row: Row, other: Row | None) -> list[str]:
 
 
 def write_json(path: Path, result: dict[str, Any]) -> None:
-    """Everything that was measured; missing folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    """Write everything that was measured; errors are those of `pimjax.files.write_bytes`."""
+    write_text(path, json.dumps(result, indent=1) + "\n")

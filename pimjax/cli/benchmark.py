@@ -9,6 +9,9 @@ from typing import Any
 
 from pimjax.config import PRECISIONS, ModelConfig
 from pimjax.config_files import read_config
+from pimjax.data.map_frame import FRAMES
+from pimjax.evaluation.corruption_levels import LEVELS, chosen_levels, describe
+from pimjax.files import claim, printable
 
 SMALLEST_SIDE = 16  # of a tile or a scaled image, in pixels
 
@@ -19,10 +22,19 @@ def add_commands(commands: Any) -> None:
     _add_contest(evaluate, Path("evaluation"))
     evaluate.set_defaults(command=_evaluate)
 
-    robustness = commands.add_parser("robustness", help="how scores fall as images are disturbed")
+    robustness = commands.add_parser(
+        "robustness",
+        help="how scores fall as images are disturbed",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="\n  ".join(["what --protocol may name, and the levels that are measured:", *map(describe, LEVELS)]),
+    )
     _add_contest(robustness, Path("robustness"))
     robustness.add_argument(
-        "--protocol", nargs="+", default=["blur", "noise", "jpeg"], metavar="NAME", help="default: blur noise jpeg"
+        "--protocol",
+        nargs="+",
+        default=["blur", "noise", "jpeg"],
+        metavar="NAME[=LEVEL,LEVEL]",
+        help="such as jpeg=90,75 webp=80 rescale=0.5; default: blur noise jpeg, at all their levels (below)",
     )
     robustness.set_defaults(command=_robustness)
 
@@ -54,7 +66,7 @@ def _add_contest(parser: argparse.ArgumentParser, output: Path) -> None:
         nargs="+",
         default=[],
         metavar="[NAME=]MODEL",
-        help="a checkpoint, MODULE:FUNCTION, or a classical detector; a wrong name lists these",
+        help="pim-small, a checkpoint, MODULE:FUNCTION, or a classical detector; a wrong name lists these",
     )
     parser.add_argument("--source", nargs="+", required=True, metavar="[NAME=]SOURCE", help="such as csv:FILE")
     parser.add_argument("--threshold", type=float, default=0.5, help="default: 0.5")
@@ -65,24 +77,54 @@ def _add_contest(parser: argparse.ArgumentParser, output: Path) -> None:
     parser.add_argument("--output", type=Path, default=output, metavar="DIR", help=f"default: {output}")
     if output.name == "evaluation":  # saved maps are of images as they are
         parser.add_argument(
-            "--predictions", nargs="+", default=[], metavar="[NAME=]DIR", help="maps by another program: PNG, NPY, NPZ"
+            "--predictions",
+            nargs="+",
+            default=[],
+            metavar="[NAME=]DIR",
+            help="maps by another program, PNG, NPY, NPZ, or the --output of pimjax predict",
         )
         parser.add_argument("--invert", action="store_true", help="in --predictions, white means authentic")
+        parser.add_argument(
+            "--maps-frame",
+            choices=FRAMES,
+            help="how --predictions lie, of photos that EXIF says are stored turned; maps of pimjax predict say so",
+        )
 
 
-def _contest(arguments: argparse.Namespace) -> tuple[list[Any], dict[str, Any]]:
-    """The entrants and the sets by name."""
-    from pimjax.data.named_sources import open_source
+def _contest(arguments: argparse.Namespace) -> tuple[list[Any], dict[str, Any], dict[str, str]]:
+    """The entrants, the sets by name, and why others cannot take part, by name; these are printed."""
     from pimjax.evaluation.contest import safe
-    from pimjax.evaluation.entrants import folder_entrant
-    from pimjax.inference.contestants import open_model, with_options
+    from pimjax.evaluation.saved_maps import folder_entrant
 
     sides = (*([] if arguments.tiles is None else [arguments.tiles]), *arguments.resize)
     if min(sides, default=SMALLEST_SIDE) < SMALLEST_SIDE:
         raise ValueError(f"--tiles and --resize are sides in pixels, {SMALLEST_SIDE} at least, not {min(sides)}")
     if not 0 <= arguments.threshold < 1:
         raise ValueError(f"--threshold is {arguments.threshold}; it must lie in 0 … 1")
-    sets, ids = {}, []
+    sets = _sets(arguments)
+    entrants, failed = _models(arguments)
+    ids = [id_ for source in sets.values() for id_ in source.ids()]
+    for text in getattr(arguments, "predictions", []):
+        name, what = _named(text)
+        name = name or Path(what).resolve().name
+        entrants.append(folder_entrant(name, what, ids, arguments.invert, arguments.maps_frame))
+    names = [safe(name) for name in (*(entrant.name for entrant in entrants), *failed)]  # which their folders bear
+    if len(names) != len(set(names)):
+        same = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"two entrants are called {same[0]}; name one, as in --model other=...")
+    if not entrants:
+        raise ValueError(next(iter(failed.values()), "give --model or --predictions"))
+    for name, why in failed.items():
+        print(printable(f"error: {name} does not take part: {why}"), file=sys.stderr)
+    return entrants, sets, failed
+
+
+def _sets(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The sets by name."""
+    from pimjax.data.named_sources import open_source
+    from pimjax.evaluation.contest import safe
+
+    sets: dict[str, Any] = {}
     for text in arguments.source:
         name, what = _named(text)
         source = open_source(what)
@@ -90,24 +132,25 @@ def _contest(arguments: argparse.Namespace) -> tuple[list[Any], dict[str, Any]]:
         if safe(name) in map(safe, sets):
             raise ValueError(f"two sets are called {name}; name one, as in --source other={what}")
         sets[name] = source
-        ids += source.ids()
-    entrants = []
+    return sets
+
+
+def _models(arguments: argparse.Namespace) -> tuple[list[Any], dict[str, str]]:
+    """The models that can be loaded, in all ways that were asked for, and why others cannot, by name."""
+    from pimjax.inference.contestants import UnknownModelError, open_model, with_options
+
+    entrants, failed = [], {}
     for text in arguments.model:
         name, what = _named(text)
-        model = open_model(what, name, arguments.precision)
-        entrants += with_options(model, arguments.flip, arguments.tiles, arguments.resize)
-    for text in getattr(arguments, "predictions", []):
-        name, what = _named(text)
-        entrants.append(folder_entrant(name or Path(what).resolve().name, what, ids, arguments.invert))
-    names = [safe(entrant.name) for entrant in entrants]  # which their folders bear
-    if not names or len(names) != len(set(names)):
-        same = sorted({name for name in names if names.count(name) > 1})
-        raise ValueError(
-            f"two entrants are called {same[0]}; name one, as in --model other=..."
-            if same
-            else "give --model or --predictions"
-        )
-    return entrants, sets
+        try:
+            model = open_model(what, name, arguments.precision)
+        except UnknownModelError:
+            raise  # a slip of the pen, better told before hours of work
+        except (ValueError, OSError) as error:
+            failed[name or Path(what).stem] = str(error)
+        else:
+            entrants += with_options(model, arguments.flip, arguments.tiles, arguments.resize)
+    return entrants, failed
 
 
 def _named(text: str) -> tuple[str, str]:
@@ -121,44 +164,40 @@ def _command() -> str:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    """Prints the tables; writes them, and all that is known of each image. Exit status 1: an image was not scored."""
+    """Print the tables; write them, and all that is known of each image. Exit status 1: something was not scored."""
     from pimjax.evaluation.contest import run_benchmark
 
-    entrants, sets = _contest(arguments)
-    results = run_benchmark(entrants, sets, arguments.output, arguments.threshold, _command())
+    entrants, sets, failed = _contest(arguments)
+    results = run_benchmark(entrants, sets, arguments.output, arguments.threshold, _command(), failed)
     print(f"\n{(arguments.output / 'tables.md').read_text(encoding='utf-8')}")
     models = {entrant.name for entrant in entrants}
     now = [result for result in results if result.model in models and result.set in sets]
-    for result in now:
-        for warning in result.summary["warnings"]:
-            print(f"warning: {result.model} on {result.set}: {warning}")
     print(f"every image: {arguments.output}/MODEL/SET/images.csv\na page: pimjax report {arguments.output}")
-    return 1 if any(result.summary["errors"] for result in now) else 0
+    return 1 if failed or any(result.summary["errors"] for result in now) else 0
 
 
 def _robustness(arguments: argparse.Namespace) -> int:
-    """Prints a row per level; draws the curves. Exit status 1: an image was not scored."""
-    from pimjax.evaluation.protocols import PROTOCOLS
+    """Print a row per level; draw the curves. Exit status 1: something was not scored."""
     from pimjax.evaluation.robustness import robustness_table, run_robustness
 
-    for name in arguments.protocol:
-        if name not in PROTOCOLS:
-            raise ValueError(f"protocol {name!r}: it must be one of {', '.join(PROTOCOLS)}")
-    entrants, sets = _contest(arguments)
-    result = run_robustness(entrants, sets, arguments.protocol, arguments.output, arguments.threshold, _command())
+    chosen_levels(arguments.protocol)  # a wrong one is told before models are loaded
+    entrants, sets, failed = _contest(arguments)
+    result = run_robustness(
+        entrants, sets, arguments.protocol, arguments.output, arguments.threshold, _command(), failed
+    )
     print(f"\n{robustness_table(result)}")
     try:
         from pimjax.evaluation.plots import save_robustness
     except ValueError as error:
         print(f"no curves: {error}")
     else:
-        save_robustness(result["rows"], arguments.output / "robustness")
+        save_robustness(result["rows"], arguments.output / "robustness", ours=True)
         print(f"curves: {arguments.output}/robustness.png and .svg")
     return 1 if result["errors"] else 0
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    """Writes the page."""
+    """Write the page."""
     from pimjax.evaluation.report import write_report
 
     write_report(arguments.evaluation, arguments.output, arguments.robustness, _command())
@@ -174,6 +213,7 @@ def _bench(arguments: argparse.Namespace) -> int:
     from pimjax.benchmark.pipeline import measure_pipeline, pipeline_table
     from pimjax.benchmark.scoring import measure_scoring, scoring_table
 
+    claim(arguments.output / "bench.json")
     model = read_config(arguments.config).model if arguments.config else ModelConfig()
     cases = [
         Case(task, size, batch, arguments.precision, model)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from pimjax.data.mask_checks import color_fault, transparency_fault
 from pimjax.files import write_bytes
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".tif", ".tiff", ".bmp", ".webp"})
@@ -133,9 +134,13 @@ def decode_mask(encoded: bytes, name: str) -> np.ndarray:
     ignored. A mask whose largest value is 1 is read as 0/1 and scaled to 0/255.
 
     Raises:
-        ImageError: not a decodable image, or it has values but none above 127 (such as a colour-coded mask).
+        ImageError: not a decodable image, color-coded, transparent instead of white, or it has values but none above
+            127.
     """
-    mask = decode_values(encoded, name)
+    values = _decode(encoded, name, cv2.IMREAD_UNCHANGED)
+    if fault := transparency_fault(values):
+        raise ImageError(f"{name}: {fault}")
+    stored = mask = _opaque(values)
     if mask.dtype == np.uint16 and mask.max() > 255:
         mask = (mask >> 8).astype(np.uint8)
     elif mask.dtype not in (np.uint8, np.uint16, bool):
@@ -147,6 +152,8 @@ def decode_mask(encoded: bytes, name: str) -> np.ndarray:
         raise ImageError(
             f"{name}: its largest value is {mask.max()}, so nothing counts as manipulated; save it as 8-bit, 0 and 255"
         )
+    if fault := color_fault(stored):
+        raise ImageError(f"{name}: {fault}")
     return mask
 
 
@@ -155,7 +162,11 @@ def decode_values(encoded: bytes, name: str) -> np.ndarray:
 
     A palette's indices become its colours. ImageError as for `decode_image`.
     """
-    values = _decode(encoded, name, cv2.IMREAD_UNCHANGED)
+    return _opaque(_decode(encoded, name, cv2.IMREAD_UNCHANGED))
+
+
+def _opaque(values: np.ndarray) -> np.ndarray:
+    """OpenCV's channels → [H, W] or RGB [H, W, 3], without transparency."""
     if values.ndim == 2:
         return values
     if values.shape[2] <= 2:

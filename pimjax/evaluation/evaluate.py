@@ -11,13 +11,15 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from pimjax.data.images import ImageError
+from pimjax.data.images import ImageError, read_header
+from pimjax.data.mask_checks import grey_share
 from pimjax.data.sources import Encoded, Example, Source, decode_example
 from pimjax.data.transforms import in_proportion, resize, target_mask
 from pimjax.evaluation.entrants import Entrant, Prediction
 from pimjax.evaluation.metrics import IMAGE_SCORES, benco_variants, image_score, score
 from pimjax.evaluation.pooled import pool
-from pimjax.evaluation.record import Record, Row, versions
+from pimjax.evaluation.record import PICTURE, Record, versions
+from pimjax.files import Row, write_bytes
 from pimjax.pictures import heat, overlay
 
 PIM_SIDE = 128  # of the map that convention "pim" scores, in pixels
@@ -50,28 +52,33 @@ def evaluate(
     Raises:
         ValueError: `folder` has the results of something else.
     """
-    about = {"threshold": threshold, "versions": versions(), **entrant.about, **(about or {})}
-    record, errors = Record(folder, about), []
+    errors: list[str] = []
+    with Record(folder, told(entrant, threshold, about), len(source) if pictures else 0) as record:
+        known = (_is_known(record.rows.get(number), entrant, source, number) for number in range(len(source)))
+        left = [number for number, done in enumerate(known) if not done]
+        what = {"desc": f"{entrant.name} on {folder.name}", "unit": "image", "dynamic_ncols": True}
+        for number in tqdm(left, initial=len(source) - len(left), total=len(source), **what):
+            try:
+                row = _row(entrant, source.encoded(number), number, threshold, change, folder if pictures else None)
+            except ImageError as error:
+                errors.append(str(error))
+                tqdm.write(f"error: {error}")
+                record.rows.pop(number, None)  # of what was there before
+            else:
+                record.add(row)
+        return record.finish(len(source)), errors
 
-    def known(number: int) -> bool:
-        row = record.rows.get(number)
-        try:
-            return row is not None and (row["input"], row["version"]) == _origin(entrant, source.encoded(number))
-        except ImageError:
-            return False
 
-    left = [number for number in range(len(source)) if not known(number)]
-    what = {"desc": f"{entrant.name} on {folder.name}", "unit": "image", "dynamic_ncols": True}
-    for number in tqdm(left, initial=len(source) - len(left), total=len(source), **what):
-        try:
-            row = _row(entrant, source.encoded(number), number, threshold, change, folder if pictures else None)
-        except ImageError as error:
-            errors.append(str(error))
-            tqdm.write(f"error: {error}")
-            record.rows.pop(number, None)  # of what was there before
-        else:
-            record.add(row)
-    return record.finish(len(source)), errors
+def told(entrant: Entrant, threshold: float, about: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return what tells the results of `evaluate`, with these arguments, from others."""
+    return {"threshold": threshold, "versions": versions(), **entrant.about, **(about or {})}
+
+
+def _is_known(row: Row | None, entrant: Entrant, source: Source, number: int) -> bool:
+    try:
+        return row is not None and (row["input"], row["version"]) == _origin(entrant, source.encoded(number))
+    except ImageError:
+        return False
 
 
 def _origin(entrant: Entrant, encoded: Encoded) -> tuple[str, str]:
@@ -88,28 +95,40 @@ def _row(
     change: Callable[[Example, int], Example] | None,
     pictures: Path | None,
 ) -> Row:
-    example, (files, version) = decode_example(encoded), _origin(entrant, encoded)
+    (files, version), orientation = _origin(entrant, encoded), read_header(encoded.image, encoded.id).orientation
+    example = decode_example(encoded) | {"orientation": orientation, "mask_id": encoded.mask_id}
     start = time.perf_counter()
     try:
         prediction = entrant.predict(change(example, number) if change else example)
+        seconds = time.perf_counter() - start
+        scores = score_example(example, prediction, threshold, entrant.input_side)
     except Exception as error:  # whatever anyone's model does, the other images are scored
         what = str(error) if isinstance(error, ImageError) else f"{type(error).__name__}: {error}"
         raise ImageError(
             what if encoded.id in what else f"{encoded.id}: {entrant.name} failed on it ({what})"
         ) from None
-    seconds = time.perf_counter() - start
-    row = {"number": number, "id": encoded.id, "input": files, "version": version}
-    row |= score_example(example, prediction, threshold, entrant.input_side) | {"seconds": round(seconds, 4)}
+    row = {"number": number, "id": encoded.id, "input": files, "version": version, "orientation": orientation}
+    row |= _mask_facts(encoded, example["mask"]) | scores | {"seconds": round(seconds, 4)}
     if pictures:
-        row["picture"] = f"pictures/{number:06d}.jpg"
+        row["picture"] = PICTURE.format(number)
         write_strip(pictures / row["picture"], example, prediction, threshold)
     return row
+
+
+def _mask_facts(encoded: Encoded, mask: np.ndarray) -> Row:
+    """What `pimjax.evaluation.doubts` judges a mask by; "mask_format" is "" of an authentic image."""
+    if encoded.mask is None:
+        return {"mask_format": "", "mask_grey": 0.0, "mask_scaled": False}
+    header = read_header(encoded.mask, encoded.mask_id)
+    scaled = (header.height, header.width) != mask.shape
+    return {"mask_format": header.format, "mask_grey": round(grey_share(mask), 6), "mask_scaled": scaled}
 
 
 def score_example(example: Example, prediction: Prediction, threshold: float, input_side: int | None = None) -> Row:
     """One image's row; `input_side` as of `Entrant`.
 
-    "manipulated", "height", "width", "map_height", "map_width" (pixels); "CONVENTION.METRIC" for all of
+    "manipulated", "height", "width", "map_height", "map_width" (pixels); "map_values", how many different ones the map
+    has, at most 3; "CONVENTION.METRIC" for all of
     `pimjax.evaluation.metrics.CONVENTIONS`, None where undefined: "pim" at 128×128, the size of the released model's
     map, "benco…" at the network's input size, where it has one of its own, the others at the image's size;
     "image.max", "image.top1", "image.logit"; "tp", "fp", "fn", "tn" (pixels at the image's size); "histogram", that of
@@ -124,6 +143,7 @@ def score_example(example: Example, prediction: Prediction, threshold: float, in
         raise ImageError(f"{example['id']}: its map is {w}×{h} pixels, the image {W}×{H}, of another shape; is it its?")
     truth, full = mask > 127, enlarged(prediction, H, W)
     row: Row = {"manipulated": bool(truth.any()), "height": H, "width": W, "map_height": h, "map_width": w}
+    row["map_values"] = values_of(own)
     made = own if prediction.full is None else full
     scores = {
         "pim": score(
@@ -140,6 +160,12 @@ def score_example(example: Example, prediction: Prediction, threshold: float, in
     pooled = pool(full, truth, threshold)
     row |= dict(zip(("tp", "fp", "fn", "tn"), pooled.counts.tolist(), strict=True))
     return row | {"histogram": pooled.histogram.tolist()}
+
+
+def values_of(map_: np.ndarray) -> int:
+    """Return how many different values a map has: 1, 2, or 3 for all that is more."""
+    others = map_[(map_ != map_.min()) & (map_ != map_.max())]
+    return 3 if others.size else 1 + int(map_.min() != map_.max())
 
 
 def _at_input(full: np.ndarray, truth: np.ndarray, side: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -168,8 +194,7 @@ def write_strip(path: Path, example: Example, prediction: Prediction, threshold:
     gap = np.full((size[1], 4, 3), 255, np.uint8)
     cells = photo, cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB), heat(map_), overlay(photo, map_, threshold)
     strip = np.hstack([part for cell in cells for part in (cell, gap)][:-1])
-    path.parent.mkdir(parents=True, exist_ok=True)
     ok, encoded = cv2.imencode(".jpg", cv2.cvtColor(strip, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, 85))
     if not ok:
         raise OSError(f"{path}: JPEG encoding failed")
-    path.write_bytes(encoded.tobytes())
+    write_bytes(path, encoded.data, ours=True)  # what was there, `reserve` has looked at

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pimjax.evaluation.pooled import Pooled, reliability
+from pimjax.files import appearing
 
 try:
     import matplotlib
@@ -125,8 +126,11 @@ def robustness_curves(rows: Rows, set_: str, protocol: str, name: str) -> str:
 
 
 @matplotlib.rc_context(STYLE)
-def save_robustness(rows: Rows, stem: Path) -> None:
-    """Writes `stem`.png (200 dpi) and `stem`.svg: as `robustness_curves`, a row per set, a column per protocol."""
+def save_robustness(rows: Rows, stem: Path, ours: bool = False) -> None:
+    """Write `stem`.png (200 dpi) and `stem`.svg: as `robustness_curves`, a row per set, a column per protocol.
+
+    `ours`, and what is raised where a file is in the way, as of `pimjax.files.write_bytes`.
+    """
     models, sets, protocols = (list(dict.fromkeys(row[key] for row in rows)) for key in ("model", "set", "protocol"))
     protocols = [protocol for protocol in protocols if protocol is not None]
     size = WIDTH * len(protocols), HEIGHT * len(sets) + _legend_height(models)
@@ -137,7 +141,8 @@ def save_robustness(rows: Rows, stem: Path) -> None:
             axes.set_title(f"{set_}: {protocol}")
     _legend(figure, handles)
     for suffix in (".png", ".svg"):
-        figure.savefig(stem.with_name(stem.name + suffix), dpi=200)
+        with appearing(stem.with_name(stem.name + suffix), ours) as path:
+            figure.savefig(path, dpi=200)
 
 
 def _draw_levels(axes: Axes, rows: Rows, models: Sequence[str], set_: str, protocol: str) -> dict[str, Any]:

@@ -7,8 +7,9 @@ Noise is drawn from the generator that the caller gives. Callers seed it by the 
 image meets the same noise whatever else is evaluated, and in whatever order.
 
 Blur, noise, JPEG and gamma have the field's levels; the field scales by 0.25..1.75, the steps of a quarter are
-pimjax's choice. Of the family of nine levels each (brightness, contrast, dithering, JPEG 2000, pink noise) the kinds
-are the field's, levels and definitions pimjax's.
+pimjax's choice, and so are "webp" and "rescale": what happens to pictures that are sent and saved again. Of the family
+of nine levels each (brightness, contrast, dithering, JPEG 2000, pink noise) the kinds are the field's, levels and
+definitions pimjax's.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+
+from pimjax.evaluation.corruption_levels import LEVELS
 
 Apply = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
 
@@ -48,6 +51,11 @@ def jpeg(image: np.ndarray, quality: float, rng: np.random.Generator) -> np.ndar
     return _through(image, ".jpg", cv2.IMWRITE_JPEG_QUALITY, int(quality))
 
 
+def webp(image: np.ndarray, quality: float, rng: np.random.Generator) -> np.ndarray:
+    """Return the image after lossy WebP at `quality` 1..100, libwebp's scale; sides up to 16,383 pixels."""
+    return _through(image, ".webp", cv2.IMWRITE_WEBP_QUALITY, int(quality))
+
+
 def gamma(image: np.ndarray, exponent: float, rng: np.random.Generator) -> np.ndarray:
     """Grey levels 255·(v/255)^exponent, rounded: below 1 brighter, above 1 darker."""
     return _to_uint8(255 * (np.arange(256) / 255) ** exponent)[image]
@@ -57,6 +65,14 @@ def resize(image: np.ndarray, factor: float, rng: np.random.Generator) -> np.nda
     """Scaling of both sides by `factor`, linearly, without antialiasing, as OpenCV does by default."""
     H, W, _ = image.shape
     return cv2.resize(image, (max(1, round(W * factor)), max(1, round(H * factor))), interpolation=cv2.INTER_LINEAR)
+
+
+def rescale(image: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
+    """Return the image scaled by `factor` and back to its size: by area to the smaller, bicubically to the larger."""
+    H, W, _ = image.shape
+    size = max(1, round(W * factor)), max(1, round(H * factor))
+    ways = (cv2.INTER_AREA, cv2.INTER_CUBIC) if factor < 1 else (cv2.INTER_CUBIC, cv2.INTER_AREA)
+    return cv2.resize(cv2.resize(image, size, interpolation=ways[0]), (W, H), interpolation=ways[1])
 
 
 def brightness(image: np.ndarray, shift: float, rng: np.random.Generator) -> np.ndarray:
@@ -126,19 +142,20 @@ def _to_uint8(values: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
-_SIZES = (3, 7, 11, 15, 19, 23)
-_SHIFTS = (10, 20, 30, 40, 50, 60, 70, 80, 90)
-PROTOCOLS = {
-    "blur": Protocol("kernel side, pixels", _SIZES, blur),
-    "noise": Protocol("standard deviation, grey levels", _SIZES, noise),
-    "noise-variance": Protocol("variance, grey levels squared", _SIZES, noise_variance),
-    "jpeg": Protocol("quality", (50, 60, 70, 80, 90, 100), jpeg),
-    "gamma": Protocol("exponent", (0.7, 0.85, 1, 1.15, 1.3), gamma),
-    "resize": Protocol("factor", (0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75), resize),
-    "brightness-up": Protocol("grey levels", _SHIFTS, brightness),
-    "brightness-down": Protocol("grey levels", tuple(-shift for shift in _SHIFTS), brightness),
-    "contrast": Protocol("factor", (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1), contrast),
-    "dithering": Protocol("grey levels per channel", (64, 48, 32, 24, 16, 8, 6, 4, 2), dithering),
-    "jpeg2000": Protocol("compression ratio", (5, 10, 15, 20, 30, 40, 60, 80, 100), jpeg2000),
-    "pink-noise": Protocol("standard deviation, grey levels", (3, 6, 9, 12, 15, 18, 21, 24, 27), pink_noise),
+_APPLY: dict[str, Apply] = {
+    "blur": blur,
+    "noise": noise,
+    "noise-variance": noise_variance,
+    "jpeg": jpeg,
+    "webp": webp,
+    "gamma": gamma,
+    "resize": resize,
+    "rescale": rescale,
+    "brightness-up": brightness,
+    "brightness-down": brightness,
+    "contrast": contrast,
+    "dithering": dithering,
+    "jpeg2000": jpeg2000,
+    "pink-noise": pink_noise,
 }
+PROTOCOLS = {name: Protocol(of.unit, of.usual, _APPLY[name]) for name, of in LEVELS.items()}

@@ -2,7 +2,6 @@
 
 import base64
 import functools
-import json
 import operator
 import os
 from collections.abc import Iterable, Sequence
@@ -13,13 +12,13 @@ import cv2
 import numpy as np
 
 from pimjax.evaluation import plots
-from pimjax.evaluation.contest import read_results, safe
+from pimjax.evaluation.contest import locked, read_results, safe
 from pimjax.evaluation.pooled import Pooled
-from pimjax.evaluation.record import Row
 from pimjax.evaluation.robustness import show_level
+from pimjax.evaluation.state import ROBUSTNESS, read_state
 from pimjax.evaluation.summary import column
-from pimjax.evaluation.tables import COMPARED, Result, find, set_table, show
-from pimjax.files import write_text
+from pimjax.evaluation.tables import COMPARED, Result, by_text, find, set_table, show
+from pimjax.files import Row, claim, write_text
 
 try:
     import jinja2
@@ -31,7 +30,7 @@ GAP = 4  # pixels between the cells of a strip, as `pimjax.evaluation.evaluate.w
 
 
 def write_report(evaluation: Path, target: Path, robustness: Path | None = None, command: str = "") -> None:
-    """Writes the report.
+    """Write the report.
 
     Args:
         evaluation: the output folder of `pimjax.evaluation.contest.run_benchmark`.
@@ -41,8 +40,13 @@ def write_report(evaluation: Path, target: Path, robustness: Path | None = None,
 
     Raises:
         FileNotFoundError: one of the two is not there, or not finished.
+        ValueError: one of the two is damaged or being written, or `target` is a file that pimjax did not write.
     """
-    about, results = read_results(evaluation)
+    claim(target)
+    if not os.path.lexists(evaluation / "benchmark.json"):  # where nothing is, no lock is left either
+        read_results(evaluation)
+    with locked(evaluation, reading=True):
+        about, results = read_results(evaluation)
     disturbed = _read_robustness(robustness)
     names = list(dict.fromkeys(result.set for result in results))
     sets = [
@@ -72,9 +76,9 @@ def _read_robustness(path: Path | None) -> dict[str, Any] | None:
     if path is None:
         return None
     file = path / "robustness.json" if path.is_dir() else path
-    if not file.is_file():
+    if not os.path.lexists(file):
         raise FileNotFoundError(f"{file}: not there; give the --output of a finished pimjax robustness")
-    return json.loads(file.read_text(encoding="utf-8"))
+    return read_state(file, ROBUSTNESS, "pimjax robustness")
 
 
 def _set(number: int, name: str, results: Sequence[Result], evaluation: Path) -> dict[str, Any]:
@@ -87,20 +91,11 @@ def _set(number: int, name: str, results: Sequence[Result], evaluation: Path) ->
         "counts": counts,
         "sentence": _in_words(results, counts),
         "table": list(zip(*set_table(results), strict=True)),  # a row per score: models are fewer
-        "warnings": _whose(results, "warnings"),
-        "errors": _whose(results, "errors"),
+        "warnings": by_text(results, "warnings"),
+        "errors": by_text(results, "errors"),
         "figures": _figures(results, f"set{number}"),
         "models": [_pictures(result, evaluation, skip) for result in results],
     }
-
-
-def _whose(results: Sequence[Result], key: str) -> dict[str, list[str]]:
-    """The models of each text in the list `key` of the summaries."""
-    found: dict[str, list[str]] = {}
-    for result in results:
-        for text in result.summary[key]:
-            found.setdefault(text, []).append(result.model)
-    return found
 
 
 def _in_words(results: Sequence[Result], counts: dict[str, int]) -> str:
@@ -126,29 +121,26 @@ def _figures(results: Sequence[Result], name: str) -> list[tuple[str, str, str]]
     """Title, explanation and SVG of each figure that there is something to show in."""
     f1 = {result.model: _defined([r for r in result.rows if r["manipulated"]], COMPARED) for result in results}
     marked = {result.model: marked_share(result.rows) for result in results}
-    pooled = {result.model: _pooled(result.rows) for result in results}
+    curves = {r.model: None if r.summary.get("thresholded") else _pooled(r.rows) for r in results}  # which have none
     figures = []
     if any(map(len, f1.values())):
-        figures += [
-            (
-                "F1 of the images",
-                "How many manipulated images reach an F1 (pim-fullsize). Higher is better; the area under a line is "
-                "the mean.",
-                plots.exceedance(f1, "F1, pim-fullsize", f"{name}-f1"),
-            ),
-            (
-                "Precision and recall",
+        text = (
+            "How many manipulated images reach an F1 (pim-fullsize). Higher is better; the area under a line is the "
+            "mean."
+        )
+        figures.append(("F1 of the images", text, plots.exceedance(f1, "F1, pim-fullsize", f"{name}-f1")))
+        if any(curves.values()):
+            text = (
                 "Of all pixels together, as the threshold falls; a dot at the threshold in use; dashed: marking "
-                "everything.",
-                plots.precision_recall(pooled, f"{name}-pr"),
-            ),
-        ]
-    if any(pooled.values()):
+                "everything."
+            )
+            figures.append(("Precision and recall", text, plots.precision_recall(curves, f"{name}-pr")))
+    if any(curves.values()):
         text = (
             "Of the pixels given a probability, how many are manipulated. On the dashed line probabilities are right; "
             "below it, fewer are manipulated than they say. Larger dots hold more pixels."
         )
-        figures.append(("Reliability", text, plots.reliability_curves(pooled, f"{name}-reliability")))
+        figures.append(("Reliability", text, plots.reliability_curves(curves, f"{name}-reliability")))
     if any(map(len, marked.values())):
         text = "How many authentic images have at least that share of their pixels marked. Lower is better."
         svg = plots.exceedance(marked, "share of the image marked", f"{name}-marked", logarithmic=True)

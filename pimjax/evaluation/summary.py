@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from pimjax.evaluation.doubts import doubts, is_thresholded, without_curves
 from pimjax.evaluation.intervals import bootstrap_interval, paired_difference
 from pimjax.evaluation.metrics import CONVENTIONS, IMAGE_SCORES, detection
 from pimjax.evaluation.pooled import Pooled
-from pimjax.evaluation.record import Row
+from pimjax.files import Row
 
 Value = dict[str, float]  # "value", "low", "high", "images", "undefined"
 
@@ -19,14 +20,23 @@ def column(rows: Sequence[Row], name: str) -> np.ndarray:
     return np.array([math.nan if row[name] is None else row[name] for row in rows], float)
 
 
-def summarize_set(rows: Sequence[Row], errors: Sequence[str], threshold: float = 0.5) -> dict[str, Any]:
+def summarize_set(
+    rows: Sequence[Row], errors: Sequence[str], threshold: float = 0.5, maps: str = "as saved"
+) -> dict[str, Any]:
     """What a set's rows say, ready for JSON (NaN is None). Intervals: 95 %, bootstrap over images.
+
+    Args:
+        rows: of scored images.
+        errors: one for each other image.
+        threshold: that the rows are of.
+        maps: as of `pimjax.evaluation.doubts.doubts`.
 
     Returns:
         "scored", "of", "manipulated", "authentic" (images), "errors"; "scores": {convention: {metric: value}}, means
         over the images of which the convention defines the metric; "pooled" likewise; "marked_on_authentic" (share of
-        an authentic image's pixels above the threshold, mean); "image_level": {how: {metric: value}}; "warnings". A
-        value is {"value", "low", "high", "images", "undefined"}.
+        an authentic image's pixels above the threshold, mean); "image_level": {how: {metric: value}}; "warnings";
+        "thresholded", whether all maps have two values, which leaves scores over all thresholds undefined. A value is
+        {"value", "low", "high", "images", "undefined"}.
     """
     manipulated = np.array([row["manipulated"] for row in rows], bool)
     summary: dict[str, Any] = {
@@ -51,8 +61,9 @@ def summarize_set(rows: Sequence[Row], errors: Sequence[str], threshold: float =
     false, right = (column([row for row in rows if not row["manipulated"]], name) for name in ("fp", "tn"))
     summary["marked_on_authentic"] = mean_value(false / np.maximum(false + right, 1))
     summary["image_level"] = {how: _detection_values(rows, manipulated, how, threshold) for how in IMAGE_SCORES}
-    summary["warnings"] = _warnings(rows, errors)
-    return without_nan(summary)
+    summary["warnings"] = doubts(rows, errors, mean_value(column(rows, "benco.auc")), maps)
+    summary["thresholded"] = is_thresholded(rows)
+    return without_nan(without_curves(summary) if summary["thresholded"] else summary)
 
 
 def mean_value(values: np.ndarray) -> Value:
@@ -97,19 +108,6 @@ def _values(scores: Callable[[np.ndarray], dict[str, float]], images: int, resam
         of = 0 if math.isnan(value) else images
         values[name] = {"value": value, "low": float(low), "high": float(high), "images": of, "undefined": images - of}
     return values
-
-
-def _warnings(rows: Sequence[Row], errors: Sequence[str]) -> list[str]:
-    warnings = []
-    if errors:
-        warnings.append(f"{len(errors)} of {len(rows) + len(errors)} images could not be scored; they are named")
-    auc = mean_value(column(rows, "benco.auc"))
-    if auc["images"] >= 4 and auc["high"] < 0.5:
-        warnings.append(
-            f"the maps may be inverted: their mean pixel AUC is {auc['value']:.3f}; if white means authentic in them, "
-            "score them with --invert"
-        )
-    return warnings
 
 
 def compare(first: Sequence[Row], second: Sequence[Row], name: str) -> dict[str, float]:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from pimjax.evaluation.record import Row
 from pimjax.evaluation.summary import compare
+from pimjax.files import Row
 
 
 class Result(NamedTuple):
@@ -55,16 +55,31 @@ def set_table(results: Sequence[Result]) -> list[list[str]]:
     return table
 
 
+def by_text(results: Sequence[Result], key: str) -> dict[str, list[str]]:
+    """Return the models of each text in the list `key` ("warnings" or "errors") of the summaries."""
+    found: dict[str, list[str]] = {}
+    for result in results:
+        for text in result.summary[key]:
+            found.setdefault(text, []).append(result.model)
+    return found
+
+
+def warnings_of(results: Sequence[Result]) -> list[str]:
+    """Return the warnings of results on one set, with the models that they are of if that is not all."""
+    found = by_text(results, "warnings").items()
+    return [text if len(models) == len(results) > 1 else f"{', '.join(models)}: {text}" for text, models in found]
+
+
 def find(summary: dict[str, Any], path: Sequence[str]) -> dict[str, Any] | None:
     """The value at a path of keys in a summary; None where it is absent or undefined."""
     for key in path:
-        summary = summary.get(key, {})
+        summary = summary.get(key) or {}
     return summary if summary.get("value") is not None else None
 
 
 def show(value: dict[str, Any] | None, images: int) -> str:
     """A value as "0.412 [0.380, 0.444]", with how many images it is of where that is not all."""
-    if value is None or value["value"] is None:
+    if value is None or None in (value["value"], value["low"], value["high"]):
         return "–"
     fewer = f" ({value['images']})" if value["images"] != images else ""
     return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]{fewer}"

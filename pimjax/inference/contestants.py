@@ -1,8 +1,11 @@
 """From what a command line names to who takes part: checkpoints, classical detectors, anyone's function."""
 
+import contextlib
 import hashlib
 import importlib
 import inspect
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,50 +14,73 @@ import numpy as np
 
 from pimjax.baselines import CLASSICAL
 from pimjax.data.sources import Example
-from pimjax.evaluation.entrants import Entrant, Model, Prediction, model_entrant
+from pimjax.evaluation.entrants import Entrant, Model, Prediction, checked_map, model_entrant
 from pimjax.inference.localizer import Localizer
 from pimjax.inference.test_time import flip_averaged, resized, tiled
-from pimjax.weights.shipped import weights_path
+from pimjax.weights.shipped import SHIPPED, weights_path
+
+
+class UnknownModelError(ValueError):
+    """What was named is no model; the message lists what is."""
 
 
 def open_model(what: str, name: str = "", precision: str = "float32") -> Entrant:
-    """The model that `what` names.
+    """Return the model that `what` names.
 
     Args:
         what: a checkpoint (whatever `Localizer.load` takes), a classical detector (of `pimjax.baselines.CLASSICAL`), or
-            MODULE:FUNCTION, a function from uint8 RGB [H, W, 3] to a probability [h, w] that Python can import.
+            MODULE:FUNCTION, a function from uint8 RGB [H, W, 3] to a probability [h, w] that Python can import, from
+            the current folder as well.
         name: for the tables; `what`'s last part if empty.
         precision: of a checkpoint's maps and products.
 
     Raises:
-        ValueError: it names nothing of these, or cannot be loaded.
+        UnknownModelError: it names nothing of these.
+        ValueError, OSError: it cannot be loaded.
     """
     path = weights_path(what)
     if path.exists():
         return localizer_entrant(Localizer.load(path, precision), name or path.resolve().stem, {"precision": precision})
     if what in CLASSICAL:
         return model_entrant(name or what, CLASSICAL[what], {"model": what})
-    module, colon, function = what.partition(":")
-    if colon:
-        try:
-            model = getattr(importlib.import_module(module), function)
-        except (ImportError, AttributeError) as error:
-            raise ValueError(f"model {what!r}: cannot be imported ({error}); is it on PYTHONPATH?") from None
+    if ":" in what:
+        model = _import(what)
         file = inspect.getsourcefile(model) if inspect.isfunction(model) else None
         digest = hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None
-        return model_entrant(name or function, model, {"model": what, "source_sha256": digest})
-    raise ValueError(f"model {what!r}: no such checkpoint; give one, MODULE:FUNCTION, or one of {', '.join(CLASSICAL)}")
+        return model_entrant(name or what.partition(":")[2], model, {"model": what, "source_sha256": digest})
+    known = ", ".join((SHIPPED, *CLASSICAL))
+    raise UnknownModelError(f"model {what!r}: no such checkpoint; give one, MODULE:FUNCTION, or one of {known}")
+
+
+def _import(what: str) -> Model:
+    module, _, function = what.partition(":")
+    here = os.getcwd()
+    sys.path.insert(0, here)  # as `python -m` does; for this import alone
+    try:
+        model = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UnknownModelError(
+            f"model {what!r}: cannot be imported ({error}); is {module}.py in this folder, or on PYTHONPATH?"
+        ) from None
+    except Exception as error:  # whatever anyone's module does
+        raise ValueError(f"model {what!r}: importing it failed ({type(error).__name__}: {error})") from None
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.path.remove(here)
+    if not callable(model):
+        raise UnknownModelError(f"model {what!r}: it is no function, but {type(model).__name__}")
+    return model
 
 
 def localizer_entrant(localizer: Localizer, name: str, about: dict[str, Any]) -> Entrant:
-    """A checkpoint, with the hash of its weights."""
+    """Return a checkpoint as an entrant, with the hash of its weights."""
 
     def predict(example: Example) -> Prediction:
         result = localizer(example["image"])
-        map_ = np.clip(result.map, 0, 1)
+        map_ = checked_map(np.clip(result.map, 0, 1), name)
         if side is None:
             # At native resolution the map's last pixels reach past the photo's edge, and must not be squeezed into it.
-            return Prediction(map_, result.probability)
+            return Prediction(map_, checked_map(result.probability, name))
         return Prediction(map_)
 
     preprocessing = localizer.card.preprocessing

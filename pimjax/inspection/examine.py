@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from pimjax.data.images import ImageError, decode_image, decode_mask, read_header
+from pimjax.data.mask_checks import grey_share
 from pimjax.data.sources import Encoded, Source, decode_segments, fit_mask
 from pimjax.inspection.mask_fit import mask_fit
 
@@ -66,7 +67,7 @@ def _with_mask(facts: Facts, encoded: Encoded, image: np.ndarray) -> Facts:
         facts,
         marked=float((mask > 127).mean()),
         mask_format=read_header(encoded.mask, encoded.mask_id).format,
-        grey=float(((stored > 20) & (stored < 235)).mean()),
+        grey=grey_share(stored),
         mask_size=None if stored.shape == image.shape[:2] else stored.shape[::-1],
         fit=mask_fit(image, mask > 127),
     )

@@ -13,6 +13,7 @@ from pimjax.data.sources import Source, fit_mask
 from pimjax.inspection.examine import Facts, alike, examine_all
 from pimjax.inspection.mask_fit import edge_ranks, outline, outline_fit
 
+MOSTLY = 0.5  # share of grey above which a picture is no mask
 POOR_FIT = 1.13  # below which a tenth of right masks lies, and most wrong ones
 
 
@@ -40,7 +41,12 @@ def judge(facts: Sequence[Facts], max_broken: float) -> list[Finding]:
         Finding("unusable", "cannot be used; training skips them", tuple(fact.error for fact in broken), too_many),
         Finding("inverted", what, tuple(f"{fact.id}: {fact.marked:.0%}" for fact in most), inverted),
         Finding("empty", "has a mask that marks nothing; it counts as authentic", _ids(masked, lambda f: not f.marked)),
-        Finding("grey", "more than 5 % of the mask is grey; is it a mask, saved losslessly?", _grey(masked)),
+        Finding(
+            "grey",
+            "more than 5 % of the mask is grey; is it a mask, saved losslessly?",
+            _grey(masked),
+            sum(fact.grey > MOSTLY for fact in masked) > max_broken * len(masked),
+        ),
         Finding("lossy", "the mask is a JPEG: compression blurs its edges", _ids(masked, _is_lossy)),
         Finding("scaled", "the mask has another size and is scaled, nearest neighbour", _ids(masked, _is_scaled)),
         Finding("orientation", "EXIF says rotated; image and mask are used as stored", _ids(facts, _is_rotated)),
@@ -66,7 +72,8 @@ def _is_rotated(fact: Facts) -> bool:
 
 
 def _grey(facts: Sequence[Facts]) -> tuple[str, ...]:
-    return tuple(f"{fact.id}: {fact.grey:.0%}" for fact in facts if fact.grey > 0.05)
+    grey = sorted((fact for fact in facts if fact.grey > 0.05), key=lambda fact: -fact.grey)
+    return tuple(f"{fact.id}: {fact.grey:.0%}" for fact in grey)
 
 
 def _copies(facts: Sequence[Facts]) -> tuple[str, ...]:
