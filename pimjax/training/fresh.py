@@ -1,0 +1,71 @@
+"""A model's initial parameters, without compiling its forward pass.
+
+XLA compiles a generator of random numbers for every shape, 0.3 s each on a CPU: of a whole network's `init`, that is
+nearly all the time. Here few sizes are compiled, and each parameter takes as many of the first numbers as it needs.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, jaxpr_as_fun
+
+
+def fresh_variables(model: nn.Module, key: jax.Array) -> dict[str, Any]:
+    """Return what `jax.jit(model.init)(key, images)` returns, number by number; images are float32 [B, H, W, 3]."""
+    init = lambda key: model.init(key, jnp.zeros((1, 32, 32, 3)))  # noqa: E731
+    traced, shapes = jax.make_jaxpr(init, return_shape=True)(key)
+    jaxpr = traced.jaxpr
+    draws = [equation for equation in _needed(jaxpr.eqns, jaxpr.outvars) if _is_draw(equation)]
+    arguments = [variable for equation in draws for variable in equation.invars]
+    numbers = [variable for equation in draws for variable in equation.outvars]
+    given = iter(_run(traced, [], arguments)(key))  # of each draw: its key, and its limits
+    drawn = [_draw(equation, [next(given) for _ in equation.invars]) for equation in draws]
+    return jax.tree.unflatten(jax.tree.structure(shapes), _run(traced, numbers, jaxpr.outvars)(key, *drawn))
+
+
+def _run(traced: ClosedJaxpr, known: list[Any], wanted: list[Any]) -> Callable[..., list[jax.Array]]:
+    """Return a compiled function of the traced one's argument and of values `known` to those `wanted`."""
+    jaxpr = traced.jaxpr
+    equations = _needed([eq for eq in jaxpr.eqns if not set(eq.outvars) & set(known)], wanted)
+    part = Jaxpr(jaxpr.constvars, [*jaxpr.invars, *known], wanted, equations)
+    return jax.jit(
+        jaxpr_as_fun(ClosedJaxpr(part, traced.consts)), compiler_options={"xla_backend_optimization_level": 0}
+    )
+
+
+def _needed(equations: list[JaxprEqn], wanted: list[Any]) -> list[JaxprEqn]:
+    """Return the equations on which the values wanted depend, in their order: not those of the forward pass."""
+    variables = {variable for variable in wanted if not isinstance(variable, Literal)}
+    needed = []
+    for equation in reversed(equations):
+        if variables.intersection(equation.outvars):
+            needed.append(equation)
+            variables |= {variable for variable in equation.invars if not isinstance(variable, Literal)}
+    return needed[::-1]
+
+
+def _is_draw(equation: JaxprEqn) -> bool:
+    """Return whether it draws from a normal distribution, each number from the key and the number's place alone."""
+    return equation.params.get("name") in ("_truncated_normal", "_normal") and jax.config.jax_threefry_partitionable
+
+
+def _draw(equation: JaxprEqn, given: list[jax.Array]) -> jax.Array:
+    """Return the numbers of a draw, from among the first of a larger one, whose generator is compiled already."""
+    kind = equation.outvars[0].aval
+    wanted, size = math.prod(kind.shape), _rounded_up(math.prod(kind.shape))
+    if equation.params["name"] == "_normal":
+        numbers = jax.random.normal(given[0], (size,), kind.dtype)
+    else:
+        numbers = jax.random.truncated_normal(*given, (size,), kind.dtype)
+    return np.asarray(numbers)[:wanted].reshape(kind.shape)
+
+
+def _rounded_up(size: int) -> int:
+    """Return a size not below this one, of few: 4096 times a power of four, and of two from a million on."""
+    bits = max(size - 1, 4095).bit_length()
+    return 1 << (bits + bits % 2 if bits < 20 else bits)
