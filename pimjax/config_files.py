@@ -25,8 +25,8 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
 def from_dict(cls: type, values: dict[str, Any]) -> Any:
     """A config dataclass back from `dataclasses.asdict` that went through JSON (lists become tuples).
 
-    Keys that a file of an older pimjax lacks take their defaults. Raises ConfigError for a key that `cls` does not have, and for a
-    value that it does not take.
+    Keys that a file of an older pimjax lacks take their defaults. Raises ConfigError for a key that `cls` does not
+    have, and for a value that it does not take.
     """
     if not isinstance(values, dict):
         raise ConfigError(f"{cls.__name__} cannot be read from {type(values).__name__}")

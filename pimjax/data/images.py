@@ -196,9 +196,9 @@ def _decode(encoded: bytes, name: str, flags: int) -> np.ndarray:
     return image
 
 
-def write_png(path: str | os.PathLike, image: np.ndarray) -> None:
-    """Write uint8 [H, W] or RGB [H, W, 3] as PNG; errors are those of `pimjax.files.write_bytes`."""
+def write_png(path: str | os.PathLike, image: np.ndarray, ours: bool = False) -> None:
+    """Write uint8 [H, W] or RGB [H, W, 3] as PNG; `ours` and errors are those of `pimjax.files.write_bytes`."""
     ok, encoded = cv2.imencode(".png", image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     if not ok:
         raise OSError(f"{path}: PNG encoding failed")
-    write_bytes(path, encoded.data)
+    write_bytes(path, encoded.data, ours)

@@ -11,7 +11,6 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, jaxpr_as_fun
 
 
@@ -23,19 +22,24 @@ def fresh_variables(model: nn.Module, key: jax.Array) -> dict[str, Any]:
     draws = [equation for equation in _needed(jaxpr.eqns, jaxpr.outvars) if _is_draw(equation)]
     arguments = [variable for equation in draws for variable in equation.invars]
     numbers = [variable for equation in draws for variable in equation.outvars]
-    given = iter(_run(traced, [], arguments)(key))  # of each draw: its key, and its limits
+    given = iter(jax.jit(_part(traced, [], arguments))(key))  # of each draw: its key, and its limits
     drawn = [_draw(equation, [next(given) for _ in equation.invars]) for equation in draws]
-    return jax.tree.unflatten(jax.tree.structure(shapes), _run(traced, numbers, jaxpr.outvars)(key, *drawn))
+    rest = _part(traced, numbers, jaxpr.outvars)
+
+    @jax.jit
+    def finish(key: jax.Array, drawn: list[jax.Array]) -> list[jax.Array]:
+        kinds = [variable.aval.shape for variable in numbers]
+        return rest(key, *(more[: math.prod(kind)].reshape(kind) for more, kind in zip(drawn, kinds, strict=True)))
+
+    return jax.tree.unflatten(jax.tree.structure(shapes), finish(key, drawn))
 
 
-def _run(traced: ClosedJaxpr, known: list[Any], wanted: list[Any]) -> Callable[..., list[jax.Array]]:
-    """Return a compiled function of the traced one's argument and of values `known` to those `wanted`."""
+def _part(traced: ClosedJaxpr, known: list[Any], wanted: list[Any]) -> Callable[..., list[jax.Array]]:
+    """Return the function of the traced one's argument, and of values `known`, to those `wanted`."""
     jaxpr = traced.jaxpr
-    equations = _needed([eq for eq in jaxpr.eqns if not set(eq.outvars) & set(known)], wanted)
+    equations = _needed([equation for equation in jaxpr.eqns if not set(equation.outvars) & set(known)], wanted)
     part = Jaxpr(jaxpr.constvars, [*jaxpr.invars, *known], wanted, equations)
-    return jax.jit(
-        jaxpr_as_fun(ClosedJaxpr(part, traced.consts)), compiler_options={"xla_backend_optimization_level": 0}
-    )
+    return jaxpr_as_fun(ClosedJaxpr(part, traced.consts))
 
 
 def _needed(equations: list[JaxprEqn], wanted: list[Any]) -> list[JaxprEqn]:
@@ -55,14 +59,12 @@ def _is_draw(equation: JaxprEqn) -> bool:
 
 
 def _draw(equation: JaxprEqn, given: list[jax.Array]) -> jax.Array:
-    """Return the numbers of a draw, from among the first of a larger one, whose generator is compiled already."""
+    """Return the numbers of a draw, flat, and some more: a size whose generator may be compiled already."""
     kind = equation.outvars[0].aval
-    wanted, size = math.prod(kind.shape), _rounded_up(math.prod(kind.shape))
+    size = _rounded_up(math.prod(kind.shape))
     if equation.params["name"] == "_normal":
-        numbers = jax.random.normal(given[0], (size,), kind.dtype)
-    else:
-        numbers = jax.random.truncated_normal(*given, (size,), kind.dtype)
-    return np.asarray(numbers)[:wanted].reshape(kind.shape)
+        return jax.random.normal(given[0], (size,), kind.dtype)
+    return jax.random.truncated_normal(*given, (size,), kind.dtype)
 
 
 def _rounded_up(size: int) -> int:
