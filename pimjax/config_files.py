@@ -1,15 +1,13 @@
-"""Configurations out of files, checkpoints and command lines, and what is said of a key that does not exist."""
+"""Configurations out of files and checkpoints."""
 
 import dataclasses
-import difflib
 import os
 import runpy
-import sys
+import traceback
 from typing import Any
 
-from absl import flags
-
 from pimjax.config import Config
+from pimjax.config_values import ConfigError
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -27,11 +25,14 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
 def from_dict(cls: type, values: dict[str, Any]) -> Any:
     """A config dataclass back from `dataclasses.asdict` that went through JSON (lists become tuples).
 
-    Keys that a file of an older pimjax lacks take their defaults. Raises ValueError for a key that `cls` does not have.
+    Keys that a file of an older pimjax lacks take their defaults. Raises ConfigError for a key that `cls` does not
+    have, and for a value that it does not take.
     """
+    if not isinstance(values, dict):
+        raise ConfigError(f"{cls.__name__} cannot be read from {type(values).__name__}")
     fields = {field.name: field for field in dataclasses.fields(cls)}
     if odd := values.keys() - fields.keys():
-        raise ValueError(f"{cls.__name__} of this pimjax has no {sorted(odd)}")
+        raise ConfigError(f"{cls.__name__} of this pimjax has no {sorted(odd)}")
     built = {}
     for name, value in values.items():
         kind = fields[name].type
@@ -44,37 +45,34 @@ def from_dict(cls: type, values: dict[str, Any]) -> Any:
 
 
 def read_config(file: str | os.PathLike) -> Config:
-    """What `get_config()` in a file such as those under configs/ returns. ValueError where there is none."""
+    """Return what `get_config()` in a file such as those under configs/ gives.
+
+    Raises:
+        ConfigError: the file cannot be used; the message names the file and the line.
+    """
     try:
-        config = runpy.run_path(str(file))["get_config"]()
-    except (OSError, KeyError, SyntaxError) as error:
-        raise ValueError(f"{file}: not a configuration ({error!r}); give a file with get_config()") from None
+        get_config = runpy.run_path(str(file)).get("get_config")
+        config = get_config() if callable(get_config) else None
+    except Exception as error:  # whatever the file's author did
+        raise _explained(file, error) from None
+    if get_config is None:
+        raise ConfigError(f"{file}: not a configuration; define get_config(), as the files under configs/ do")
     if not isinstance(config, Config):
-        raise ValueError(f"{file}: get_config() gives a {type(config).__name__}; it must give a pimjax.config.Config")
+        kind = "nothing" if config is None else f"a {type(config).__name__}"
+        raise ConfigError(f"{file}: get_config() gives {kind}; it must return a pimjax.config.Config")
     return config
 
 
-def parse_flags(argv: list[str]) -> list[str]:
-    """absl's parser for `app.run`; a wrong key or value under --config is one line, not a traceback."""
-    try:
-        return flags.FLAGS(argv)
-    except (flags.Error, KeyError, TypeError, AttributeError, OSError) as error:
-        sys.exit(_explain_flag_error(argv, error))
-
-
-def _explain_flag_error(argv: list[str], error: Exception) -> str:
-    """One line for a command line that absl's flags refused: for a misspelt `--config.KEY`, the nearest keys."""
-    known = flatten(Config())
-    sections = {key.rsplit(".", 1)[0] for key in known if "." in key}
-    for argument in argv:
-        key = argument.partition("=")[0].lstrip("-")
-        if not key.startswith("config.") or (key := key.removeprefix("config.")) in known.keys() | sections:
-            continue
-        # The key may be right but in the wrong section, so its last part is compared alone, too.
-        last = key.rsplit(".")[-1]
-        near = difflib.get_close_matches(key, known) or [
-            name for name in known if difflib.get_close_matches(last, [name.rsplit(".")[-1]])
-        ]
-        hint = "did you mean --config." + " or --config.".join(near[:3]) if near else "all keys: pimjax/config.py"
-        return f"error: --config.{key}: no such key; {hint}"
-    return f"error: {error}"
+def _explained(file: str | os.PathLike, error: Exception) -> ConfigError:
+    """Return the error of a configuration file in one line that names where in the file it came up."""
+    if isinstance(error, OSError) and os.path.abspath(str(error.filename)) == os.path.abspath(file):
+        return ConfigError(f"{file}: {error.strerror}; give a file with get_config(), such as configs/demo.py")
+    line = next(
+        (f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == str(file)), None
+    )
+    if isinstance(error, SyntaxError) and error.filename == str(file):
+        line = error.lineno
+    what = error.msg if isinstance(error, SyntaxError) else str(error)
+    name = "" if isinstance(error, ConfigError) else f"{type(error).__name__}: "
+    where = file if line is None else f"{file}, line {line}"
+    return ConfigError(" ".join(f"{where}: {name}{what}".split()))

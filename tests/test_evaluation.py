@@ -417,8 +417,6 @@ def test_robustness_of_what_has_no_score(folder, tmp_path):
     [
         (["--model", "nothing"], "give one, MODULE:FUNCTION, or one of"),
         (["--model", "json:nothing"], "model 'json:nothing': cannot be imported"),
-        (["--model", "everything", "--tiles", "-5"], "--tiles and --resize are sides in pixels, 16 at least, not -5"),
-        (["--model", "everything", "--threshold", "7"], "--threshold is 7.0; it must lie in 0 … 1"),
         (["--model", "everything", "everything"], "two entrants are called everything"),
         ([], "give --model or --predictions"),
     ],

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-CONFIG = {"config", "config_checks", "config_files"}
+CONFIG = {"config", "config_values", "config_checks", "config_files", "config_flags"}
 ALLOWED = {
-    "config": set(),
-    "config_checks": {"config"},
-    "config_files": {"config"},
+    "config_values": set(),
+    "config": {"config_values"},
+    "config_checks": {"config", "config_values"},
+    "config_files": {"config", "config_values"},
+    "config_flags": {"config", "config_values", "config_files"},
     "normalization": set(),
     "jpeg_tables": set(),
     "allocator": set(),

@@ -225,7 +225,7 @@ def test_mixtures_are_the_same_for_any_number_of_workers_and_processes(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("weights", "message"), [((0.0,), "each must be positive"), ((1.0, 1.0), "has 2 numbers for the 1 sources")]
+    ("weights", "message"), [((0.0,), "must be above 0"), ((1.0, 1.0), "has 2 numbers for the 1 sources")]
 )
 def test_weights_are_positive_and_one_for_each_source(weights, message):
     with pytest.raises(ValueError, match=rf"config\.data\.weights .*{message}"):

@@ -22,7 +22,7 @@ from pimjax.cli import main
 from pimjax.config import Config, DataConfig, OptimizerConfig, PidaConfig, TrainConfig, tiny_model
 from pimjax.data.images import read_image
 from pimjax.data.named_sources import open_source
-from pimjax.training.checkpoint import _check_same_run, load_variables
+from pimjax.training.checkpoint import check_same_run, load_variables
 from pimjax.training.logs import BrokenImages, RunLog
 from pimjax.training.loop import run
 from pimjax.training.setup import first_state, prepare
@@ -85,11 +85,11 @@ def test_a_run_starts_from_another_s_weights(finished, tmp_path):
 
 def test_a_checkpoint_of_another_configuration_is_refused(finished):
     _, stored = load_variables(finished[0])
-    _check_same_run(stored, config("elsewhere", steps=9), finished[0])
+    check_same_run(stored, config("elsewhere", steps=9), finished[0])
     other = config(finished[0])
     other.model.local_stream = "none"
     with pytest.raises(ValueError, match=r"another configuration: model\.local_stream \(there 'both', now 'none'\)"):
-        _check_same_run(stored, other, finished[0])
+        check_same_run(stored, other, finished[0])
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from absl import logging
 
 from pimjax.cli import benchmark, data, models
+from pimjax.config_values import ConfigError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,4 +22,4 @@ def main(argv: Sequence[str] | None = None) -> int:
         return arguments.command(arguments)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, ConfigError) else 1

@@ -7,13 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pimjax.cli import values
 from pimjax.config import PRECISIONS, ModelConfig
 from pimjax.config_files import read_config
 from pimjax.data.map_frame import FRAMES
 from pimjax.evaluation.corruption_levels import LEVELS, chosen_levels, describe
 from pimjax.files import claim, printable
-
-SMALLEST_SIDE = 16  # of a tile or a scaled image, in pixels
 
 
 def add_commands(commands: Any) -> None:
@@ -45,11 +44,17 @@ def add_commands(commands: Any) -> None:
     report.set_defaults(command=_report)
 
     bench = commands.add_parser("bench", help="speed and memory on this machine, beside PyTorch where installed")
-    bench.add_argument("--inference", nargs="*", type=int, default=[512], metavar="SIZE", help="default: 512 pixels")
-    bench.add_argument("--train", nargs="*", type=int, default=[256], metavar="SIZE", help="default: 256 pixels")
-    bench.add_argument("--batch", nargs="+", type=int, default=[2], metavar="N", help="images per run; default: 2")
+    bench.add_argument(
+        "--inference", nargs="*", type=values.side, default=[512], metavar="SIZE", help="default: 512 pixels"
+    )
+    bench.add_argument(
+        "--train", nargs="*", type=values.side, default=[256], metavar="SIZE", help="default: 256 pixels"
+    )
+    bench.add_argument(
+        "--batch", nargs="+", type=values.count, default=[2], metavar="N", help="images per run; default: 2"
+    )
     bench.add_argument("--precision", default="float32", choices=PRECISIONS, help="default: float32")
-    bench.add_argument("--repeats", type=int, default=5, help="measured runs of each; default: 5")
+    bench.add_argument("--repeats", type=values.count, default=5, help="measured runs of each; default: 5")
     bench.add_argument("--no-pytorch", action="store_true", help="leave the comparison out")
     bench.add_argument(
         "--source", default="installed:train", help="photographs for the input pipeline; '' leaves it out"
@@ -69,11 +74,13 @@ def _add_contest(parser: argparse.ArgumentParser, output: Path) -> None:
         help="pim-small, a checkpoint, MODULE:FUNCTION, or a classical detector; a wrong name lists these",
     )
     parser.add_argument("--source", nargs="+", required=True, metavar="[NAME=]SOURCE", help="such as csv:FILE")
-    parser.add_argument("--threshold", type=float, default=0.5, help="default: 0.5")
+    parser.add_argument("--threshold", type=values.share, default=0.5, help="default: 0.5")
     parser.add_argument("--precision", default="float32", choices=PRECISIONS, help="of checkpoints; default: float32")
     parser.add_argument("--flip", action="store_true", help="every model with flip averaging, too")
-    parser.add_argument("--tiles", type=int, metavar="SIDE", help="and in overlapping tiles of native pixels")
-    parser.add_argument("--resize", type=int, nargs="+", default=[], metavar="SIDE", help="and scaled to a longer side")
+    parser.add_argument("--tiles", type=values.side, metavar="SIDE", help="and in overlapping tiles of native pixels")
+    parser.add_argument(
+        "--resize", type=values.side, nargs="+", default=[], metavar="SIDE", help="and scaled to a longer side"
+    )
     parser.add_argument("--output", type=Path, default=output, metavar="DIR", help=f"default: {output}")
     if output.name == "evaluation":  # saved maps are of images as they are
         parser.add_argument(
@@ -96,11 +103,6 @@ def _contest(arguments: argparse.Namespace) -> tuple[list[Any], dict[str, Any], 
     from pimjax.evaluation.contest import safe
     from pimjax.evaluation.saved_maps import folder_entrant
 
-    sides = (*([] if arguments.tiles is None else [arguments.tiles]), *arguments.resize)
-    if min(sides, default=SMALLEST_SIDE) < SMALLEST_SIDE:
-        raise ValueError(f"--tiles and --resize are sides in pixels, {SMALLEST_SIDE} at least, not {min(sides)}")
-    if not 0 <= arguments.threshold < 1:
-        raise ValueError(f"--threshold is {arguments.threshold}; it must lie in 0 … 1")
     sets = _sets(arguments)
     entrants, failed = _models(arguments)
     ids = [id_ for source in sets.values() for id_ in source.ids()]

@@ -6,6 +6,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from pimjax.cli import values
 from pimjax.config_checks import check
 from pimjax.config_files import read_config
 
@@ -16,14 +17,14 @@ def add_commands(commands: Any) -> None:
     checking.add_argument("source", help="such as csv:FILE, folder:DIR, pairs:DIR, tfds:NAME")
     checking.add_argument("--against", metavar="SOURCE", help="another source that must share no picture with it")
     checking.add_argument(
-        "--max-broken", type=float, default=0.05, metavar="SHARE", help="unusable share that is no reason"
+        "--max-broken", type=values.whole_share, default=0.05, metavar="SHARE", help="unusable share that is no reason"
     )
     checking.add_argument("--output", default=Path("check"), type=Path, metavar="DIR", help="default: check")
     checking.set_defaults(command=_check_data)
 
     preview = commands.add_parser("preview-data", help="a picture of what a configuration's training will see")
     preview.add_argument("config", type=Path, help="such as configs/demo.py")
-    preview.add_argument("--rows", type=int, default=12, help="default: 12")
+    preview.add_argument("--rows", type=values.count, default=12, help="default: 12")
     preview.add_argument(
         "--output", default=Path("preview.png"), type=Path, metavar="FILE", help="default: preview.png"
     )

@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import math
 import signal
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from pimjax.cli import values
 from pimjax.config import PRECISIONS
 from pimjax.files import lock_file, printable
 from pimjax.inference.photos import OUTPUTS
@@ -55,13 +55,19 @@ def add_commands(commands: Any) -> None:
         metavar="WHAT",
         help=f"any of {', '.join(OUTPUTS)}; none: figures only; photos may follow; default: probability overlay",
     )
-    predict.add_argument("--threshold", type=_share, default=0.5, help="of mask, area, boxes, outlines; default: 0.5")
+    predict.add_argument(
+        "--threshold", type=values.share, default=0.5, help="of mask, area, boxes, outlines; default: 0.5"
+    )
     predict.add_argument("--bits", type=int, choices=(8, 16), default=8, help="of grey PNGs; default: 8")
-    predict.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="part I of N, for N machines")
-    predict.add_argument("--batch", type=_count, default=0, help="tiles computed together; default: 1 on a CPU, else 8")
+    predict.add_argument(
+        "--shard", type=values.shard, default=(1, 1), metavar="I/N", help="part I of N, for N machines"
+    )
+    predict.add_argument(
+        "--batch", type=values.count_or_none, default=0, help="tiles computed together; default: 1 on a CPU, else 8"
+    )
     predict.add_argument("--precision", default="float32", choices=PRECISIONS, help="default: float32")
     large = "larger photos are not decoded; default: 100, which take 2 GB"
-    predict.add_argument("--max-megapixels", type=_positive, default=100, metavar="N", help=large)
+    predict.add_argument("--max-megapixels", type=values.positive, default=100, metavar="N", help=large)
     predict.set_defaults(command=_predict, more_photos=[])
 
     serve = commands.add_parser(
@@ -69,7 +75,7 @@ def add_commands(commands: Any) -> None:
     )
     serve.add_argument("--checkpoint", default=SHIPPED, metavar="PATH", help="as of predict")
     serve.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this computer alone")
-    serve.add_argument("--port", type=int, default=7860, help="default: 7860")
+    serve.add_argument("--port", type=values.port, default=7860, help="default: 7860")
     serve.set_defaults(command=_serve)
 
     convert = commands.add_parser("convert", help="weights from one format to another: .pth, .safetensors, native")
@@ -142,31 +148,6 @@ def _serve(arguments: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what visitors left is deleted
     serve(Localizer.load(arguments.checkpoint), arguments.host, arguments.port)
     return 0
-
-
-def _share(text: str) -> float:
-    if not 0 <= float(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: it must lie in 0 … 1")
-    return float(text)
-
-
-def _positive(text: str) -> float:
-    if not 0 < float(text) < math.inf:
-        raise argparse.ArgumentTypeError(f"{text}: it must be more than 0")
-    return float(text)
-
-
-def _count(text: str) -> int:
-    if int(text) < 0:
-        raise argparse.ArgumentTypeError(f"{text}: it must be 0, for the default, or more")
-    return int(text)
-
-
-def _shard(text: str) -> tuple[int, int]:
-    number, slash, count = text.partition("/")
-    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
-        raise argparse.ArgumentTypeError(f"{text}: it must be I/N with 1 ≤ I ≤ N, as in 2/8")
-    return int(number), int(count)
 
 
 def _convert(arguments: argparse.Namespace) -> int:

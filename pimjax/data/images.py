@@ -207,9 +207,9 @@ def _decode(encoded: bytes, name: str, flags: int) -> np.ndarray:
     return image
 
 
-def write_png(path: str | os.PathLike, image: np.ndarray) -> None:
-    """Write uint8 [H, W] or RGB [H, W, 3] as PNG; errors are those of `pimjax.files.write_bytes`."""
-    write_bytes(path, encode_png(image))
+def write_png(path: str | os.PathLike, image: np.ndarray, ours: bool = False) -> None:
+    """Write uint8 [H, W] or RGB [H, W, 3] as PNG; `ours` and errors are those of `pimjax.files.write_bytes`."""
+    write_bytes(path, encode_png(image), ours)
 
 
 def encode_png(image: np.ndarray) -> memoryview:

@@ -1,9 +1,11 @@
 """From a source to batches: the only place that knows grain."""
 
 import dataclasses
+import errno
 import math
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -111,7 +113,27 @@ def train_batches(
             grain.MultiprocessingOptions(num_workers=data.workers, per_worker_buffer_size=2),
             worker_init_fn=_start_worker,
         )
-    return iter(iterable)
+    return _telling_of_workers(iter(iterable), data.workers)
+
+
+def _telling_of_workers(batches: Iterator[Batch], workers: int) -> Iterator[Batch]:
+    """The same batches; a worker process that cannot go on is an OSError that says why and what to do."""
+    try:
+        yield from batches
+    except (OSError, RuntimeError) as error:
+        text = str(error)
+        # A worker that writes to /dev/shm when it is full gets ENOSPC, or is ended by SIGBUS.
+        if getattr(error, "errno", None) == errno.ENOSPC or f"exit code {-signal.SIGBUS:d}" in text:
+            free = f"{shutil.disk_usage('/dev/shm').free / 1e6:.1f} MB are free"
+            raise OSError(
+                f"/dev/shm: too small for the batches of config.data.workers = {workers} ({free}); enlarge it, as with "
+                "docker run --shm-size=2g, or give --config.data.workers=0"
+            ) from None
+        if f"exit code {-signal.SIGKILL:d}" in text:
+            raise OSError(
+                f"one of config.data.workers = {workers} processes was killed, as when memory runs out; give fewer"
+            ) from None
+        raise
 
 
 def _mixture(sources: Sequence[Source], weights: Sequence[float], seed: int) -> grain.MapDataset:

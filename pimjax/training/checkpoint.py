@@ -77,6 +77,12 @@ class Checkpoints:
         """The newest complete checkpoint's step."""
         return self._manager.latest_step()
 
+    @property
+    def best(self) -> int | None:
+        """The step of the best checkpoint, or of the newest where none was validated."""
+        best = self._manager.best_step()
+        return self.newest if best is None else best
+
     def was_validated(self, step: int) -> bool:
         """Whether the scores of `step` are known."""
         return any(row["step"] == step for row in self.validations)
@@ -166,7 +172,7 @@ class Checkpoints:
         """
         directory, step = self._manager.directory, self.newest
         check_checksums(_folder(self._manager, step))
-        config = _config_of(self._manager.restore(step, args=_json_item("config")), directory)
+        config = stored_config(self._manager, step)
         try:
             progress = self._manager.restore(step, args=_json_item("progress"))["progress"]
         except KeyError:
@@ -174,7 +180,7 @@ class Checkpoints:
                 f"{directory}: written by another version of pimjax, which cannot be resumed; give this run another "
                 "--config.workdir, or start it from that one's weights with --config.train.init"
             ) from None
-        _check_same_run(config, self._config, directory)
+        check_same_run(config, self._config, directory)
         self._check_same_groups(progress)
         shapes = self._layout.stored_shapes(self._shapes)
         used, rest = _items(shapes)
@@ -195,11 +201,9 @@ class Checkpoints:
         """The best checkpoint's variables, or the newest's where none was validated, on every device."""
         shapes = self._layout.stored_shapes(self._shapes)
         used = {"params": shapes.params, "batch_stats": shapes.batch_stats}
-        best = self._manager.best_step()
-        step = self.newest if best is None else best
-        check_checksums(_folder(self._manager, step))
+        check_checksums(_folder(self._manager, self.best))
         arguments = ocp.args.Composite(variables=ocp.args.StandardRestore(used))
-        return self._manager.restore(step, args=arguments)["variables"]
+        return self._manager.restore(self.best, args=arguments)["variables"]
 
     def _circumstances(self) -> dict[str, Any]:
         train, devices = self._config.train, len(self._layout.devices)
@@ -252,8 +256,7 @@ def load_variables(directory: str | Path) -> tuple[dict[str, Any], Config]:
         if step is None and (step := manager.latest_step()) is None:
             raise FileNotFoundError(f"{directory}: its run has not written a complete checkpoint yet")
         check_checksums(_folder(manager, step))
-        stored = manager.restore(step, args=_json_item("config"))
-        config = _config_of(stored, manager.directory)
+        config = stored_config(manager, step)
         # Onto one device of this machine: those they were saved from need not exist here.
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         like = jax.tree.map(
@@ -271,11 +274,12 @@ def _json_item(name: str) -> ocp.args.Composite:
     return ocp.args.Composite(**{name: ocp.args.JsonRestore()})
 
 
-def _config_of(items: Any, directory: Any) -> Config:
+def stored_config(manager: ocp.CheckpointManager, step: int) -> Config:
+    """Return the configuration of the run that wrote a checkpoint; ValueError if it was another pimjax's."""
     try:
-        return from_dict(Config, items["config"])
+        return from_dict(Config, manager.restore(step, args=_json_item("config"))["config"])
     except ValueError as error:
-        raise ValueError(f"{directory}: {error}; it was written by another version of pimjax") from None
+        raise ValueError(f"{manager.directory}: {error}; it was written by another version of pimjax") from None
 
 
 def _brief(error: Exception) -> str:
@@ -284,7 +288,8 @@ def _brief(error: Exception) -> str:
     return text if len(text) < 200 else f"… {text[-160:]}"
 
 
-def _check_same_run(stored: Config, wanted: Config, directory: Any) -> None:
+def check_same_run(stored: Config, wanted: Config, directory: Any) -> None:
+    """Raise ValueError, naming the keys, if a run of one configuration cannot go on as the other says."""
     # How a run is computed, how long it lasts and how often it looks up may change on resuming; what it computes may
     # not. Parts and devices are compared by what they mean to BatchNorm.
     free = {"workdir", "data.workers", "data.max_broken", "profile.steps"}

@@ -1,12 +1,14 @@
 """What a run tells: JSON lines, TensorBoard, Weights & Biases, a progress bar, and the images it could not read."""
 
+import contextlib
 import dataclasses
+import errno
 import json
 import math
 import os
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,9 @@ from tensorboardX.proto.summary_pb2 import Summary
 from tqdm import tqdm
 
 from pimjax.config import Config
+from pimjax.files import cannot_write
+
+LOG = "metrics.jsonl"
 
 
 class RunLog:
@@ -30,7 +35,7 @@ class RunLog:
     def __init__(self, config: Config, start_step: int):
         workdir = Path(config.workdir)
         workdir.mkdir(parents=True, exist_ok=True)
-        self._path, self._unwritten, self._complained = workdir / "metrics.jsonl", b"", False
+        self._path, self._unwritten, self._complained = workdir / LOG, b"", False
         _keep_before(self._path, start_step)
         self._wandb = _start_wandb(config, workdir) if config.train.wandb else None
         self._board = _Board(workdir / "tensorboard", self._complain)
@@ -136,6 +141,17 @@ def _start_wandb(config: Config, workdir: Path) -> Any:
     return run
 
 
+@contextlib.contextmanager
+def disk_errors() -> Iterator[None]:
+    """Give a full or read-only disk's error inside the block its file and its remedy."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) and error.filename:
+            raise cannot_write(error.filename, error) from None
+        raise
+
+
 def _append(path: Path, data: bytes) -> None:
     """All of `data` or nothing."""
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
@@ -161,7 +177,7 @@ def _keep_before(path: Path, start_step: int) -> None:
                 kept.append(line + "\n")
         except (ValueError, KeyError):
             continue  # the half line of a killed run
-    new = path.with_suffix(".tmp")
+    new = path.with_name(f".{path.name}.new")
     new.write_text("".join(kept), encoding="utf-8")
     os.replace(new, path)
 

@@ -14,13 +14,16 @@ import numpy as np
 from tqdm import tqdm
 
 from pimjax.config import Config
+from pimjax.config_checks import check
 from pimjax.data.pipeline import train_batches
 from pimjax.evaluation.validate import Predictions
 from pimjax.training.checkpoint import Checkpoints
-from pimjax.training.logs import BrokenImages, Pace, RunLog
+from pimjax.training.finished import claim_results, finished_summary
+from pimjax.training.logs import BrokenImages, Pace, RunLog, disk_errors
 from pimjax.training.optimizer import make_schedule
 from pimjax.training.processes import Interrupt, ending_together, gather_strings, is_first, leave, lock, tell
-from pimjax.training.scoring import Predict, make_predict, sheet, summarise, validate
+from pimjax.training.progress import telling
+from pimjax.training.scoring import Predict, make_predict, sheet, summarise, tell_summary, validate
 from pimjax.training.setup import Run, first_state, prepare
 from pimjax.training.step import TrainState, train_step
 
@@ -43,23 +46,31 @@ def run(config: Config) -> list[dict[str, Any]]:
         OSError: the last checkpoint could not be written.
         KeyboardInterrupt: Ctrl-C; the checkpoint was saved.
     """
-    with Interrupt() as interrupt:
+    check(config)
+    with Interrupt() as interrupt, disk_errors():
+        if (rows := finished_summary(config)) is not None:
+            tell(f"{config.workdir}: complete; what its last start wrote:")
+            tell_summary(config, rows)
+            return rows
         setup = prepare(config)
         with (
             _workdir(setup),
             Checkpoints(config, setup.layout, setup.shapes) as checkpoints,
             ending_together(),
         ):
+            claim_results(setup.workdir, resumed=checkpoints.newest is not None)
             if checkpoints.newest is None:
-                state = first_state(setup)
+                with telling("making the initial parameters"):
+                    state = jax.block_until_ready(first_state(setup))
             else:
-                state = checkpoints.restore()
+                with telling(f"reading the checkpoint of step {checkpoints.newest}"):
+                    state = checkpoints.restore()
                 tell(f"resuming {setup.workdir} from step {int(state.step)}")
             predict = make_predict(setup.recipe.model, setup.layout)
             if not train(setup, state, checkpoints, predict, interrupt):
                 return []
             interrupt.nothing_to_save = True
-            return summarise(setup, predict, checkpoints.best_variables())
+            return summarise(setup, predict, checkpoints.best_variables(), checkpoints.best)
 
 
 def _workdir(setup: Run) -> contextlib.AbstractContextManager[IO[str] | None]:
@@ -134,11 +145,9 @@ def compile_step(
     setup: Run, state: TrainState, batch: dict[str, jax.Array], interrupt: Interrupt
 ) -> Callable[..., Any]:
     """The mapped training step, compiled ahead so that compilation is neither a step nor a surprise."""
-    began = time.perf_counter()
     mapped = setup.layout.map_step(functools.partial(train_step, setup.recipe), setup.shapes)
-    compiled = interrupt.run(lambda: mapped.lower(state, batch).compile())
-    tell(f"training step compiled in {time.perf_counter() - began:.0f} s")
-    return compiled
+    with telling("compiling the training step"):
+        return interrupt.run(lambda: mapped.lower(state, batch).compile())
 
 
 class Keeper:

@@ -3,17 +3,22 @@
 import functools
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
 import numpy as np
 
+from pimjax.config import Config
 from pimjax.data.images import write_png
 from pimjax.evaluation.metrics import score
 from pimjax.evaluation.validate import Predictions, predict_all, score_table, summarize, validation_sheet
+from pimjax.files import write_text
 from pimjax.inspection.sheets import caption_of
 from pimjax.training.devices import Layout
+from pimjax.training.finished import PICTURES, SUMMARY
 from pimjax.training.processes import is_first, tell
+from pimjax.training.progress import telling
 from pimjax.training.setup import Run
 from pimjax.training.step import TrainState, eval_step, predictions_of
 
@@ -58,15 +63,23 @@ def sheet(setup: Run, predictions: Predictions) -> np.ndarray:
     return validation_sheet(shown, first, [caption_of(recipe) for recipe in shown["recipe"].tolist()])
 
 
-def summarise(setup: Run, predict: Predict, variables: dict[str, Any]) -> list[dict[str, Any]]:
-    """Scores the best checkpoint's variables, prints the table, writes `summary.json` and `contact_sheet.png`."""
-    predictions = predict_set(setup, predict, variables, setup.examples["image"])
-    rows = summarize(predictions.mask, setup.examples["mask"])
-    draw = make_predict(setup.recipe.model, setup.layout, everything=True)
-    pictured = predict_set(setup, draw, variables, setup.examples["image"][:SHEET_ROWS])
-    tell(f"\nbest checkpoint (by F1) on {len(predictions.mask)} validation examples:\n\n{score_table(rows)}\n")
+def summarise(setup: Run, predict: Predict, variables: dict[str, Any], step: int) -> list[dict[str, Any]]:
+    """Scores the best checkpoint's variables, of `step`; writes `summary.json` and `contact_sheet.png`."""
+    with telling(f"scoring the best checkpoint, of step {step}"):
+        predictions = predict_set(setup, predict, variables, setup.examples["image"])
+        rows = [row | {"step": step} for row in summarize(predictions.mask, setup.examples["mask"])]
+        draw = make_predict(setup.recipe.model, setup.layout, everything=True)
+        pictured = predict_set(setup, draw, variables, setup.examples["image"][:SHEET_ROWS])
     if is_first():
-        (setup.workdir / "summary.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-        write_png(setup.workdir / "contact_sheet.png", sheet(setup, pictured))
-        tell(f"pictures: {setup.workdir / 'contact_sheet.png'}")
+        # The run's lock is held, and a file that is not a run's was refused before it began.
+        write_png(setup.workdir / PICTURES, sheet(setup, pictured), ours=True)
+        write_text(setup.workdir / SUMMARY, json.dumps(rows, indent=1) + "\n", ours=True)
+    tell_summary(setup.config, rows)
     return rows
+
+
+def tell_summary(config: Config, rows: list[dict[str, Any]]) -> None:
+    """Prints the rows of a run's summary."""
+    of = f"the best checkpoint (by F1), of step {rows[0]['step']}"
+    tell(f"\n{of}, on {rows[0]['images']} validation examples:\n\n{score_table(rows)}\n")
+    tell(f"pictures: {Path(config.workdir) / PICTURES}")

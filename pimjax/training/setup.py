@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from pimjax.config import Config
-from pimjax.config_checks import check
 from pimjax.data.named_sources import open_source
 from pimjax.data.pipeline import validation_set
 from pimjax.data.sources import Source
@@ -20,6 +19,7 @@ from pimjax.training.devices import Layout, all_devices, check_batch_size
 from pimjax.training.initial import initial_variables
 from pimjax.training.optimizer import make_optimizer
 from pimjax.training.processes import tell
+from pimjax.training.progress import telling
 from pimjax.training.shards import AXIS
 from pimjax.training.step import Recipe, TrainState, init_state, state_from
 
@@ -54,10 +54,23 @@ def prepare(config: Config) -> Run:
     Raises:
         ValueError, FileNotFoundError: the configuration or the data cannot be used.
     """
-    check(config)
     devices = all_devices()
     check_batch_size(config.data.batch_size, len(devices), config.train.accumulate)
     layout = Layout(devices, config.train.mapping, len(devices) if config.train.shard_optimizer else 1)
+    with telling(f"reading {len(config.data.train) + len(config.data.validation)} sources"):
+        sources, held_out = _open_sources(config)
+    with telling("making the validation set"):
+        examples = validation_set(held_out, config.data, config.pida, config.seed)
+    images, validation = sum(map(len, sources)), len(examples["id"])
+    where = f"{len(devices)} × {devices[0].device_kind}"
+    if layout.processes > 1:
+        where += f" in {layout.processes} processes"
+    tell(f"{images} training images, {validation} validation examples, {where}")
+    return Run(config, layout, make_recipe(config, layout), sources, examples)
+
+
+def _open_sources(config: Config) -> tuple[tuple[Source, ...], tuple[Source, ...]]:
+    """The sources of training and of validation; ValueError if they share an image, or some cannot be used."""
     sources, held_out = (tuple(map(open_source, names)) for names in (config.data.train, config.data.validation))
     if config.data.keep_decoded:
         sources = tuple(source.keep_decoded() for source in sources)
@@ -68,13 +81,7 @@ def prepare(config: Config) -> Run:
         )
     for source in (*sources, *held_out):
         require_sound(source, config.data.max_broken)
-    examples = validation_set(held_out, config.data, config.pida, config.seed)
-    images, validation = sum(map(len, sources)), len(examples["id"])
-    where = f"{len(devices)} × {devices[0].device_kind}"
-    if layout.processes > 1:
-        where += f" in {layout.processes} processes"
-    tell(f"{images} training images, {validation} validation examples, {where}")
-    return Run(config, layout, make_recipe(config, layout), sources, examples)
+    return sources, held_out
 
 
 def _ids(sources: tuple[Source, ...]) -> set[str]:

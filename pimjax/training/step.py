@@ -16,6 +16,7 @@ import optax
 from pimjax.config import LossConfig
 from pimjax.models.pim import PIMOutput
 from pimjax.normalization import normalize
+from pimjax.training.fresh import fresh_variables
 from pimjax.training.losses import Targets, pim_loss
 from pimjax.training.optimizer import clip_factor, update_average
 from pimjax.training.shards import AXIS, gather, global_norm, own_part, scatter_mean
@@ -54,8 +55,7 @@ def init_state(
     model: nn.Module, optimizer: optax.GradientTransformation, key: jax.Array, average: bool = False
 ) -> TrainState:
     """Freshly initialised parameters. They do not depend on the image size."""
-    variables = jax.jit(model.init)(key, jnp.zeros((1, 32, 32, 3)))
-    return state_from(variables, optimizer, key, average)
+    return state_from(fresh_variables(model, key), optimizer, key, average)
 
 
 def state_from(

@@ -1,0 +1,30 @@
+"""What a run says before its first step and after its last: each piece of work, and how long it takes."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+
+from pimjax.training.processes import tell
+
+HEARTBEAT = 15.0  # seconds between signs of life
+
+
+@contextlib.contextmanager
+def telling(work: str) -> Iterator[None]:
+    """Say that `work` begins, every `HEARTBEAT` that it goes on, and how long it took; in the first process only."""
+    began, done = time.perf_counter(), threading.Event()
+
+    def go_on() -> None:
+        while not done.wait(HEARTBEAT):
+            tell(f"{work} … {time.perf_counter() - began:.0f} s")
+
+    tell(f"{work} …")
+    thread = threading.Thread(target=go_on, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+    tell(f"{work}: {time.perf_counter() - began:.1f} s")
