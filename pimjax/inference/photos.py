@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pimjax.data.images import SUFFIXES, ImageError, read_bytes
+from pimjax.data.headers import SUFFIXES, ImageError, read_bytes
 
 STDIN = "-"
 LONGEST = 200  # bytes of a result's name; a file's may have 255, with what is added for each output
