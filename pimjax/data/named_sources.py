@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from pimjax.data.images import SUFFIXES
+from pimjax.data.headers import SUFFIXES
 from pimjax.data.sources import FileSource, Record, Source, TfdsSource
 
 

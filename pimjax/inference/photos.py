@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pimjax.data.images import SUFFIXES, ImageError, read_bytes
+from pimjax.data.headers import SUFFIXES, ImageError, read_bytes
 from pimjax.files import PARTIAL, wrote
 from pimjax.inference.rows import inside
 

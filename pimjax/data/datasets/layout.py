@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pimjax.data.datasets.report import NO_FOLDER, NO_MASK, NOT_IMAGES, Report
-from pimjax.data.images import SUFFIXES
+from pimjax.data.headers import SUFFIXES
 
 
 class Image(NamedTuple):
