@@ -58,6 +58,8 @@ def parse_flags(argv: list[str]) -> list[str]:
     """absl's parser for `app.run`; a wrong key or value under --config is one line, not a traceback."""
     try:
         return flags.FLAGS(argv)
+    except BrokenPipeError:  # of `train.py --help | head`
+        raise
     except (flags.Error, KeyError, TypeError, AttributeError, OSError) as error:
         sys.exit(_explain_flag_error(argv, error))
 

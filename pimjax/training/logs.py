@@ -15,9 +15,9 @@ from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
-from tqdm import tqdm
 
 from pimjax.config import Config
+from pimjax.terminal import say
 
 
 class RunLog:
@@ -73,7 +73,7 @@ class RunLog:
 
     def _complain(self, error: OSError) -> None:
         if not self._complained:
-            tqdm.write(f"the log cannot be written for now, training goes on: {error}")
+            say(f"the log cannot be written for now, training goes on: {error}")
         self._complained = True
 
 
@@ -210,7 +210,7 @@ class BrokenImages:
         """
         for message in (line for entry in skipped for line in entry.splitlines()):
             if message not in self.messages:
-                tqdm.write(f"skipped: {message}")
+                say(f"skipped: {message}")
             self.messages[message] = self.messages.get(message, 0) + 1
         if len(self.messages) > self.max_share * self.images:
             raise ValueError(
