@@ -103,7 +103,9 @@ def guarded(command: Callable[[Ending], int | None]) -> int:
             sys.warnoptions.append("ignore:resource_tracker")
             status = command(ending) or 0
             sys.stdout.flush()
-            return status
+            if not ending.received:
+                return status
+            status, lines = INTERRUPTED, [""]  # somebody swallowed it
         except BaseException as error:
             interrupt = isinstance(error, KeyboardInterrupt)
             status = INTERRUPTED if ending.received or interrupt else _status(error)
