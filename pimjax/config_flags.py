@@ -6,7 +6,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
@@ -29,20 +29,16 @@ def define_config(known: flags.FlagValues = flags.FLAGS) -> flags.FlagHolder:
 
 
 def parse_flags(argv: list[str]) -> list[str]:
-    """Parse flags for `app.run`: a wrong key or value is one line and exit status 2, not a traceback."""
+    """Parse flags for `app.run`; ConfigError, in one line, for a wrong key or value."""
     if HELP.intersection(argv[1:]):
         print(help_text())
         sys.exit(0)
     try:
         return flags.FLAGS(argv)
+    except BrokenPipeError:  # of `train.py --help | head`
+        raise
     except (flags.Error, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        refuse(_explained(argv, error))
-
-
-def refuse(error: str | Exception) -> NoReturn:
-    """End the process with one line and exit status 2, as for any wrong command; 1 where the command was not wrong."""
-    print(f"error: {error}", file=sys.stderr)
-    sys.exit(2 if isinstance(error, str | ConfigError) else 1)
+        raise ConfigError(_explained(argv, error)) from None
 
 
 def _explained(argv: list[str], error: BaseException) -> str:

@@ -15,6 +15,8 @@ INT32 = 2**31 - 1  # JAX counts in 32 bits
 class ConfigError(ValueError):
     """A configuration cannot be used; the message names the key, or the file and its line."""
 
+    exit_status = 2  # of a command that ends with it, as of any wrong command line
+
 
 class Values(NamedTuple):
     """What a key may hold beside its type; of a tuple, what its items may."""

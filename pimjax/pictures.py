@@ -1,6 +1,7 @@
 """Predictions as pictures: labelled contact sheets and overlays. uint8 RGB arrays."""
 
-from collections.abc import Iterator, Sequence
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -35,22 +36,27 @@ def strips(height: int, rows: int = 128) -> Iterator[slice]:
 
 
 def contact_sheet(
-    columns: dict[str, Sequence[np.ndarray]], row_labels: Sequence[str] = (), cell: int = 160, title: str = ""
+    columns: dict[str, Sequence[np.ndarray]],
+    row_labels: Sequence[str] = (),
+    cell: int = 160,
+    title: str = "",
+    names: Mapping[str, Sequence[str]] | None = None,
 ) -> np.ndarray:
-    """A table of pictures with a label over each column and a line of text under each row.
+    """A table of pictures with a label over each column and a line of text under each row, or under each picture.
 
     Args:
         columns: label → one picture per row: uint8 RGB [H, W, 3], or [H, W] in 0..1 shown as grey.
         row_labels: a caption per row, or none.
         cell: side of a picture on the sheet, in pixels.
         title: a line on top.
+        names: label → a name under each picture of that column, in place of `row_labels`; shortened to fit.
 
     Returns:
         uint8 RGB.
     """
     gap, line = 6, 22
     rows = len(next(iter(columns.values())))
-    step = cell + gap + (line if len(row_labels) else 0)
+    step = cell + gap + (line if len(row_labels) or names else 0)
     top = gap + line * (2 if title else 1)
     sheet = np.full((top + rows * step, gap + len(columns) * (cell + gap), 3), _PAPER, np.uint8)
     if title:
@@ -61,6 +67,8 @@ def contact_sheet(
         for r, picture in enumerate(pictures):
             y = top + r * step
             sheet[y : y + cell, x : x + cell] = _fit(picture, cell)
+        for r, name in enumerate((names or {}).get(label, ())):
+            _text(sheet, _shortened(name, cell), x, top + r * step + cell + 15)
     for r, label in enumerate(row_labels):
         _text(sheet, label, gap, top + r * step + cell + 15)
     return sheet
@@ -79,5 +87,25 @@ def _fit(picture: np.ndarray, cell: int) -> np.ndarray:
     )
 
 
+_FONT = {"fontFace": cv2.FONT_HERSHEY_SIMPLEX, "fontScale": 0.42, "thickness": 1}
+
+
 def _text(sheet: np.ndarray, text: str, x: int, y: int) -> None:
-    cv2.putText(sheet, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.42, _INK, 1, cv2.LINE_AA)
+    cv2.putText(sheet, _drawable(text), (x, y), color=_INK, lineType=cv2.LINE_AA, **_FONT)
+
+
+def _drawable(text: str) -> str:
+    """The letters that OpenCV can draw: accents are left out, what is not Latin is escaped."""
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    shown = plain.encode("ascii", "backslashreplace").decode()
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+
+
+def _shortened(text: str, width: int) -> str:
+    """Text that is at most `width` pixels wide when drawn; where it is wider, its middle is left out."""
+    whole = shown = _drawable(text)
+    kept = len(whole)
+    while cv2.getTextSize(shown, **_FONT)[0][0] > width:
+        kept -= 1
+        shown = f"{whole[: kept // 2]}...{whole[len(whole) - (kept + 1) // 2 :]}"
+    return shown

@@ -539,12 +539,12 @@ def test_wrong_folders(name, tmp_path):
     for folder, words in (("nowhere", "is no folder"), ("files", "is empty")):
         with pytest.raises(FileNotFoundError, match=words) as error:
             prepare(name, tmp_path / folder, tmp_path / "prepared")
-        assert str(tmp_path / folder) in str(error.value) and "Layout" in str(error.value)
+        assert str(tmp_path / folder) in str(error.value) and "Layout" in error.value.__notes__[0]
     replica = Replica(tmp_path / "files")
     replica.photo("holidays/beach.jpg")
     with pytest.raises(FileNotFoundError, match=f"not {name} as it is distributed: .+ Give the folder") as error:
         prepare(name, tmp_path / "files", tmp_path / "prepared")
-    assert str(tmp_path / "files") in str(error.value) and "Layout" in str(error.value)
+    assert str(tmp_path / "files") in str(error.value) and "Layout" in error.value.__notes__[0]
     with pytest.raises(FileNotFoundError, match="not prepared"):
         load(name, data_dir=tmp_path / "prepared")
 

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import functools
-import resource
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +11,11 @@ from typing import Any
 
 from pimjax.allocator import return_freed_memory
 from pimjax.config import LossConfig, ModelConfig, OptimizerConfig
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 TASKS = ("mask", "all", "train")  # inference of the mask, of all three outputs; one training step
 
@@ -31,7 +36,8 @@ class Subject:
     """A prepared case."""
 
     run: Callable[[], Any]  # once, to the end
-    peak_memory: Callable[[], int]  # bytes so far: of the accelerator, or of this process where there is none
+    # Bytes so far: of the accelerator, or of this process where there is none; None where nobody knows.
+    peak_memory: Callable[[], int | None]
     facts: dict[str, Any]  # "device", "version", "compile_s", and "operations" of one run, if known
 
 
@@ -42,13 +48,16 @@ def forget_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
-def resident_peak() -> int:
-    """The most memory this process has held since `forget_peak`, in bytes."""
+def resident_peak() -> int | None:
+    """Return the most memory this process has held since `forget_peak`, in bytes; None where nobody says."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
     except (OSError, StopIteration):
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        if resource is None:
+            return None
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def prepare_pimjax(case: Case) -> Subject:
@@ -68,7 +77,7 @@ def prepare_pimjax(case: Case) -> Subject:
         if case.task == "train":
             state[0] = out[0]
 
-    def peak_memory() -> int:
+    def peak_memory() -> int | None:
         stats = local[0].memory_stats() if local[0].platform != "cpu" else None
         return stats["peak_bytes_in_use"] if stats else resident_peak()
 

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from pimjax.allocator import keep_freed_memory
 from pimjax.benchmark import peer
 from pimjax.benchmark.cases import Case, Subject, forget_peak, prepare_pimjax
+from pimjax.ending import deaf_to_interrupts
 
 Row = dict[str, Any]
 ENGINES: dict[str, Callable[[Case], Subject]] = {"pimjax": prepare_pimjax, "pytorch": peer.prepare_pytorch}
@@ -54,7 +55,8 @@ def _child(engine: str, case: Case) -> Iterator[Connection]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, engine, case), daemon=True)
-    process.start()
+    with deaf_to_interrupts():
+        process.start()
     theirs.close()
     try:
         yield ours

@@ -32,10 +32,15 @@ def machine() -> dict[str, Any]:
     return {
         "date": datetime.date.today().isoformat(),
         "cpu": _cpu_name(),
-        "cores": os.process_cpu_count() if hasattr(os, "process_cpu_count") else len(os.sched_getaffinity(0)),
+        "cores": os.process_cpu_count() if hasattr(os, "process_cpu_count") else _usable_cores(),
         "system": platform.platform(),
         "version": importlib.metadata.version("pimjax"),
     }
+
+
+def _usable_cores() -> int | None:
+    """The processors that this process may use, where Python 3.13 does not say it; elsewhere than on Linux, all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _cpu_name() -> str:
@@ -91,9 +96,13 @@ def _figures(row: Row) -> list[str]:
         f"{seconds:.3g} ({min(row['seconds']):.3g} … {max(row['seconds']):.3g})",
         f"{row['batch'] / seconds:.3g}",
         f"{seconds / pixels * 1e9:,.1f}",
-        f"{row['peak_bytes'] / 1e9:.2f}",
+        _gigabytes(row),
         f"{row['operations'] / 1e9:,.1f}",
     ]
+
+
+def _gigabytes(row: Row) -> str:
+    return "–" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 1e9:.2f}"
 
 
 def _compared(row: Row, other: Row | None) -> list[str]:
@@ -101,7 +110,7 @@ def _compared(row: Row, other: Row | None) -> list[str]:
     if theirs is None:
         return ["–"] * 3
     ratio = "–" if seconds is None else f"{theirs / seconds:.2f}"
-    return [f"{theirs:.3g}", f"{other['peak_bytes'] / 1e9:.2f}", ratio]
+    return [f"{theirs:.3g}", _gigabytes(other), ratio]
 
 
 def write_json(path: Path, result: dict[str, Any]) -> None:

@@ -1,25 +1,35 @@
 """The `pimjax` command."""
 
-import argparse
-import sys
 from collections.abc import Sequence
 
-from absl import logging
-
-from pimjax.cli import benchmark, data, models
-from pimjax.config_values import ConfigError
+from pimjax.ending import Ending, guarded
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one subcommand; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="pimjax", description="Image manipulation localization with PIM.")
+    return guarded(lambda ending: _run(argv, ending))
+
+
+def _run(argv: Sequence[str] | None, ending: Ending) -> int:
+    # Imported here, where Ctrl-C is one line.
+    import argparse
+
+    from absl import logging
+
+    from pimjax.cli import benchmark, data, models
+    from pimjax.files import printable
+
+    class Parser(argparse.ArgumentParser):
+        """One whose errors show the words of the command line as they can be printed."""
+
+        def error(self, message: str) -> None:
+            super().error(printable(message))
+
+    parser = Parser(prog="pimjax", description="Image manipulation localization with PIM.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for room in (models, data, benchmark):
         room.add_commands(commands)
     arguments = parser.parse_args(argv)
+    ending.message = getattr(arguments, "interrupted", ending.message)
     logging.set_verbosity(logging.ERROR)  # orbax and jax tell their every move
-    try:
-        return arguments.command(arguments)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
+    return arguments.command(arguments)

@@ -11,15 +11,17 @@ from pimjax.cli import values
 from pimjax.config import PRECISIONS, ModelConfig
 from pimjax.config_files import read_config
 from pimjax.data.map_frame import FRAMES
+from pimjax.ending import RESUMES
 from pimjax.evaluation.corruption_levels import LEVELS, chosen_levels, describe
-from pimjax.files import claim, printable
+from pimjax.files import claim
+from pimjax.terminal import say, warn
 
 
 def add_commands(commands: Any) -> None:
     """Adds them to argparse's subparsers."""
     evaluate = commands.add_parser("evaluate", help="score models, or saved maps, on sets of images")
     _add_contest(evaluate, Path("evaluation"))
-    evaluate.set_defaults(command=_evaluate)
+    evaluate.set_defaults(command=_evaluate, interrupted=RESUMES)
 
     robustness = commands.add_parser(
         "robustness",
@@ -35,7 +37,7 @@ def add_commands(commands: Any) -> None:
         metavar="NAME[=LEVEL,LEVEL]",
         help="such as jpeg=90,75 webp=80 rescale=0.5; default: blur noise jpeg, at all their levels (below)",
     )
-    robustness.set_defaults(command=_robustness)
+    robustness.set_defaults(command=_robustness, interrupted=RESUMES)
 
     report = commands.add_parser("report", help="one HTML page of what evaluate and robustness wrote (extra report)")
     report.add_argument("evaluation", type=Path, metavar="DIR", help="the --output of pimjax evaluate")
@@ -117,7 +119,7 @@ def _contest(arguments: argparse.Namespace) -> tuple[list[Any], dict[str, Any], 
     if not entrants:
         raise ValueError(next(iter(failed.values()), "give --model or --predictions"))
     for name, why in failed.items():
-        print(printable(f"error: {name} does not take part: {why}"), file=sys.stderr)
+        warn(f"error: {name} does not take part: {why}")
     return entrants, sets, failed
 
 
@@ -171,10 +173,10 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
     entrants, sets, failed = _contest(arguments)
     results = run_benchmark(entrants, sets, arguments.output, arguments.threshold, _command(), failed)
-    print(f"\n{(arguments.output / 'tables.md').read_text(encoding='utf-8')}")
+    say("", *(arguments.output / "tables.md").read_text(encoding="utf-8").split("\n"))
     models = {entrant.name for entrant in entrants}
     now = [result for result in results if result.model in models and result.set in sets]
-    print(f"every image: {arguments.output}/MODEL/SET/images.csv\na page: pimjax report {arguments.output}")
+    say(f"every image: {arguments.output}/MODEL/SET/images.csv", f"a page: pimjax report {arguments.output}")
     return 1 if failed or any(result.summary["errors"] for result in now) else 0
 
 
@@ -187,14 +189,14 @@ def _robustness(arguments: argparse.Namespace) -> int:
     result = run_robustness(
         entrants, sets, arguments.protocol, arguments.output, arguments.threshold, _command(), failed
     )
-    print(f"\n{robustness_table(result)}")
+    say("", *robustness_table(result).split("\n"))
     try:
         from pimjax.evaluation.plots import save_robustness
     except ValueError as error:
-        print(f"no curves: {error}")
+        say(f"no curves: {error}")
     else:
         save_robustness(result["rows"], arguments.output / "robustness", ours=True)
-        print(f"curves: {arguments.output}/robustness.png and .svg")
+        say(f"curves: {arguments.output}/robustness.png and .svg")
     return 1 if result["errors"] else 0
 
 
@@ -203,7 +205,7 @@ def _report(arguments: argparse.Namespace) -> int:
     from pimjax.evaluation.report import write_report
 
     write_report(arguments.evaluation, arguments.output, arguments.robustness, _command())
-    print(f"report: {arguments.output}")
+    say(f"report: {arguments.output}")
     return 0
 
 
@@ -227,27 +229,27 @@ def _bench(arguments: argparse.Namespace) -> int:
     engines = ["pimjax"]
     if not arguments.no_pytorch:
         if model.architecture != "pim":
-            print("no comparison with PyTorch: its composition is of PIM")
+            say("no comparison with PyTorch: its composition is of PIM")
         elif lacking := peer.missing():
-            print(f"no comparison with PyTorch: {' and '.join(lacking)} not installed")
+            say(f"no comparison with PyTorch: {' and '.join(lacking)} not installed")
         else:
             engines.append("pytorch")
     result = {"machine": report.machine(), "precision": arguments.precision, "model": dataclasses.asdict(model)}
     if arguments.source:
         result["pipeline"] = measure_pipeline(arguments.source)
-        print(f"\n{pipeline_table(result['pipeline'])}\n", flush=True)
+        say("", *pipeline_table(result["pipeline"]).split("\n"), "")
     result["scoring"] = measure_scoring()
-    print(f"\n{scoring_table(result['scoring'])}\n", flush=True)
+    say("", *scoring_table(result["scoring"]).split("\n"), "")
     result["rows"] = []
     report.write_json(arguments.output / "bench.json", result)
     for rows in measure(cases, engines, arguments.repeats):
         result["rows"] += rows
         report.write_json(arguments.output / "bench.json", result)  # at once: an hour's figures survive what comes next
     if cases:
-        print(f"\n{report.table(result['rows'], arguments.precision)}\n")
+        say("", *report.table(result["rows"], arguments.precision).split("\n"), "")
     where = result["machine"] | {
         row["engine"]: f"{row['device']}, {row['version']}" for row in result["rows"] if "device" in row
     }
-    print("\n".join(f"{key}: {value}" for key, value in where.items()))
-    print(f"all figures: {arguments.output / 'bench.json'}")
+    say(*(f"{key}: {value}" for key, value in where.items()))
+    say(f"all figures: {arguments.output / 'bench.json'}")
     return 1 if any("error" in row and row["engine"] == "pimjax" for row in result["rows"]) else 0

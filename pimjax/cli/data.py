@@ -9,6 +9,7 @@ from tqdm import tqdm
 from pimjax.cli import values
 from pimjax.config_checks import check
 from pimjax.config_files import read_config
+from pimjax.terminal import say
 
 
 def add_commands(commands: Any) -> None:
@@ -53,12 +54,13 @@ def _check_data(arguments: argparse.Namespace) -> int:
         other = open_source(arguments.against)
         others = list(tqdm(examine_all(other), total=len(other), unit="example", dynamic_ncols=True))
         findings += judge_against(facts, others)
-    print(f"\n{findings_table(summary(facts), findings)}\n")
+    # First what is kept: who reads along may leave before the end.
     write_json(arguments.output / "check.json", arguments.source, facts, findings)
     write_png(arguments.output / "check.png", checked_sheet(source, facts))
-    print(f"every example: {arguments.output / 'check.json'}\npictures: {arguments.output / 'check.png'}")
+    say("", *findings_table(summary(facts), findings).split("\n"), "")
+    say(f"every example: {arguments.output / 'check.json'}", f"pictures: {arguments.output / 'check.png'}")
     forbidden = [finding.kind for finding in findings if finding.forbids]
-    print(f"training must not start: {', '.join(forbidden)}" if forbidden else "training may start")
+    say(f"training must not start: {', '.join(forbidden)}" if forbidden else "training may start")
     return 1 if forbidden else 0
 
 
@@ -75,7 +77,7 @@ def _preview_data(arguments: argparse.Namespace) -> int:
     sources = tuple(map(open_source, config.data.train))
     transform = TrainTransform(config.data, config.pida, Donors(sources))
     write_png(arguments.output, preview_sheet(sources, transform, config.seed, arguments.rows))
-    print(f"pictures: {arguments.output}")
+    say(f"pictures: {arguments.output}")
     return 0
 
 

@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,10 @@ from tqdm import tqdm
 
 from pimjax.cli import values
 from pimjax.config import PRECISIONS
+from pimjax.ending import RESUMES
 from pimjax.files import lock_file, printable
-from pimjax.inference.photos import OUTPUTS
+from pimjax.inference.output_names import OUTPUTS
+from pimjax.terminal import say, warn
 from pimjax.weights.shipped import SHIPPED
 
 
@@ -68,7 +69,7 @@ def add_commands(commands: Any) -> None:
     predict.add_argument("--precision", default="float32", choices=PRECISIONS, help="default: float32")
     large = "larger photos are not decoded; default: 100, which take 2 GB"
     predict.add_argument("--max-megapixels", type=values.positive, default=100, metavar="N", help=large)
-    predict.set_defaults(command=_predict, more_photos=[])
+    predict.set_defaults(command=_predict, interrupted=RESUMES, more_photos=[])
 
     serve = commands.add_parser(
         "serve", help="a local page on which to drop photos", description="Needs pip install 'pimjax[app]'."
@@ -120,20 +121,20 @@ def _predict_into(file: Path, inputs: list[str], arguments: argparse.Namespace) 
     run = PhotoRun(localizer, arguments.checkpoint, mine, output, file, rows, wanted)
     failed, done = 0, len(mine) - len(run.todo)
     if done:
-        print(f"{done} of {len(mine)} photos are in {output} already", file=sys.stderr)
-    print("score\tmarked\tphoto\tfiles")
+        warn(f"{done} of {len(mine)} photos are in {output} already")
+    say("score\tmarked\tphoto\tfiles")
     for row in tqdm(run.run(), total=len(mine), initial=done, unit="photo", disable=None):
         if "error" in row:
             failed += 1
-            tqdm.write(printable(f"error: {row['error']}"), file=sys.stderr)
+            warn(f"error: {row['error']}")
         else:
             files = [str(output / name) for name in row["files"].values()]
             cells = (f"{row['score']:.4f}", f"{row['area']:.2%}", row["photo"], *files)
-            tqdm.write("\t".join(map(printable, cells)))
+            say("\t".join(map(printable, cells)))
             for note in row.get("notes", ()):
-                tqdm.write(printable(f"note: {row['photo']}: {note}"), file=sys.stderr)
+                warn(f"note: {row['photo']}: {note}")
     if failed:
-        print(f"{failed} of {len(mine)} photos could not be used; see {file}", file=sys.stderr)
+        warn(f"{failed} of {len(mine)} photos could not be used; see {file}")
     return 1 if failed else 0
 
 
@@ -165,5 +166,5 @@ def _convert(arguments: argparse.Namespace) -> int:
         before |= {"scores": measured_scores(arguments.scores, Localizer.load(arguments.source).hash)}
     card = dataclasses.replace(card, provenance=provenance(arguments.source) | before)
     parameters = convert(arrays, card, arguments.target, arguments.source)
-    print(f"{arguments.target}: {parameters:,} parameters, reads back equal")
+    say(f"{arguments.target}: {parameters:,} parameters, reads back equal")
     return 0

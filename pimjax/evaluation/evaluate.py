@@ -19,8 +19,9 @@ from pimjax.evaluation.entrants import Entrant, Prediction
 from pimjax.evaluation.metrics import IMAGE_SCORES, benco_variants, image_score, score
 from pimjax.evaluation.pooled import pool
 from pimjax.evaluation.record import PICTURE, Record, versions
-from pimjax.files import Row, write_bytes
+from pimjax.files import Row, printable, write_bytes
 from pimjax.pictures import heat, overlay
+from pimjax.terminal import warn
 
 PIM_SIDE = 128  # of the map that convention "pim" scores, in pixels
 SIDE = 256  # of a picture's longer side, in pixels
@@ -56,13 +57,13 @@ def evaluate(
     with Record(folder, told(entrant, threshold, about), len(source) if pictures else 0) as record:
         known = (_is_known(record.rows.get(number), entrant, source, number) for number in range(len(source)))
         left = [number for number, done in enumerate(known) if not done]
-        what = {"desc": f"{entrant.name} on {folder.name}", "unit": "image", "dynamic_ncols": True}
+        what = {"desc": printable(f"{entrant.name} on {folder.name}"), "unit": "image", "dynamic_ncols": True}
         for number in tqdm(left, initial=len(source) - len(left), total=len(source), **what):
             try:
                 row = _row(entrant, source.encoded(number), number, threshold, change, folder if pictures else None)
             except ImageError as error:
                 errors.append(str(error))
-                tqdm.write(f"error: {error}")
+                warn(f"error: {error}")
                 record.rows.pop(number, None)  # of what was there before
             else:
                 record.add(row)

@@ -107,5 +107,12 @@ def _stored(about: dict[str, Any]) -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """Of what the numbers depend on."""
     names = ("pimjax", "jax", "flax", "numpy", "opencv-python")
-    found = {name: importlib.metadata.version(name) for name in names}
+    found = {name: _version(name) for name in names}
     return found | {"python": platform.python_version(), "machine": platform.machine()}
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:  # OpenCV comes by other names, too
+        return importlib.metadata.version(f"{name}-headless")

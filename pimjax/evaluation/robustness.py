@@ -19,7 +19,7 @@ from pimjax.evaluation.record import reserve, versions
 from pimjax.evaluation.state import ROBUSTNESS, read_state
 from pimjax.evaluation.summary import column, mean_value, without_nan
 from pimjax.evaluation.tables import markdown, show
-from pimjax.files import Row, claim, write_text
+from pimjax.files import Row, claim, printable, write_text
 
 SCORE = "pim-fullsize.f1"
 
@@ -152,7 +152,7 @@ def robustness_table(result: dict[str, Any]) -> str:
                 cells = {row["model"]: show_level(row) for row in some if row["level"] == level}
                 table.append(["undisturbed" if level is None else f"{level:g}", *(cells[model] for model in models)])
             table.append(["mean over the span", *(show(row, row["images"]) for row in areas)])
-            lines.append(f"### {name}: {protocol}\n\n{markdown(table)}")
+            lines.append(f"### {printable(name)}: {protocol}\n\n{markdown(table)}")
     note = f"Threshold {result['threshold']}; mean {SCORE} over the manipulated images, with 95 % bootstrap intervals."
     return "\n\n".join(
         [*lines, f"{note} n of m: so many images could be scored there; areas are of images scored everywhere.\n"]

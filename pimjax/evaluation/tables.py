@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from pimjax.evaluation.summary import compare
-from pimjax.files import Row
+from pimjax.files import Row, printable
 
 
 class Result(NamedTuple):
@@ -97,7 +97,7 @@ def show_difference(difference: dict[str, float], images: int) -> str:
 
 def markdown(table: Sequence[Sequence[str]]) -> str:
     """Header and rows as a Markdown table with aligned columns."""
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in table]
+    cells = [[printable(cell).replace("|", "\\|") for cell in row] for row in table]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in cells]
     return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
@@ -112,10 +112,10 @@ _TEX = str.maketrans(
 
 def latex(table: Sequence[Sequence[str]], caption: str) -> str:
     """Header and rows as a LaTeX table (packages booktabs, graphicx)."""
-    rows = [" & ".join(cell.translate(_TEX) for cell in row) for row in table]
+    rows = [" & ".join(printable(cell).translate(_TEX) for cell in row) for row in table]
     body = " \\\\\n".join(rows[1:])
     columns = "l" + "r" * (len(table[0]) - 1)
     return (
-        f"\\begin{{table}}\n\\caption{{{caption.translate(_TEX)}}}\n\\resizebox{{\\linewidth}}{{!}}{{\\begin{{tabular}}{{{columns}}}\n"
+        f"\\begin{{table}}\n\\caption{{{printable(caption).translate(_TEX)}}}\n\\resizebox{{\\linewidth}}{{!}}{{\\begin{{tabular}}{{{columns}}}\n"
         f"\\toprule\n{rows[0]} \\\\\n\\midrule\n{body} \\\\\n\\bottomrule\n\\end{{tabular}}}}\n\\end{{table}}\n"
     )

@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from pimjax.data.headers import SUFFIXES, ImageError, read_bytes
 from pimjax.files import PARTIAL, wrote
+from pimjax.inference.output_names import OUTPUTS
 from pimjax.inference.rows import inside
 
 STDIN = "-"
 LONGEST = 200  # bytes of a result's name; a file's may have 255, with what is added for each output
-OUTPUTS = ("probability", "overlay", "mask", "npy", "boundary", "reconstruction")  # what may be written of each
 _ENDINGS = (*(f"_{output}.png" for output in OUTPUTS), f"{PARTIAL}.png")  # of pictures that are written
 
 

@@ -180,7 +180,7 @@ def _decode(found: Found, most_pixels: int) -> Found:
         size = f"{header.width}×{header.height} pixels, more than {most_pixels / 1e6:g} million"
         return Found(photo, f"{photo.path}: {size}; scale it down, or allow more with --max-megapixels")
     try:
-        decoded = decode_photo(encoded, photo.path)
+        decoded = decode_photo(encoded, photo.path, most_pixels)
     except ImageError as error:
         return Found(photo, str(error))
     orientation = decoded.orientation if decoded.orientation in range(1, 9) else 1

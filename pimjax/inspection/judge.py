@@ -12,6 +12,7 @@ from pimjax.data.images import decode_image, decode_mask
 from pimjax.data.sources import Source, fit_mask
 from pimjax.inspection.examine import Facts, alike, examine_all
 from pimjax.inspection.mask_fit import edge_ranks, outline, outline_fit
+from pimjax.terminal import say
 
 MOSTLY = 0.5  # share of grey above which a picture is no mask
 POOR_FIT = 1.13  # below which a tenth of right masks lies, and most wrong ones
@@ -140,7 +141,7 @@ def require_sound(source: Source, max_broken: float, samples: int = 32) -> None:
                 f"{finding.examples[0]}. All of them: pimjax check-data"
             )
         share = f"{len(finding.examples)} of {len(indices)} looked at"
-        print(f"{source.name}: {finding.what}: {finding.examples[0]}, {share}")
+        say(f"{source.name}: {finding.what}: {finding.examples[0]}, {share}")
 
 
 def summary(facts: Sequence[Facts]) -> dict[str, str]:

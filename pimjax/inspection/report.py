@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from pimjax.files import printable
 from pimjax.inspection.examine import Facts
 from pimjax.inspection.judge import Finding
 
@@ -13,11 +14,11 @@ SHOWN = 10  # examples named per finding; the JSON has all
 
 def findings_table(summary: dict[str, str], findings: Sequence[Finding]) -> str:
     """Markdown: what there is, then every finding with its first examples."""
-    lines = ["| what | found |", "|---|---|", *(f"| {name} | {text} |" for name, text in summary.items())]
+    lines = ["| what | found |", "|---|---|", *(f"| {name} | {printable(text)} |" for name, text in summary.items())]
     for finding in findings:
         verdict = " (forbids training)" if finding.forbids else ""
         lines += ["", f"{finding.kind}{verdict}: {len(finding.examples)}. {finding.what[0].upper()}{finding.what[1:]}:"]
-        lines += [f"- {example}" for example in finding.examples[:SHOWN]]
+        lines += [f"- {printable(example)}" for example in finding.examples[:SHOWN]]
         if len(finding.examples) > SHOWN:
             lines.append(f"- … and {len(finding.examples) - SHOWN} more")
     return "\n".join(lines)

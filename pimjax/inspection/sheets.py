@@ -1,6 +1,7 @@
 """Contact sheets of data: checked examples, and what training makes of photographs."""
 
 import json
+import os
 from collections.abc import Sequence
 
 import cv2
@@ -13,7 +14,7 @@ from pimjax.pictures import contact_sheet, overlay
 
 
 def checked_sheet(source: Source, facts: Sequence[Facts], rows: int = 8) -> np.ndarray:
-    """Overlays of the masks that fit their images best, of those that fit worst, and of random examples. uint8 RGB."""
+    """Return overlays, with their names, of the masks that fit best, of those that fit worst, of some. uint8 RGB."""
     fitting = sorted((fact for fact in facts if fact.fit is not None), key=lambda fact: -fact.fit)
     usable = [fact for fact in facts if not fact.error]
     picked = np.random.default_rng(0).permutation(len(usable))[:rows]
@@ -22,12 +23,16 @@ def checked_sheet(source: Source, facts: Sequence[Facts], rows: int = 8) -> np.n
         "worst fit": fitting[::-1][:rows],
         "random": [usable[i] for i in picked],
     }
+    common = os.path.commonprefix([fact.id for fact in usable])  # noqa: RUF071
+    folder = common[: common.rfind("/") + 1]  # of all: it tells none from another
+    names = {label: [fact.id.removeprefix(folder) for fact in chosen] for label, chosen in columns.items() if chosen}
     columns = {label: [_overlay(source, fact) for fact in chosen] for label, chosen in columns.items() if chosen}
     blank = np.full((8, 8, 3), 255, np.uint8)
     most = max(map(len, columns.values()), default=0)
     if not most:
         return blank
-    return contact_sheet({label: shown + [blank] * (most - len(shown)) for label, shown in columns.items()}, cell=220)
+    columns = {label: shown + [blank] * (most - len(shown)) for label, shown in columns.items()}
+    return contact_sheet(columns, cell=220, names=names)
 
 
 def _overlay(source: Source, fact: Facts) -> np.ndarray:

@@ -23,10 +23,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import preservation_policy
-from tqdm import tqdm
 
 from pimjax.config import Config
 from pimjax.config_files import flatten, from_dict
+from pimjax.terminal import say
 from pimjax.training.checksums import add_checksums, check_checksums
 from pimjax.training.devices import Layout
 from pimjax.training.step import TrainState
@@ -126,7 +126,7 @@ class Checkpoints:
                 new.write_text(json.dumps(scores), encoding="utf-8")
                 os.replace(new, file)
             except OSError as error:
-                tqdm.write(f"the scores of step {step} could not be added to its checkpoint: {error}")
+                say(f"the scores of step {step} could not be added to its checkpoint: {error}")
         # No process may look before they are there: all must find the same checkpoint to be the best.
         multihost_utils.sync_global_devices("scores added")
         self._manager.reload()
@@ -155,7 +155,7 @@ class Checkpoints:
         self._delete_torn()
         self._manager.reload()  # it had crossed out what the new one was to replace
         kept = f"that of step {self.newest} is intact" if self.newest is not None else "there is none yet"
-        tqdm.write(f"checkpoint of step {step} could not be written ({kept}): {_brief(error)}")
+        say(f"checkpoint of step {step} could not be written ({kept}): {_brief(error)}")
 
     def _delete_torn(self) -> None:
         # Also those before: orbax's threads may have gone on writing for a while.

@@ -4,9 +4,8 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 
-from tqdm import tqdm
-
 from pimjax.files import write_text
+from pimjax.terminal import say
 from pimjax.weights.integrity import compare_checksums, file_checksums
 from pimjax.weights.unpickle import WeightsFileError
 
@@ -24,7 +23,7 @@ def add_checksums(folder: Path, items: Collection[str]) -> None:
         found = {name: each for name, each in file_checksums(folder).items() if name.partition("/")[0] in items}
         write_text(folder / CHECKSUMS, json.dumps(found, indent=1))
     except (OSError, ValueError) as error:
-        tqdm.write(f"{folder.name} is complete, but has no checksums: {error}")
+        say(f"{folder.name} is complete, but has no checksums: {error}")
 
 
 def check_checksums(folder: Path) -> None:

@@ -17,10 +17,10 @@ from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
-from tqdm import tqdm
 
 from pimjax.config import Config
 from pimjax.files import cannot_write
+from pimjax.terminal import say
 
 LOG = "metrics.jsonl"
 
@@ -78,7 +78,7 @@ class RunLog:
 
     def _complain(self, error: OSError) -> None:
         if not self._complained:
-            tqdm.write(f"the log cannot be written for now, training goes on: {error}")
+            say(f"the log cannot be written for now, training goes on: {error}")
         self._complained = True
 
 
@@ -226,7 +226,7 @@ class BrokenImages:
         """
         for message in (line for entry in skipped for line in entry.splitlines()):
             if message not in self.messages:
-                tqdm.write(f"skipped: {message}")
+                say(f"skipped: {message}")
             self.messages[message] = self.messages.get(message, 0) + 1
         if len(self.messages) > self.max_share * self.images:
             raise ValueError(

@@ -2,10 +2,7 @@
 
 import concurrent.futures
 import contextlib
-import multiprocessing
-import os
 import signal
-import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -16,7 +13,9 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from pimjax import ending
 from pimjax.files import lock_file
+from pimjax.terminal import say, warn
 
 T = TypeVar("T")
 PATIENCE = 60  # seconds after which a silent process counts as dead, and the others end
@@ -63,7 +62,7 @@ def is_first() -> bool:
 def tell(text: str) -> None:
     """Prints, in the first process only."""
     if is_first():
-        print(text, flush=True)
+        say(*text.split("\n"))
 
 
 def gather_strings(strings: list[str]) -> list[str]:
@@ -142,10 +141,8 @@ class Interrupt:
 
 def leave(message: str, status: int) -> None:
     """Ends this process and its workers at once, whatever its threads are doing or waiting for."""
-    print(message, file=sys.stderr if status else sys.stdout, flush=True)
-    for child in multiprocessing.active_children():
-        child.kill()
-    os._exit(status)
+    (warn if status else say)(*message.split("\n"))
+    ending.leave(status)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from pimjax.terminal import warn
 from pimjax.weights.card import ModelCard
 from pimjax.weights.convert import match_torch, to_torch
 from pimjax.weights.files import read_arrays, write_model
@@ -40,7 +40,7 @@ def convert(
         OSError: `target` cannot be written, as on a full disk; the same holds.
     """
     if rounded := [name for name, array in arrays.items() if array.dtype == np.float64]:
-        tqdm.write(f"{len(rounded)} arrays of float64, such as {rounded[0]}, are rounded to float32", file=sys.stderr)
+        warn(f"{len(rounded)} arrays of float64, such as {rounded[0]}, are rounded to float32")
     variables = match_torch(arrays, card.model, source)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
     canonical = to_torch(variables, card.model)

@@ -14,6 +14,7 @@ from pimjax.data.datasets.defacto import Defacto
 from pimjax.data.datasets.generated import Autosplice, Cocoglide, DiverseInpainting
 from pimjax.data.datasets.report import summary
 from pimjax.data.datasets.uncompressed import Columbia, Coverage, Dso1, Korus
+from pimjax.terminal import say
 
 BUILDERS: dict[str, type[ManipulationDataset]] = {
     builder.name: builder
@@ -56,21 +57,22 @@ def prepare(name: str, manual_dir: str | os.PathLike, data_dir: str | os.PathLik
     """
     builder = _builder(name, data_dir)
     if builder.data_path.exists():
-        print(f"{name}: prepared before, in {builder.data_path}; remove that folder to prepare it anew")
+        say(f"{name}: prepared before, in {builder.data_path}; remove that folder to prepare it anew")
     else:
         manual_dir = Path(manual_dir).expanduser()
         if not manual_dir.is_dir() or not any(manual_dir.iterdir()):
             state = "is empty" if manual_dir.is_dir() else "is no folder"
-            raise FileNotFoundError(
-                f"{manual_dir}: {state}. Nothing is downloaded: place the files of {name} there so:\n"
-                f"{builder.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+            error = FileNotFoundError(
+                f"{manual_dir}: {state}. Nothing is downloaded: place the files of {name} there so:"
             )
+            error.add_note(builder.MANUAL_DOWNLOAD_INSTRUCTIONS)
+            raise error
         config = tfds.download.DownloadConfig(manual_dir=manual_dir)
         builder.download_and_prepare(download_config=config)
-        print(f"{name}: prepared in {builder.data_path}")
+        say(f"{name}: prepared in {builder.data_path}")
         if data_dir:
-            print(f"to read it as tfds:{name}, set TFDS_DATA_DIR={data_dir}")
-    print(summary(builder.info.metadata))
+            say(f"to read it as tfds:{name}, set TFDS_DATA_DIR={data_dir}")
+    say(*summary(builder.info.metadata).split("\n"))
     return builder
 
 

@@ -50,10 +50,11 @@ class Placed:
 
     def wrong(self, lacking: str) -> FileNotFoundError:
         """The error for a folder that lacks something the set needs."""
-        return FileNotFoundError(
-            f"{self.root}: not {self.name} as it is distributed: {lacking}. Give the folder in which the files lie "
-            f"so:\n{self.instructions}"
+        error = FileNotFoundError(
+            f"{self.root}: not {self.name} as it is distributed: {lacking}. Give the folder in which the files lie so:"
         )
+        error.add_note(self.instructions)
+        return error
 
     def look(self, *names: str) -> Path | None:
         """The first of the folders that exists, or None, which is reported."""

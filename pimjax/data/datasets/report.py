@@ -3,6 +3,8 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 
+from pimjax.files import printable
+
 # Headings of the report; each lists the files concerned.
 UNUSABLE = "images skipped, a file cannot be used"
 NO_MASK = "images skipped, no mask"
@@ -70,4 +72,4 @@ def summary(metadata: Mapping, shown: int = 3) -> str:
     for heading, files in metadata["report"].items():
         more = f"; and {len(files) - shown:,} more, in the metadata" if len(files) > shown else ""
         lines.append(f"{heading} ({len(files):,}): {'; '.join(files[:shown])}{more}")
-    return "\n".join(f"  {line}" for line in lines)
+    return "\n".join(f"  {printable(line)}" for line in lines)

@@ -1,0 +1,43 @@
+"""Printing: on any terminal, in any encoding, above any progress bar, with whatever names files have."""
+
+import os
+import sys
+from typing import TextIO
+
+from tqdm import tqdm
+
+from pimjax.files import printable
+
+
+def accept_any_text() -> None:
+    """Make standard output and error escape what their encoding lacks; closed ones become the null device."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 — for as long as we live
+        elif hasattr(stream, "reconfigure"):  # what tests and notebooks put there may lack it
+            stream.reconfigure(errors="backslashreplace")
+
+
+def say(*lines: str) -> None:
+    """Print lines on standard output. Control characters in them are escaped, newlines too, but not tabs.
+
+    Whoever joins a table's cells by tabs or bars escapes each with `pimjax.files.printable` before.
+    """
+    _write(lines, sys.stdout)
+
+
+def warn(*lines: str) -> None:
+    """Print lines as `say` does, on standard error."""
+    _write(lines, sys.stderr)
+
+
+def _write(lines: tuple[str, ...], file: TextIO) -> None:
+    shown = ("\t".join(map(printable, line.split("\t"))) for line in lines)
+    try:
+        tqdm.write("\n".join(shown), file=file)
+        file.flush()
+    except BrokenPipeError:
+        raise  # who read along has left: `pimjax.ending`
+    except OSError as error:
+        raise OSError(f"what is printed cannot be written ({error.strerror}); make room where it goes") from None
