@@ -44,7 +44,7 @@ def test_a_photo_is_shown_with_its_score_and_files(photo):
     text, downloads = app._figures(shown, 0.5)
     assert "Score 0.94**, 16.7% of the pixels above 0.50" in text
     assert "0% of 4 authentic photos and 60% of 5 manipulated" in text
-    assert {path.name for path in shown.folder.iterdir()} == {"shot_probability.png", "shot_mask.png", "shot.json"}
+    assert {path.name for path in shown.folder.glob("[!.]*")} == {"shot_probability.png", "shot_mask.png", "shot.json"}
     assert len(downloads.value) == 3
     views = {view: app._picture(shown, view, 0.6, 0.5) for view in app.VIEWS}
     assert views["Photo"][15, 50, 0] == 160 and views["Probability"][15, 50].tolist() == [160] * 3

@@ -91,7 +91,7 @@ def refused_texts(field):
 
 
 @pytest.mark.parametrize(("key", "cls", "field"), KEYS, ids=[key for key, *_ in KEYS])
-def test_a_wrong_value_on_the_command_line_is_one_line_and_status_2(key, cls, field, monkeypatch, capsys):
+def test_a_wrong_value_on_the_command_line_is_one_line_and_status_2(key, cls, field, monkeypatch):
     for text in refused_texts(field):
         with pytest.raises(ConfigError) as refused:
             parse(monkeypatch, f"--config.{key}={text}")

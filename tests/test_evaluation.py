@@ -505,7 +505,7 @@ def test_the_thresholded_maps_of_the_case_have_no_auc(tmp_path, capsys):
 def test_the_color_coded_masks_of_the_case_are_not_scored(tmp_path, capsys):
     source = f"csv:{CASES / 'A14_coloured_edge_masks/s.csv'}"
     assert main(["evaluate", "--model", "everything", "--source", source, "--output", str(tmp_path / "e")]) == 1
-    assert "e0.jpg: color-coded" in capsys.readouterr().out
+    assert "e0.jpg: color-coded" in capsys.readouterr().err
     assert main(["check-data", source, "--output", str(tmp_path / "c")]) == 1
     assert "training must not start" in capsys.readouterr().out
 
@@ -566,7 +566,7 @@ def test_one_model_s_failure_does_not_end_the_others(folder, tmp_path, monkeypat
     said = capsys.readouterr()
     assert "in_this_folder:f does not take part: model 'in_this_folder:f': importing it failed (Zero" in said.err
     assert "broken does not take part: broken.safetensors" in said.err
-    assert "1.png: nan failed on it (nan: gives values from nan" in said.out
+    assert "1.png: nan failed on it (nan: gives values from nan" in said.err
     rows = {line.split("|")[1].strip(): line for line in said.out.splitlines() if line.startswith("|")}
     assert "8 of 9" in rows["everything"] and "0 of 9" in rows["nan"]
     assert "broken did not take part" in (tmp_path / "e/tables.md").read_text()

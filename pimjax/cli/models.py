@@ -77,6 +77,9 @@ def add_commands(commands: Any) -> None:
     serve.add_argument("--checkpoint", default=SHIPPED, metavar="PATH", help="as of predict")
     serve.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this computer alone")
     serve.add_argument("--port", type=values.port, default=7860, help="default: 7860")
+    serve.add_argument(
+        "--allow-host", nargs="+", default=[], metavar="NAME", help="other names that the page goes by, as of a proxy"
+    )
     serve.set_defaults(command=_serve)
 
     convert = commands.add_parser("convert", help="weights from one format to another: .pth, .safetensors, native")
@@ -146,8 +149,9 @@ def _serve(arguments: argparse.Namespace) -> int:
         raise ValueError(f"{error.name} is not installed; pip install 'pimjax[app]'") from None
     from pimjax.inference.localizer import Localizer
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what visitors left is deleted
-    serve(Localizer.load(arguments.checkpoint), arguments.host, arguments.port)
+    interrupt = signal.getsignal(signal.SIGINT)  # in the background, it may be ignored
+    signal.signal(signal.SIGTERM, interrupt if callable(interrupt) else signal.default_int_handler)
+    serve(Localizer.load(arguments.checkpoint), arguments.host, arguments.port, allowed=arguments.allow_host)
     return 0
 
 

@@ -1,27 +1,29 @@
 """A local page on which to drop a photo: its heat map, what the score means, and the maps to download."""
 
-import json
-import shutil
+import asyncio
 import tempfile
-from collections.abc import Callable
+import threading
+import time
+import traceback
+from collections.abc import AsyncIterator, Callable, Collection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import cv2
 import gradio as gr
-import numpy as np
+from starlette.middleware import Middleware
 
-from pimjax.data.images import DecodedPhoto, ImageError, decode_photo, read_bytes, read_header, write_png
+from pimjax.data.images import ImageError
+from pimjax.ending import explain
+from pimjax.inference import page_results
 from pimjax.inference.examples import example_photos
 from pimjax.inference.localizer import Localizer
-from pimjax.inference.meaning import meaning_of_score
-from pimjax.inference.outputs import grey, measure
-from pimjax.pictures import overlay
+from pimjax.inference.page_guard import KEPT_SECONDS, MOST_BYTES, MOST_WAITING, SWEEP_SECONDS, Guard
+from pimjax.inference.page_results import VIEWS, Shown, forget, plain
+from pimjax.inference.page_work import SupersededError, Work
+from pimjax.terminal import say
 
-MOST_BYTES, MOST_PIXELS = 64 << 20, 64_000_000  # of a photo
-SHOWN = 1600  # pixels of the longer side on the page; downloads are of the photo's size
 BUTTONS = ["fullscreen", "download"]
-VIEWS = ("Heat map", "Probability", "Boundary", "Photo")
+TICK = 0.3  # seconds between two looks at what the device does
 
 _INTRODUCTION = """# pimjax
 Which pixels of this photograph were pasted, copied or painted over? Drop a photo; it stays on this computer."""
@@ -31,33 +33,131 @@ compressed or scaled down, as messengers and social media do, and a picture that
 break."""
 
 
-class Shown(NamedTuple):
-    """One photo's results, kept between clicks of a visitor."""
+class Page:
+    """The page's events. A visitor is shown results of the last photo that they gave, or none.
 
-    photo: np.ndarray  # uint8 RGB [h, w, 3], at most SHOWN pixels a side
-    probability: np.ndarray  # float32 [h, w]
-    boundary: np.ndarray | None
-    score: float
-    meaning: str
-    model_sha256: str
-    folder: Path  # of what is to be downloaded
-    name: str  # of the photo's file
+    Every event that shows something of a photo asks, when it is done, whether that photo is still the visitor's last.
+    """
+
+    def __init__(self, localizer: Localizer):
+        self._localizer = localizer
+        self.work = Work(localizer)
+        self.root = tempfile.TemporaryDirectory(prefix="pimjax-")  # goes with the page, and all that visitors left
+
+    def begin(self, file: str | None, before: Shown | None, request: gr.Request) -> tuple[Any, ...]:
+        """Clear what is shown, at once: [state, number, picture, verdict, downloads]."""
+        forget(before)
+        number = self.work.begin(request.session_hash)
+        doing = "" if file is None else f"Looking at {plain(Path(file).name)} …"
+        return None, number, None, doing, gr.Files(value=None, visible=False)
+
+    async def analyse(
+        self, file: str | None, number: int, view: str, opacity: float, threshold: float, request: gr.Request
+    ) -> AsyncIterator[tuple[Any, ...]]:
+        """Say what is being done, then show what was found: [state, picture, verdict, downloads]."""
+
+        def wanted() -> bool:
+            return self.work.is_newest(request.session_hash, number)
+
+        if file is None or not wanted():
+            yield (gr.skip(),) * 4
+            return
+        path, began = Path(file), time.monotonic()
+        try:
+            photo = await asyncio.to_thread(page_results.read_upload, path)
+            job = self.work.localize(photo, wanted)
+            while not job.result.done():
+                doing = f"Looking at {plain(path.name)}: {job.doing[-1]} … {time.monotonic() - began:.0f} s"
+                yield gr.skip(), gr.skip(), doing if wanted() else gr.skip(), gr.skip()
+                await asyncio.sleep(TICK)
+            shown = await asyncio.to_thread(self._keep, job.result.result(), path.name, number, photo.notes)
+            found = await asyncio.to_thread(self._show, shown, view, opacity, threshold)
+        except SupersededError:
+            yield (gr.skip(),) * 4
+            return
+        except Exception as error:
+            found = None, None, _complaint(path.name, error), gr.skip()
+        if wanted():
+            yield found
+        else:
+            forget(found[0])
+            yield (gr.skip(),) * 4
+
+    def _keep(self, found: Any, name: str, number: int, notes: tuple[str, ...]) -> Shown:
+        folder = Path(tempfile.mkdtemp(dir=self.root.name))
+        return page_results.keep(found, self._localizer, folder, name, number, notes)
+
+    def _show(self, shown: Shown, view: str, opacity: float, threshold: float) -> tuple[Any, ...]:
+        text, files = page_results.figures(shown, threshold)
+        return shown, page_results.picture(shown, view, opacity, threshold), text, gr.Files(value=files, visible=True)
+
+    def picture(self, shown: Shown | None, view: str, opacity: float, threshold: float, request: gr.Request) -> Any:
+        """Draw the picture anew."""
+        return self._of_newest(shown, request, lambda: page_results.picture(shown, view, opacity, threshold), 1)
+
+    def figures(self, shown: Shown | None, threshold: float, request: gr.Request) -> tuple[Any, Any]:
+        """Say and write anew what depends on the threshold."""
+
+        def say_and_write() -> tuple[Any, Any]:
+            text, files = page_results.figures(shown, threshold)
+            return text, gr.Files(value=files, visible=True)
+
+        return self._of_newest(shown, request, say_and_write, 2)
+
+    def _of_newest(self, shown: Shown | None, request: gr.Request, make: Callable[[], Any], outputs: int) -> Any:
+        skipped = (gr.skip(),) * outputs if outputs > 1 else gr.skip()
+        if shown is None:
+            return skipped
+        try:
+            made = make()
+        except OSError:  # its folder went meanwhile
+            return skipped
+        return made if self.work.is_newest(request.session_hash, shown.number) else skipped
+
+    async def readiness(self) -> AsyncIterator[str]:
+        """Say that the page gets ready, until it is."""
+        while self.work.left:
+            done = len(self._localizer.shapes) - len(self.work.left)
+            yield f"*Getting ready: compiled for {done} of {len(self._localizer.shapes)} sizes of tiles.*"
+            await asyncio.sleep(1)
+        yield ""
+
+    def leave(self, request: gr.Request) -> None:
+        """Drop the work of a visitor who has closed the page."""
+        self.work.forget(request.session_hash)
+
+    def close(self) -> None:
+        """End the work, and delete what visitors left."""
+        self.work.close()
+        self.root.cleanup()
 
 
-def build_page(localizer: Localizer) -> gr.Blocks:
-    """The page, to be launched. Nothing is sent anywhere; uploads are deleted after an hour."""
-    root = tempfile.TemporaryDirectory(prefix="pimjax-")  # goes with the page, and all that visitors left
-    with gr.Blocks(title="pimjax", analytics_enabled=False, delete_cache=(600, 3600)) as page:
+def _complaint(name: str, error: Exception) -> str:
+    """Return why a photo has no result, as Markdown; what is a fault of the program is also told on the terminal."""
+    if isinstance(error, ImageError):
+        return f"**This file cannot be used.** {plain(str(error))}"
+    if lines := explain(error):
+        return f"**{plain(name)} could not be analysed.** {plain(lines[0])}"
+    say(f"while looking at {name}:", *"".join(traceback.format_exception(error)).rstrip().split("\n"))
+    return f"**{plain(name)} could not be analysed**, by a fault of the program: {plain(repr(error))}"
+
+
+def build_page(page: Page) -> gr.Blocks:
+    """Return the page, to be launched. Nothing is sent anywhere; uploads are deleted after an hour."""
+    with gr.Blocks(title="pimjax", analytics_enabled=False, delete_cache=(SWEEP_SECONDS, KEPT_SECONDS)) as blocks:
         gr.Markdown(_INTRODUCTION)
-        state = gr.State(None, time_to_live=3600, delete_callback=_forget)
+        readiness = gr.Markdown(elem_id="readiness")
+        state = gr.State(None, time_to_live=KEPT_SECONDS, delete_callback=forget)
+        number = gr.State(0, time_to_live=KEPT_SECONDS)
         with gr.Row():
             with gr.Column(scale=1, min_width=280):
-                # A plain file, not gradio's image: what is no photo shall get our message, not a decoder's.
-                upload = gr.File(label="Photo: JPEG, PNG, TIFF, BMP or WebP", file_types=["image"], elem_id="upload")
+                # A plain file, of any type: what is no photo shall get our message, not a decoder's or a browser's.
+                upload = gr.File(label="Photo: JPEG, PNG, TIFF, BMP or WebP", elem_id="upload")
                 view = gr.Radio(VIEWS, value=VIEWS[0], label="Show")
                 opacity = gr.Slider(0, 1, 0.6, step=0.05, label="Opacity of the heat map")
                 threshold = gr.Slider(0.05, 0.95, 0.5, step=0.05, label="Threshold of the outline")
-                gr.Examples(example_photos(Path(root.name)), inputs=upload, label="Examples", cache_examples=False)
+                examples = example_photos(Path(page.root.name))
+                gr.Examples(examples, inputs=upload, label="Examples", cache_examples=False)
             with gr.Column(scale=2):
                 picture = gr.Image(
                     label="Result", type="numpy", format="png", interactive=False, elem_id="result", buttons=BUTTONS
@@ -65,100 +165,65 @@ def build_page(localizer: Localizer) -> gr.Blocks:
                 verdict = gr.Markdown(elem_id="verdict")
                 downloads = gr.Files(label="Download", interactive=False, visible=False)
                 gr.Markdown(_LIMITS)
-        looks, says = [state, view, opacity, threshold], [state, threshold]
-        analysed = upload.change(_analyse(localizer, root), [upload, state], [state, verdict])
-        analysed.then(_picture, looks, picture, show_progress="hidden")
-        analysed.then(_figures, says, [verdict, downloads], show_progress="hidden")
-        for control in (view, opacity, threshold):
-            control.change(_picture, looks, picture, show_progress="hidden")
-        # Of the places that a moving slider passes, Gradio takes the last alone: files of the photo's size are written.
-        threshold.change(_figures, says, [verdict, downloads], show_progress="hidden")
-    return page
-
-
-def _analyse(localizer: Localizer, root: tempfile.TemporaryDirectory) -> Callable[..., tuple[Shown | None, str]]:
-    def analyse(file: str | None, before: Shown | None) -> tuple[Shown | None, str]:
-        _forget(before)
-        if file is None:
-            return None, ""
-        try:
-            photo = read_upload(Path(file))
-        except ImageError as error:
-            return None, f"**This file cannot be used.** {error}"
-        result = localizer.localize([photo.pixels], details=True, orientations=[photo.orientation])[0]
-        folder = Path(tempfile.mkdtemp(dir=root.name))
-        write_png(folder / f"{Path(file).stem}_probability.png", grey(result.probability, 16))
-        small = [_fit(map_) for map_ in (result.photo, result.probability, result.boundary)]
-        meaning = meaning_of_score(result.score, localizer.card)
-        return Shown(*small, result.score, meaning, localizer.hash, folder, Path(file).name), ""
-
-    return analyse
-
-
-def _forget(shown: Shown | None) -> None:
-    """Deletes what was written for a visitor who has left, or looks at another photo."""
-    if shown is not None:
-        shutil.rmtree(shown.folder, ignore_errors=True)
-
-
-def read_upload(path: Path) -> DecodedPhoto:
-    """Return the photo as stored; raise an ImageError that names it by its name alone if it cannot be used."""
-    if path.stat().st_size > MOST_BYTES:
-        raise ImageError(f"{path.name}: larger than {MOST_BYTES >> 20} MB; use pimjax predict")
-    encoded = read_bytes(path)
-    header = read_header(encoded, path.name)
-    if header.width * header.height > MOST_PIXELS:
-        raise ImageError(
-            f"{path.name}: {header.width}×{header.height} is more than {MOST_PIXELS // 10**6} million pixels; "
-            "use pimjax predict"
+        quiet = {"show_progress": "hidden", "api_visibility": "private"}
+        # Neither waits for what was begun before: "multiple", no limit. The device's queue is `Work`'s.
+        free = quiet | {"trigger_mode": "multiple", "concurrency_limit": None}
+        cleared = [state, number, picture, verdict, downloads]
+        upload.change(page.begin, [upload, state], cleared, queue=False, **free).then(
+            page.analyse, [upload, number, view, opacity, threshold], [state, picture, verdict, downloads], **free
         )
-    return decode_photo(encoded, path.name)
+        for control in (view, opacity, threshold):
+            control.change(page.picture, [state, view, opacity, threshold], picture, **quiet)
+        # Of the places that a moving slider passes, Gradio takes the last alone: files of the photo's size are written.
+        threshold.change(page.figures, [state, threshold], [verdict, downloads], **quiet)
+        blocks.load(page.readiness, None, readiness, concurrency_limit=None, **quiet)
+        blocks.unload(page.leave)
+    return blocks
 
 
-def _fit(map_: np.ndarray | None) -> np.ndarray | None:
-    scale = 1.0 if map_ is None else SHOWN / max(map_.shape[:2])
-    return map_ if scale >= 1 else cv2.resize(map_, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+def serve(
+    localizer: Localizer,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    block: bool = True,
+    allowed: Collection[str] = (),
+) -> gr.Blocks:
+    """Serve the page until Ctrl-C (or return at once, unless `block`).
 
+    Args:
+        localizer: the model.
+        host: the address that the page is bound to.
+        port: 0 is the first that is free.
+        block: whether to stay until KeyboardInterrupt, which is raised again when all is deleted.
+        allowed: further names of hosts that requests may name, such as a proxy's.
 
-def _picture(shown: Shown | None, view: str, opacity: float, threshold: float) -> np.ndarray | None:
-    if shown is None:
-        return None
-    if view == "Heat map":
-        return overlay(shown.photo, shown.probability, threshold, opacity)
-    map_ = {"Probability": shown.probability, "Boundary": shown.boundary}.get(view)
-    return shown.photo if map_ is None else cv2.cvtColor(grey(map_), cv2.COLOR_GRAY2RGB)
-
-
-def _figures(shown: Shown | None, threshold: float) -> tuple[Any, Any]:
-    """What is said of the photo at a threshold, and the files to download."""
-    if shown is None:
-        return gr.skip(), gr.Files(visible=False)
-    where = shown.folder / Path(shown.name).stem
-    files = [where.with_name(where.name + end) for end in ("_probability.png", "_mask.png", ".json")]
-    probability = cv2.imread(str(files[0]), cv2.IMREAD_UNCHANGED) / np.float32(65535)
-    write_png(files[1], (probability > threshold).view(np.uint8) * np.uint8(255))
-    figures = {"photo": shown.name, **measure(probability, shown.score, threshold), "threshold": threshold}
-    figures |= {"meaning": shown.meaning, "model_sha256": shown.model_sha256}
-    files[2].write_text(json.dumps(figures, indent=1), encoding="utf-8")
-    text = f"**Score {shown.score:.2f}**, {figures['area']:.1%} of the pixels above {threshold:.2f}.\n\n{shown.meaning}"
-    return text, gr.Files(value=[str(file) for file in files], visible=True)
-
-
-def serve(localizer: Localizer, host: str = "127.0.0.1", port: int = 7860, block: bool = True) -> gr.Blocks:
-    """Serves the page until Ctrl-C (or returns at once, unless `block`). OSError if the port is taken."""
-    page = build_page(localizer)
-    page.queue(default_concurrency_limit=1)  # one photo at a time: they share the device
-    page.launch(
-        server_name=host,
-        server_port=port or None,  # 0: the first that is free
-        max_file_size=2 * MOST_BYTES,  # beyond it the message is gradio's
-        share=False,
-        footer_links=[],
-        quiet=True,
-        prevent_thread_lock=True,
-    )
-    print(page.local_url, flush=True)
-    if block:
-        page.block_thread()
-        page.close()  # or what was uploaded stays while a browser is still connected
-    return page
+    Raises:
+        OSError: the port is taken.
+    """
+    page = Page(localizer)
+    blocks = build_page(page)
+    # Beyond the photos that wait for the device, which are `Work`'s, all events of the page are quick.
+    blocks.queue(max_size=MOST_WAITING)
+    try:
+        blocks.launch(
+            server_name=host,
+            server_port=port or None,
+            max_file_size=2 * MOST_BYTES,  # beyond it the message is gradio's
+            share=False,
+            footer_links=[],
+            quiet=True,
+            prevent_thread_lock=True,
+            ssr_mode=False,
+            enable_monitoring=False,
+            app_kwargs={"middleware": [Middleware(Guard, host=host, allowed=tuple(allowed))]},
+        )
+        say(blocks.local_url)
+        if not block:
+            return blocks
+        threading.Thread(target=page.work.warm_up, args=(say,), daemon=True).start()
+        threading.Event().wait()
+    finally:
+        if block:
+            page.close()
+            blocks.close(verbose=False)  # or what was uploaded stays while a browser is still connected
+    return blocks

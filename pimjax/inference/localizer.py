@@ -4,7 +4,7 @@ import functools
 import hashlib
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import cv2
@@ -81,13 +81,25 @@ class Localizer:
         self._variables = jax.device_put(fold_batch_norm(variables))
         self._predict = predict
 
-    def _maps(self, photos: Sequence[np.ndarray], details: bool) -> list[Maps]:
+    @property
+    def shapes(self) -> Sequence[tuple[int, int]]:
+        """Heights and widths of what goes through the network; each is compiled when it first occurs."""
+        return SHAPES if self._native else ((self.card.preprocessing["image_size"],) * 2,)
+
+    def shape_of(self, photo: np.ndarray) -> tuple[int, int]:
+        """Return which of `shapes` a photo's tiles have."""
+        return self._plan(_whole_blocks(photo) if self._native else photo).tile
+
+    def _maps(
+        self, photos: Sequence[np.ndarray], details: bool, progress: Callable[[int, int], None] | None = None
+    ) -> list[Maps]:
         """uint8 [H, W, 3] each → the mask's map or, with `details`, all there are, [h, w, …], by name.
 
         Tiles are cut when their turn comes, and only their maps are kept: a quarter of the photo's sides.
         """
         plans = [self._plan(photo) for photo in photos]
         canvases = [Canvas(*(-(-n // STRIDE) for n in plan.whole)) for plan in plans]
+        done, total = 0, sum(len(plan.places) for plan in plans)
         for shape in dict.fromkeys(plan.tile for plan in plans):
             tiles = ((i, *yx) for i, plan in enumerate(plans) if plan.tile == shape for yx in plan.places)
             while some := list(itertools.islice(tiles, self.batch)):
@@ -99,6 +111,9 @@ class Localizer:
                 for number, (i, y, x) in enumerate(some):
                     tile = {name: maps[number] for name, maps in named.items()}
                     canvases[i].add(tile, y // STRIDE, x // STRIDE)
+                done += len(some)
+                if progress:
+                    progress(done, total)
         return [canvas.maps() for canvas in canvases]
 
     def _plan(self, photo: np.ndarray) -> _Plan:
@@ -142,19 +157,24 @@ class Localizer:
         return self.localize([decoded.pixels], details, [decoded.orientation])[0]
 
     def localize(
-        self, photos: Sequence[np.ndarray], details: bool = False, orientations: Sequence[int] = ()
+        self,
+        photos: Sequence[np.ndarray],
+        details: bool = False,
+        orientations: Sequence[int] = (),
+        progress: Callable[[int, int], None] | None = None,
     ) -> list[Localization]:
         """The same for several uint8 RGB arrays [H, W, 3] of any sizes, together through the device.
 
         The pixels are looked at as they are stored, since JPEG's blocks and tables lie so; the results are turned by
-        the photos' EXIF `orientations`, or not if there are none.
+        the photos' EXIF `orientations`, or not if there are none. `progress` is told how many of how many tiles are
+        done; what it raises ends the work.
         """
         for photo in photos:
             if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
                 raise ValueError(f"a photo must be uint8 [H, W, 3], not {photo.dtype} {list(photo.shape)}")
         looked_at = [_whole_blocks(photo) for photo in photos] if self._native else photos
         turns = orientations or [1] * len(photos)
-        parts = zip(photos, self._maps(looked_at, details), turns, strict=True)
+        parts = zip(photos, self._maps(looked_at, details, progress), turns, strict=True)
         return [_localization(*part, self._native) for part in parts]
 
 
