@@ -58,11 +58,11 @@ def test_photos_of_all_sizes_take_few_shapes(sizes):
 def test_small_photos_share_the_device(tmp_path):
     """Photos of two shapes, in turn: full batches of each, and rows in the photos' order."""
     for number in range(8):
-        write_png(tmp_path / f"shots/{number}.png", RNG.integers(0, 255, (60 + 90 * (number % 2), 50, 3), np.uint8))
+        write_png(tmp_path / f"shots/{number}.png", RNG.integers(0, 255, (60 + 190 * (number % 2), 50, 3), np.uint8))
     localizer, output = Blocks(batch=4), tmp_path / "out"
     run = PhotoRun(localizer, "", find_photos([str(tmp_path / "shots")]), output, output / "p.jsonl", {}, Wanted(()))
     assert [Path(row["photo"]).stem for row in run.run()] == list("01234567")
-    assert sorted(localizer.shapes) == [(4, 128, 128, 3), (4, 256, 256, 3)]
+    assert sorted(localizer.shapes) == [(4, 192, 192, 3), (4, 256, 384, 3)]
 
 
 def test_a_photo_is_put_together_as_if_its_map_were_made_whole():

@@ -31,8 +31,9 @@ MAPS = ("mask", "boundary", "reconstruction")
 # Pixels. Tiles begin at multiples of GRAIN, which JPEG's blocks, tokens and attention windows divide: photos look the
 # same to the network in a tile as in a crop that it was trained on.
 TILE, OVERLAP, GRAIN = 512, 128, 64
-# Heights and widths of tiles: each is compiled once, which takes longer than hundreds of small photos.
-SHAPES = ((128, 128), (256, 256), (256, 384), (384, 256), (384, 384), (384, 512), (512, 384), (TILE, TILE))
+# Heights and widths of tiles: each is compiled once, which takes longer than hundreds of small photos. The fewer pixels
+# a photo is continued by, the better; so they are closer where photos are common.
+SHAPES = ((192, 192), (320, 320), (256, 384), (384, 256), (384, 512), (448, 512), (512, 384), (TILE, TILE))
 
 
 class _Plan(NamedTuple):
