@@ -1,4 +1,4 @@
-"""Writing files: whole or not at all, never over a file that is not ours, one writer at a time, and reading JSON lines.
+"""Writing files: whole or not at all, never over what is not ours, one writer at a time; reading only regular files.
 
 Beside the files that pimjax writes lies a record of them, `.pimjax-written.jsonl`: a line with the name, the size and
 the CRC-32 of each. A file that the record does not know, or that somebody has changed since, is never replaced.
@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import shutil
+import stat
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ except ImportError:  # Windows: nothing is locked there
     fcntl = None
 
 RECORD = ".pimjax-written.jsonl"
+MAX_FILE_BYTES = 512_000_000  # of a file that is read whole: a photo, a mask, a list
 PARTIAL = ".pimjax-partial"  # at the end of the stem of a file that is being written
 
 Row = dict[str, Any]
@@ -216,3 +218,41 @@ def printable(text: str) -> str:
     """Return text that a terminal shows as it is: control characters, and what of a file's name is no text, escaped."""
     shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(c if c.isprintable() or c == " " else c.encode("unicode_escape").decode() for c in shown)
+
+
+def read_regular(path: str | os.PathLike, max_bytes: int = MAX_FILE_BYTES) -> bytes:
+    """Return the content of a regular file, or of a link to one. Nothing else is opened: reading a pipe may never end.
+
+    Args:
+        path: the file. What a shell hands over below /dev/fd is read, whatever it is.
+        max_bytes: the most that is read.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, or is larger; the message names it and what to do.
+    """
+    try:
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode) and not os.fspath(path).startswith("/dev/fd/"):
+            what = next((words for is_kind, words in _KINDS if is_kind(mode)), "something else")
+            raise OSError(f"{path}: {what}, not a file; give a regular file")
+        with open(path, "rb") as file:
+            content = file.read(max_bytes + 1)
+    except ValueError as error:  # a NUL byte in the name
+        raise OSError(f"{path}: cannot be read ({error}); correct the path") from None
+    except OSError as error:
+        if error.errno is None:
+            raise
+        why = error.strerror or error
+        raise OSError(f"{path}: cannot be read ({why}); correct the path or the permissions") from None
+    if len(content) > max_bytes:
+        raise OSError(f"{path}: larger than the limit of {max_bytes / 1e6:,.0f} MB; is it the right file?")
+    return content
+
+
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+)

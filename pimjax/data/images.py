@@ -1,93 +1,36 @@
 """Decoding photographs and masks, whatever their format, and writing pictures."""
 
-import io
 import os
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image
 
+from pimjax.data.damage import damage
+from pimjax.data.headers import MAX_PIXELS, Header, ImageError, open_lazily, read_bytes, read_header, require_few
+from pimjax.data.headers import SUFFIXES as SUFFIXES
 from pimjax.data.mask_checks import color_fault, transparency_fault
 from pimjax.files import write_bytes
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 SMALLEST = 4  # pixels a side: one patch of the model
-_ORIENTATION, _BITS = 0x0112, 0x0102  # tags of TIFF and EXIF
+_DIM = 8192  # of 65,535: the largest value of an image of 13 bits, of which 8 bits leave 32 grey levels
+
+# What OpenCV logs lacks the file's name; what is wrong is found out, and said with it, here.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
-class ImageError(ValueError):
-    """A file that cannot be used as an image; the message names it, what is wrong and what to do."""
-
-
-class Header(NamedTuple):
-    """What a file says of itself before its pixels are decoded."""
-
-    format: str  # "JPEG", "PNG", …
-    width: int  # pixels as stored
-    height: int
-    mode: str  # Pillow's: "RGB", "L", "P" (palette), "CMYK", "RGBA", "I;16", …
-    bits: int  # per channel, 1..32
-    orientation: int  # EXIF, 1..8; 1: as stored
-    end: int  # where Pillow stopped reading, in bytes
-
-
-def read_bytes(path: str | os.PathLike) -> bytes:
-    """The file's content; ImageError if it cannot be read."""
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror}); correct the path or the permissions") from None
-
-
-def read_header(encoded: bytes, name: str) -> Header:
-    """The header of an encoded image, without decoding it. `name` stands in messages.
-
-    Raises:
-        ImageError: not an image, or of more pixels than Pillow takes for harmless (179 million).
-    """
-    stream = io.BytesIO(encoded)
-    try:
-        image = Image.open(stream)
-        return Header(image.format, *image.size, image.mode, _bits(image, encoded), _orientation(image), stream.tell())
-    except Image.DecompressionBombError:
-        raise ImageError(
-            f"{name}: claims more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels, as decompression bombs do; "
-            "scale it down or remove it"
-        ) from None
-    except Exception:  # whatever a damaged file does to a parser
-        raise ImageError(
-            f"{name}: damaged, or not an image (JPEG, PNG, TIFF, BMP or WebP); save it anew or remove it"
-        ) from None
-
-
-def _bits(image: Image.Image, encoded: bytes) -> int:
-    if image.format == "PNG":
-        return encoded[24]  # of IHDR, which is always first
-    return max(image.tag_v2.get(_BITS, (8,))) if image.format == "TIFF" else 8
-
-
-def _orientation(image: Image.Image) -> int:
-    if image.format != "PNG":
-        return image.getexif().get(_ORIENTATION, 1)
-    exif = Image.Exif()  # a PNG's getexif() would decode all of its pixels
-    exif.load(image.info.get("exif", b""))
-    return exif.get(_ORIENTATION, 1)
-
-
-def decode_image(encoded: bytes, name: str) -> np.ndarray:
-    """An encoded photograph as uint8 RGB [H, W, 3]; `name` stands in messages.
+def decode_image(encoded: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Return an encoded photograph as uint8 RGB [H, W, 3]; `name` stands in messages.
 
     Converted: grey and palette images to RGB; 16-bit images by dropping the low byte; CMYK to RGB; transparency is
     dropped (the colour below it stays). The pixels stay as stored, which is the grid that masks are drawn on: the EXIF
     orientation is not applied.
 
     Raises:
-        ImageError: not a decodable image, cut off, smaller than 4×4 pixels, or too large (`read_header`); or a TIFF
-            stored turned, which OpenCV does not leave as it is.
+        ImageError: not a decodable image, damaged (`pimjax.data.damage`), smaller than 4×4 pixels, or of more than
+            `max_pixels`; or a TIFF stored turned, which OpenCV does not leave as it is.
     """
-    return _decode_photo(encoded, name, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    return _decode_photo(encoded, name, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION, max_pixels)
 
 
 class DecodedPhoto(NamedTuple):
@@ -98,12 +41,28 @@ class DecodedPhoto(NamedTuple):
     notes: tuple[str, ...] = ()  # sentences without the file's name, such as "its largest value is 4,095 of 65,535"
 
 
-def decode_photo(encoded: bytes, name: str) -> DecodedPhoto:
+def decode_photo(encoded: bytes, name: str, max_pixels: int = MAX_PIXELS) -> DecodedPhoto:
     """Decode as `decode_image` does, keeping the EXIF orientation. A TIFF comes upright, with orientation 1."""
     header = read_header(encoded, name)
     if header.format == "TIFF":
-        return DecodedPhoto(_decode_photo(encoded, name, cv2.IMREAD_COLOR))
-    return DecodedPhoto(decode_image(encoded, name), header.orientation)
+        pixels = _decode_photo(encoded, name, cv2.IMREAD_COLOR, max_pixels)
+        return DecodedPhoto(pixels, notes=photo_notes(encoded, header, pixels))
+    pixels = decode_image(encoded, name, max_pixels)
+    return DecodedPhoto(pixels, header.orientation, photo_notes(encoded, header, pixels))
+
+
+def photo_notes(encoded: bytes, header: Header, pixels: np.ndarray) -> tuple[str, ...]:
+    """Return what whoever reads a result must know of a sound photo, as of `DecodedPhoto.notes`."""
+    if header.bits != 16 or int(pixels.max()) >= _DIM >> 8:
+        return ()
+    values = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
+    if not (largest := int(values.max())):
+        return ()
+    bits = next(bits for bits in (8, 10, 12, 13) if largest < 1 << bits)
+    return (
+        f"its largest value is {largest:,} of 65,535: a {bits}-bit image, nearly black to the model; scale it to 16 "
+        f"bits (multiply its values by {1 << (16 - bits)})",
+    )
 
 
 def turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -114,8 +73,8 @@ def turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(pixels[::-1] if orientation in (3, 4, 7, 8) else pixels)
 
 
-def _decode_photo(encoded: bytes, name: str, flags: int) -> np.ndarray:
-    image = cv2.cvtColor(_decode(encoded, name, flags), cv2.COLOR_BGR2RGB)
+def _decode_photo(encoded: bytes, name: str, flags: int, max_pixels: int) -> np.ndarray:
+    image = cv2.cvtColor(_decode(encoded, name, flags, max_pixels), cv2.COLOR_BGR2RGB)
     H, W, _ = image.shape
     if min(H, W) < SMALLEST:
         raise ImageError(f"{name}: {W}×{H} pixels, smaller than the model's {SMALLEST}×{SMALLEST} patch; remove it")
@@ -179,32 +138,38 @@ def decode_labels(encoded: bytes, name: str) -> np.ndarray:
 
     ImageError as for `decode_image`.
     """
-    if read_header(encoded, name).mode == "P":
+    header = read_header(encoded, name)
+    if header.mode == "P":
+        _require_sound(encoded, header, name, MAX_PIXELS)
         try:
-            return np.asarray(Image.open(io.BytesIO(encoded))).astype(np.int32)
+            return np.asarray(open_lazily(encoded)).astype(np.int32)
         except Exception as error:  # whatever a damaged file does to a decoder
             raise ImageError(f"{name}: cannot be decoded ({error}); save it anew or remove it") from None
     values = decode_values(encoded, name).astype(np.int32)
     return values if values.ndim == 2 else values @ np.array([1 << 16, 1 << 8, 1], np.int32)
 
 
-def _decode(encoded: bytes, name: str, flags: int) -> np.ndarray:
+def _decode(encoded: bytes, name: str, flags: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     header = read_header(encoded, name)
     if header.format == "TIFF" and header.orientation != 1 and flags != cv2.IMREAD_COLOR:
         raise ImageError(f"{name}: a TIFF stored turned, which OpenCV cannot leave as it is; save it anew, upright")
-    image = None
-    # OpenCV 4 fills what a cut-off JPEG lacks with grey; such a file has no end-of-image marker after its header.
-    if header.format != "JPEG" or encoded.find(b"\xff\xd9", header.end) >= 0:
-        try:
-            image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
-        except cv2.error as error:
-            raise ImageError(f"{name}: cannot be decoded ({error.err}); save it anew or remove it") from None
+    _require_sound(encoded, header, name, max_pixels)
+    try:
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+    except cv2.error:
+        image = None
     if image is None:
         raise ImageError(
-            f"{name}: damaged or cut off, or not an image that OpenCV decodes (JPEG, PNG, TIFF, BMP, WebP); "
-            "save it anew or remove it"
+            f"{name}: damaged, or a {header.format} of a kind that OpenCV does not decode ({header.mode}, "
+            f"{header.bits} bits); save it anew as PNG, or remove it"
         )
     return image
+
+
+def _require_sound(encoded: bytes, header: Header, name: str, max_pixels: int) -> None:
+    require_few(header, name, max_pixels)
+    if what := damage(encoded, header):
+        raise ImageError(f"{name}: damaged or cut off: {what}; get it anew, or remove it")
 
 
 def write_png(path: str | os.PathLike, image: np.ndarray) -> None:
