@@ -10,6 +10,7 @@ from typing import Any
 from absl import flags
 
 from pimjax.config import Config
+from pimjax.files import read_regular
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -46,6 +47,7 @@ def from_dict(cls: type, values: dict[str, Any]) -> Any:
 def read_config(file: str | os.PathLike) -> Config:
     """What `get_config()` in a file such as those under configs/ returns. ValueError where there is none."""
     try:
+        read_regular(file)  # a pipe would be waited for without an end
         config = runpy.run_path(str(file))["get_config"]()
     except (OSError, KeyError, SyntaxError) as error:
         raise ValueError(f"{file}: not a configuration ({error!r}); give a file with get_config()") from None

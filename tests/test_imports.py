@@ -10,7 +10,7 @@ CONFIG = {"config", "config_checks", "config_files"}
 ALLOWED = {
     "config": set(),
     "config_checks": {"config"},
-    "config_files": {"config"},
+    "config_files": {"config", "files"},
     "normalization": set(),
     "jpeg_tables": set(),
     "allocator": set(),
