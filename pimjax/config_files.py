@@ -8,6 +8,7 @@ from typing import Any
 
 from pimjax.config import Config
 from pimjax.config_values import ConfigError
+from pimjax.files import read_regular
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -51,6 +52,7 @@ def read_config(file: str | os.PathLike) -> Config:
         ConfigError: the file cannot be used; the message names the file and the line.
     """
     try:
+        read_regular(file)  # a pipe would be waited for without an end
         get_config = runpy.run_path(str(file)).get("get_config")
         config = get_config() if callable(get_config) else None
     except Exception as error:  # whatever the file's author did

@@ -21,6 +21,7 @@ except ImportError:  # Windows: nothing is locked there
     fcntl = None
 
 RECORD = ".pimjax-written.jsonl"
+MAX_FILE_BYTES = 512_000_000  # of a file that is read whole: a photo, a mask, a list
 PARTIAL = ".pimjax-partial"  # at the end of the stem of a file that is being written
 MAX_FILE_BYTES = 512_000_000  # of a file that is read whole: a photo, a mask, a list
 

@@ -155,7 +155,7 @@ def test_decompression_bombs_are_refused_before_they_are_decoded(tmp_path):
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
     parts = [struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks]
     (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
-    with pytest.raises(ImageError, match=r"bomb\.png: 40000×40000 is more than the limit of 100 million pixels"):
+    with pytest.raises(ImageError, match=r"bomb\.png: 40000×40000 pixels, more than 100 million"):
         read_image(tmp_path / "bomb.png")
 
 

@@ -11,7 +11,7 @@ ALLOWED = {
     "config_values": set(),
     "config": {"config_values"},
     "config_checks": {"config", "config_values"},
-    "config_files": {"config", "config_values"},
+    "config_files": {"config", "config_values", "files"},
     "config_flags": {"config", "config_values", "config_files"},
     "normalization": set(),
     "jpeg_tables": set(),

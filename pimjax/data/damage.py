@@ -37,9 +37,8 @@ def _png(encoded: bytes) -> str:
     for kind, start, end in _png_chunks(encoded):
         if end + 4 > len(encoded):
             return "it is cut off"
-        # The checksum of what is not needed for the pixels, which have small letters, is not asked for.
-        if kind[:1].isupper() and zlib.crc32(encoded[start - 4 : end]) != int.from_bytes(encoded[end : end + 4]):
-            return f"the checksum of its chunk {kind.decode()} is wrong"
+        if zlib.crc32(encoded[start - 4 : end]) != int.from_bytes(encoded[end : end + 4]):
+            return f"the checksum of its chunk {kind.decode('latin-1')} is wrong"
         if kind == b"IDAT":
             sizes.append(end - start)
             data.append(memoryview(encoded)[start:end])

@@ -121,8 +121,8 @@ def require_few(header: Header, name: str, max_pixels: int) -> None:
     """Raise ImageError if the image has more than `max_pixels` pixels."""
     if header.width * header.height > max_pixels:
         raise ImageError(
-            f"{name}: {header.width}×{header.height} is more than the limit of {max_pixels / 1e6:,.4g} million pixels; "
-            "scale it down, or allow more (predict: --max-megapixels)"
+            f"{name}: {header.width}×{header.height} pixels, more than {max_pixels / 1e6:g} million; scale it down, or "
+            "allow more (predict: with --max-megapixels)"
         )
 
 

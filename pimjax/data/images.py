@@ -8,6 +8,7 @@ import numpy as np
 
 from pimjax.data.damage import damage
 from pimjax.data.headers import MAX_PIXELS, Header, ImageError, open_lazily, read_bytes, read_header, require_few
+from pimjax.data.headers import SUFFIXES as SUFFIXES
 from pimjax.data.mask_checks import color_fault, transparency_fault
 from pimjax.files import write_bytes
 
@@ -52,13 +53,15 @@ def decode_photo(encoded: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Dec
 
 def photo_notes(encoded: bytes, header: Header, pixels: np.ndarray) -> tuple[str, ...]:
     """Return what whoever reads a result must know of a sound photo, as of `DecodedPhoto.notes`."""
-    if header.bits != 16 or not 0 < int(pixels.max()) < _DIM >> 8:
+    if header.bits != 16 or int(pixels.max()) >= _DIM >> 8:
         return ()
     values = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
-    largest = int(values.max())
+    if not (largest := int(values.max())):
+        return ()
+    bits = next(bits for bits in (8, 10, 12, 13) if largest < 1 << bits)
     return (
-        f"its largest value is {largest:,} of 65,535: an image of {largest.bit_length()} bits, nearly black to the "
-        f"model; scale it to 16 bits (multiply by {1 << (16 - largest.bit_length())})",
+        f"its largest value is {largest:,} of 65,535: a {bits}-bit image, nearly black to the model; scale it to 16 "
+        f"bits (multiply its values by {1 << (16 - bits)})",
     )
 
 

@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pimjax.data.headers import SUFFIXES, ImageError, read_bytes
-from pimjax.files import PARTIAL, wrote
+from pimjax.data.images import SUFFIXES, ImageError, read_bytes
+from pimjax.files import MAX_FILE_BYTES, PARTIAL, read_regular, wrote
 from pimjax.inference.output_names import OUTPUTS
 from pimjax.inference.rows import inside
 
@@ -33,7 +33,7 @@ class Photo(NamedTuple):
     def read(self) -> bytes:
         """The encoded photo; `pimjax.data.images.ImageError` if it cannot be read."""
         if self.path == STDIN:
-            return sys.stdin.buffer.read()
+            return sys.stdin.buffer.read(MAX_FILE_BYTES)
         if os.path.isdir(self.path) or (glob.has_magic(self.path) and not os.path.exists(self.path)):
             raise ImageError(f"{self.path}: no image there; images are files that end in {', '.join(sorted(SUFFIXES))}")
         return read_bytes(self.path)
@@ -82,8 +82,8 @@ def find_photos(
 
 
 def read_list(file: Path) -> list[str]:
-    """The lines of a file, or of standard input if it is "-", that are not empty."""
-    listing = sys.stdin.buffer.read() if str(file) == STDIN else file.read_bytes()
+    """Return the lines of a file, or of standard input if it is "-", that are not empty; OSError if it is no file."""
+    listing = sys.stdin.buffer.read() if str(file) == STDIN else read_regular(file)
     return [os.fsdecode(line) for line in listing.splitlines() if line]  # names may be no text
 
 

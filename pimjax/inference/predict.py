@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from pimjax.data.images import DecodedPhoto, Header, ImageError, decode_photo, read_header
+from pimjax.data.images import DecodedPhoto, ImageError, decode_photo, read_header
 from pimjax.inference.ahead import ahead, grouped
 from pimjax.inference.localizer import Localization, Localizer
 from pimjax.inference.outputs import DETAILS, measure, output_path, refuse_foreign, write_outputs
@@ -26,7 +26,7 @@ class Found(NamedTuple):
     """A photo on its way: encoded, decoded, then localized; or why it cannot be used."""
 
     photo: Photo
-    result: tuple[bytes, Header] | DecodedPhoto | Localization | str
+    result: bytes | DecodedPhoto | Localization | str
     pixels: int = 0
     orientation: int = 1  # EXIF, 1 … 8
     notes: tuple[str, ...] = ()  # on the file
@@ -167,7 +167,7 @@ def _read(photo: Photo) -> Found:
         header = read_header(encoded, photo.path)
     except ImageError as error:
         return Found(photo, str(error))
-    return Found(photo, (encoded, header), header.width * header.height)
+    return Found(photo, encoded, header.width * header.height)
 
 
 def _decode(found: Found, most_pixels: int) -> Found:
@@ -175,12 +175,8 @@ def _decode(found: Found, most_pixels: int) -> Found:
     photo, result, pixels = found[:3]
     if isinstance(result, str):
         return found
-    encoded, header = result
-    if pixels > most_pixels:
-        size = f"{header.width}×{header.height} pixels, more than {most_pixels / 1e6:g} million"
-        return Found(photo, f"{photo.path}: {size}; scale it down, or allow more with --max-megapixels")
     try:
-        decoded = decode_photo(encoded, photo.path, most_pixels)
+        decoded = decode_photo(result, photo.path, most_pixels)
     except ImageError as error:
         return Found(photo, str(error))
     orientation = decoded.orientation if decoded.orientation in range(1, 9) else 1

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 
-from pimjax.data.images import ImageError, decode_image, decode_mask, read_header
+from pimjax.data.images import ImageError, decode_image, decode_mask, photo_notes, read_header
 from pimjax.data.mask_checks import grey_share
 from pimjax.data.sources import Encoded, Source, decode_segments, fit_mask
 from pimjax.inspection.mask_fit import mask_fit
@@ -27,6 +27,7 @@ class Facts:
     height: int = 0
     bits: int = 8  # per channel
     orientation: int = 1  # EXIF
+    notes: tuple[str, ...] = ()  # on the image's values, as of `pimjax.data.images.photo_notes`
     marked: float | None = None  # share of the image that the mask marks; None: no mask, hence authentic
     grey: float = 0.0  # share of the mask's values that are neither near black nor near white
     mask_format: str = ""
@@ -52,7 +53,8 @@ def examine(source: Source, index: int) -> Facts:
             orientation=header.orientation,
         )
         image = decode_image(encoded.image, encoded.id)
-        facts = dataclasses.replace(facts, fingerprint=fingerprint(image))
+        notes = photo_notes(encoded.image, header, image)
+        facts = dataclasses.replace(facts, fingerprint=fingerprint(image), notes=notes)
         if encoded.segments is not None:
             decode_segments(encoded, image)  # raises where they cannot be used
         return facts if encoded.mask is None else _with_mask(facts, encoded, image)

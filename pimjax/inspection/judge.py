@@ -50,6 +50,7 @@ def judge(facts: Sequence[Facts], max_broken: float) -> list[Finding]:
         ),
         Finding("lossy", "the mask is a JPEG: compression blurs its edges", _ids(masked, _is_lossy)),
         Finding("scaled", "the mask has another size and is scaled, nearest neighbour", _ids(masked, _is_scaled)),
+        Finding("range", "uses a small part of its 16 bits, and is nearly black", _noted(facts)),
         Finding("orientation", "EXIF says rotated; image and mask are used as stored", _ids(facts, _is_rotated)),
         Finding("copies", "the same picture twice, or two forgeries of it", _copies(facts)),
     ]
@@ -58,6 +59,10 @@ def judge(facts: Sequence[Facts], max_broken: float) -> list[Finding]:
 
 def _ids(facts: Sequence[Facts], condition: Callable[[Facts], Any]) -> tuple[str, ...]:
     return tuple(fact.id for fact in facts if condition(fact))
+
+
+def _noted(facts: Sequence[Facts]) -> tuple[str, ...]:
+    return tuple(f"{fact.id}: {note}" for fact in facts for note in fact.notes)
 
 
 def _is_scaled(fact: Facts) -> bool:
