@@ -3,8 +3,11 @@
 Command:   python train.py --config configs/pim_small.py
 Score:     CASIA v1 (440) F1 0.561, AUC 0.943; IMD2020 (41) 0.351, 0.817; authentic pixels marked 1.5 % (README)
 Time:      52 minutes on 2 shared CPU cores, 1.6 steps/s (2026-11-22)
-Data:      BSDS500 and camera originals as CSV manifests (image,segments), from config.data.train below or the flag
-           --config.data.train="('csv:a.csv', 'csv:b.csv')"; --config.data.validation likewise, photographs of neither
+Data:      BSDS500 (493 photographs with a human segmentation each; for research, cite Arbeláez et al., TPAMI 2011) and
+           camera originals (crops of about 110 cameras; free to use), and for validation the 24 Kodak photographs
+           (unrestricted use), which training must never see
+Prepare:   pimjax prepare-data bsds500 --from DIR, camera-originals likewise (pimjax prepare-data says where they come
+           from): data/bsds500.csv and data/camera_originals.csv; and the PNGs of r0k.us/graphics/kodak in data/kodak
 With a card (not tried): --config.data.batch_size=64 --config.data.workers=14 --config.train.steps=50000
            --config.train.validate_every=50000
 """
@@ -53,9 +56,9 @@ def get_config() -> Config:
             masks=MaskConfig(min_area=0.02, max_area=0.35),
         ),
         data=DataConfig(
-            train=("csv:../shared/data/pristine/bsds500.csv", "csv:../shared/data/pristine/camera.csv"),
+            train=("csv:data/bsds500.csv", "csv:data/camera_originals.csv"),
             weights=(0.6, 0.4),
-            validation=("csv:../shared/data/pristine/kodak.csv",),
+            validation=("folder:data/kodak",),
             image_size=256,
             fit="crop",
             batch_size=4,

@@ -9,6 +9,8 @@ from tqdm import tqdm
 from pimjax.cli import values
 from pimjax.config_checks import check
 from pimjax.config_files import read_config
+from pimjax.config_values import ConfigError
+from pimjax.files import claim
 from pimjax.terminal import say
 
 
@@ -31,10 +33,15 @@ def add_commands(commands: Any) -> None:
     )
     preview.set_defaults(command=_preview_data)
 
-    prepare = commands.add_parser("prepare-data", help="a dataset as it is distributed, into a source tfds:NAME")
-    prepare.add_argument("name", help="such as casia_v1; a wrong one lists all")
-    prepare.add_argument("--from", dest="folder", required=True, type=Path, metavar="DIR", help="where its files are")
-    prepare.add_argument("--to", type=Path, metavar="DIR", help="default: $TFDS_DATA_DIR, ~/tensorflow_datasets")
+    prepare = commands.add_parser("prepare-data", help="a dataset as it is distributed, into a source")
+    prepare.add_argument("name", nargs="?", default="help", help="such as casia_v1; help, or none: list all")
+    prepare.add_argument("--from", dest="folder", type=Path, metavar="DIR", help="where its files are")
+    prepare.add_argument(
+        "--to",
+        type=Path,
+        metavar="DIR",
+        help="default: $TFDS_DATA_DIR, ~/tensorflow_datasets; of bsds500 and camera-originals: data",
+    )
     prepare.set_defaults(command=_prepare_data)
 
 
@@ -47,6 +54,8 @@ def _check_data(arguments: argparse.Namespace) -> int:
     from pimjax.inspection.report import findings_table, write_json
     from pimjax.inspection.sheets import checked_sheet
 
+    for name in ("check.json", "check.png"):
+        claim(arguments.output / name)
     source = open_source(arguments.source)
     facts = list(tqdm(examine_all(source), total=len(source), unit="example", dynamic_ncols=True))
     findings = judge(facts, arguments.max_broken) + judge_fit(source, facts)
@@ -74,6 +83,7 @@ def _preview_data(arguments: argparse.Namespace) -> int:
 
     config = read_config(arguments.config)
     check(config)
+    claim(arguments.output)
     sources = tuple(map(open_source, config.data.train))
     transform = TrainTransform(config.data, config.pida, Donors(sources))
     write_png(arguments.output, preview_sheet(sources, transform, config.seed, arguments.rows))
@@ -82,8 +92,16 @@ def _preview_data(arguments: argparse.Namespace) -> int:
 
 
 def _prepare_data(arguments: argparse.Namespace) -> int:
-    """Writes a set as TFDS stores it."""
-    from pimjax.data.datasets.catalogue import prepare
+    """Prepares a dataset; without one, lists all; without its files, says how they must lie (exit status 2)."""
+    if arguments.name == "help":
+        from pimjax.data.datasets.origins import listing
 
-    prepare(arguments.name, arguments.folder, arguments.to)
+        print(listing())
+        return 0
+    from pimjax.data.datasets.catalogue import PHOTOGRAPHS, instructions, prepare, prepare_photographs
+
+    if arguments.folder is None:
+        print(f"{instructions(arguments.name)}\n")
+        raise ConfigError(f"give the folder with these files: pimjax prepare-data {arguments.name} --from DIR")
+    (prepare_photographs if arguments.name in PHOTOGRAPHS else prepare)(arguments.name, arguments.folder, arguments.to)
     return 0

@@ -144,9 +144,25 @@ class TfdsSource(Source):
 
     def encoded(self, index: int) -> Encoded:
         """The stored bytes. An authentic example's mask, all zero there, is left out."""
-        record = self.records[index]
+        try:
+            record = self.records[index]
+        except (
+            RuntimeError,
+            ValueError,
+            OSError,
+        ):  # what array_record and TFDS raise for bytes that they did not write
+            again = "delete its folder and prepare the set again with pimjax prepare-data"
+            raise ImageError(
+                f"{self._file(index)}: damaged, {self.name} number {index} cannot be read; {again}"
+            ) from None
         name = f"{self.name}, {record['id'].decode()}"
         return Encoded(name, record["image"], record["mask"] if record["label"] else None, f"{name}: its mask")
+
+    def _file(self, index: int) -> str:
+        """Return the file that holds an example."""
+        split = self.records.dataset_info.splits[self.records.split]
+        ends = np.cumsum(split.shard_lengths)
+        return str(split.filepaths[int(np.searchsorted(ends, index, "right"))])
 
     def ids(self) -> list[str]:
         """Set, split and number."""

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from pimjax.files import printable
+from pimjax.files import printable, write_text
 from pimjax.inspection.examine import Facts
 from pimjax.inspection.judge import Finding
 
@@ -25,8 +25,7 @@ def findings_table(summary: dict[str, str], findings: Sequence[Finding]) -> str:
 
 
 def write_json(path: Path, source: str, facts: Sequence[Facts], findings: Sequence[Finding]) -> None:
-    """Facts of every example and all findings; missing folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write facts of every example and all findings; missing folders are made, errors are those of `write_text`."""
     rows = [dataclasses.asdict(fact) | {"fingerprint": fact.fingerprint.hex()} for fact in facts]
     content = {"source": source, "findings": [dataclasses.asdict(f) for f in findings], "examples": rows}
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")

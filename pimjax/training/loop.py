@@ -17,6 +17,7 @@ from pimjax.config import Config
 from pimjax.config_checks import check
 from pimjax.data.pipeline import train_batches
 from pimjax.evaluation.validate import Predictions
+from pimjax.files import enough_room
 from pimjax.training.checkpoint import Checkpoints
 from pimjax.training.finished import claim_results, finished_summary
 from pimjax.training.logs import BrokenImages, Pace, RunLog, disk_errors
@@ -59,6 +60,7 @@ def run(config: Config) -> list[dict[str, Any]]:
             ending_together(),
         ):
             claim_results(setup.workdir, resumed=checkpoints.newest is not None)
+            enough_room(setup.workdir, sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(setup.shapes)))
             if checkpoints.newest is None:
                 with telling("making the initial parameters"):
                     state = jax.block_until_ready(first_state(setup))

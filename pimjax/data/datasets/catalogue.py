@@ -1,11 +1,14 @@
 """The sets by name: preparing them and reading what was prepared."""
 
+import contextlib
+import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import tensorflow_datasets as tfds
 
+from pimjax.data.datasets import bsds500, camera_originals
 from pimjax.data.datasets.builder import ManipulationDataset
 from pimjax.data.datasets.casia import CasiaV1, CasiaV1Plus, CasiaV2
 from pimjax.data.datasets.challenges import Ifc, Nist16
@@ -14,6 +17,7 @@ from pimjax.data.datasets.defacto import Defacto
 from pimjax.data.datasets.generated import Autosplice, Cocoglide, DiverseInpainting
 from pimjax.data.datasets.report import summary
 from pimjax.data.datasets.uncompressed import Columbia, Coverage, Dso1, Korus
+from pimjax.files import cannot_write
 from pimjax.terminal import say
 
 BUILDERS: dict[str, type[ManipulationDataset]] = {
@@ -39,6 +43,35 @@ BUILDERS: dict[str, type[ManipulationDataset]] = {
 }
 
 
+# Photographs without forgeries, prepared as files and a manifest: how the files must lie, and the function.
+PHOTOGRAPHS: dict[str, tuple[str, Callable[[Path, Path], Path]]] = {
+    "bsds500": (bsds500.LAYOUT, bsds500.prepare_bsds500),
+    "camera-originals": (camera_originals.LAYOUT, camera_originals.prepare_camera_originals),
+}
+
+
+def instructions(name: str) -> str:
+    """Return how the files of a dataset must lie; ValueError for an unknown name."""
+    return PHOTOGRAPHS[name][0] if name in PHOTOGRAPHS else _builder(name, None).MANUAL_DOWNLOAD_INSTRUCTIONS
+
+
+def prepare_photographs(name: str, folder: str | os.PathLike, to: str | os.PathLike | None = None) -> Path:
+    """Prepare one of PHOTOGRAPHS from the files in `folder`, print its source's name, and return its manifest.
+
+    Args:
+        name: of the dataset.
+        folder: where its files lie.
+        to: the folder for the prepared files; None: "data" in the current one, as configs/pim_small.py has it.
+
+    Raises:
+        FileNotFoundError: the files are not placed as distributed.
+        ValueError, OSError: one of them is damaged; or one cannot be written, or is in the way.
+    """
+    manifest = PHOTOGRAPHS[name][1](Path(folder).expanduser(), Path(to or "data").expanduser())
+    print(f"to read it: csv:{manifest}")
+    return manifest
+
+
 def prepare(name: str, manual_dir: str | os.PathLike, data_dir: str | os.PathLike | None = None) -> ManipulationDataset:
     """Prepares a set from the files that the user placed in `manual_dir`, and prints what was found.
 
@@ -57,6 +90,7 @@ def prepare(name: str, manual_dir: str | os.PathLike, data_dir: str | os.PathLik
     """
     builder = _builder(name, data_dir)
     if builder.data_path.exists():
+        _check_whole(name, builder)
         say(f"{name}: prepared before, in {builder.data_path}; remove that folder to prepare it anew")
     else:
         manual_dir = Path(manual_dir).expanduser()
@@ -68,7 +102,8 @@ def prepare(name: str, manual_dir: str | os.PathLike, data_dir: str | os.PathLik
             error.add_note(builder.MANUAL_DOWNLOAD_INSTRUCTIONS)
             raise error
         config = tfds.download.DownloadConfig(manual_dir=manual_dir)
-        builder.download_and_prepare(download_config=config)
+        with _disk_errors(Path(builder.data_path)):
+            builder.download_and_prepare(download_config=config)
         say(f"{name}: prepared in {builder.data_path}")
         if data_dir:
             say(f"to read it as tfds:{name}, set TFDS_DATA_DIR={data_dir}")
@@ -88,13 +123,15 @@ def load(name: str, split: str | None = None, data_dir: str | os.PathLike | None
 
     Raises:
         FileNotFoundError: the set is not prepared.
-        ValueError: an unknown name or split, or no split given where there are several.
+        ValueError: an unknown name or split, or no split given where there are several; or a file of the set is
+            damaged or missing.
     """
     builder = _builder(name, data_dir)
     if not builder.data_path.exists():
         raise FileNotFoundError(
             f"{name}: not prepared in {builder.data_path}; run: pimjax prepare-data {name} --from DIR"
         )
+    _check_whole(name, builder)
     splits = list(builder.info.splits)
     if split is None and len(splits) > 1:
         raise ValueError(f"{name}: has the splits {', '.join(splits)}; name one")
@@ -108,10 +145,50 @@ def load(name: str, split: str | None = None, data_dir: str | os.PathLike | None
 def _builder(name: str, data_dir: str | os.PathLike | None) -> ManipulationDataset:
     dataset, _, config = name.partition("/")
     if dataset not in BUILDERS:
-        raise ValueError(f"{name!r}: no such dataset; there are {', '.join(BUILDERS)}")
+        raise ValueError(f"{name!r}: no such dataset; there are {', '.join((*BUILDERS, *PHOTOGRAPHS))}")
     configs = list(BUILDERS[dataset].builder_configs)
     if config and config not in configs:
         choices = ", ".join(f"{dataset}/{known}" for known in configs) or "none"
         raise ValueError(f"{name!r}: {dataset} has no configuration {config!r}; it has {choices}")
     data_dir = Path(data_dir).expanduser() if data_dir else None
-    return BUILDERS[dataset](data_dir=data_dir, config=config or None, file_format="array_record")
+    try:
+        return BUILDERS[dataset](data_dir=data_dir, config=config or None, file_format="array_record")
+    except Exception:  # of the many that TFDS raises when it cannot read what it wrote
+        folder = Path(data_dir or tfds.core.constants.DATA_DIR, dataset, config or "".join(configs[:1]))
+        file = folder / str(BUILDERS[dataset].VERSION) / "dataset_info.json"
+        if not file.exists():
+            raise
+        raise _damaged(name, file, "damaged") from None
+
+
+def _check_whole(name: str, builder: ManipulationDataset) -> None:
+    """Raise ValueError, naming the file, if one of a prepared set is missing or cut off."""
+    if not builder.info.splits:
+        raise _damaged(name, Path(builder.data_path, "dataset_info.json"), "missing")
+    for split in builder.info.splits.values():
+        files = list(map(Path, split.filepaths))
+        for file in files:
+            if not file.is_file():
+                raise _damaged(name, file, "missing")
+        size = sum(file.stat().st_size for file in files)
+        if size != split.num_bytes:
+            which = min(files, key=lambda file: file.stat().st_size)
+            raise _damaged(name, which, f"{size:,} bytes in {len(files)} such files, {split.num_bytes:,} were written")
+
+
+def _damaged(name: str, file: Path, what: str) -> ValueError:
+    again = f"delete {file.parent} and prepare it again: pimjax prepare-data {name} --from DIR"
+    return ValueError(f"{file}: {what}; {again}")
+
+
+@contextlib.contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    """Give what the disk refuses inside the block its place and its remedy; of array_record, such errors have none."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        full, place = "No space left on device" in str(error), str(getattr(error, "filename", None) or folder)
+        if full or (isinstance(error, OSError) and place.startswith(str(folder.parents[1]))):
+            number = errno.ENOSPC if full else error.errno
+            raise cannot_write(place, OSError(number, os.strerror(number or errno.EIO))) from None
+        raise
