@@ -96,12 +96,12 @@ def _prepare_data(arguments: argparse.Namespace) -> int:
     if arguments.name == "help":
         from pimjax.data.datasets.origins import listing
 
-        print(listing())
+        say(*listing().split("\n"))
         return 0
     from pimjax.data.datasets.catalogue import PHOTOGRAPHS, instructions, prepare, prepare_photographs
 
     if arguments.folder is None:
-        print(f"{instructions(arguments.name)}\n")
+        say(*instructions(arguments.name).split("\n"), "")
         raise ConfigError(f"give the folder with these files: pimjax prepare-data {arguments.name} --from DIR")
     (prepare_photographs if arguments.name in PHOTOGRAPHS else prepare)(arguments.name, arguments.folder, arguments.to)
     return 0

@@ -7,6 +7,7 @@ import numpy as np
 
 from pimjax.data.datasets.manifests import add_file, write_manifest
 from pimjax.data.images import read_bytes, read_header
+from pimjax.terminal import say
 
 SPLITS = ("train", "val", "test")
 # Photographs of which CASIA v1, a test set, holds a copy.
@@ -50,7 +51,7 @@ def prepare_bsds500(folder: Path, to: Path) -> Path:
             )
     if not rows:
         raise FileNotFoundError(f"{data / 'images'}: holds no photographs. Place the files so:\n{LAYOUT}")
-    print(f"bsds500: {len(rows)} photographs; the whole set has 493 without the 7 that CASIA v1 holds too")
+    say(f"bsds500: {len(rows)} photographs; the whole set has 493 without the 7 that CASIA v1 holds too")
     return write_manifest(to / "bsds500.csv", rows)
 
 

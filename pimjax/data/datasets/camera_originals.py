@@ -9,6 +9,7 @@ from PIL import Image
 
 from pimjax.data.datasets.manifests import add_file, write_manifest
 from pimjax.data.images import ImageError, decode_image, read_bytes
+from pimjax.terminal import say
 
 SIDE, LEAST, GRID = 1024, 960, 16  # pixels: of a crop, of its shorter side at least, and between a JPEG's MCUs at most
 EDITORS = ("photoshop", "gimp", "lightroom", "picasa", "acdsee", "paint", "ninja", "iphoto", "aperture", "imagemagick")
@@ -42,11 +43,11 @@ def prepare_camera_originals(folder: Path, to: Path) -> Path:
         except ImageError as error:
             left_out[path.name] = str(error).removeprefix(f"{path}: ")
     for name, why in left_out.items():
-        print(f"left out: {name}: {why}")
+        say(f"left out: {name}: {why}")
     if not rows:
         raise FileNotFoundError(f"{folder}: holds no camera originals. Place the files so:\n{LAYOUT}")
     cameras = len({row["camera"] for row in rows})
-    print(f"camera-originals: {len(rows)} crops of {cameras} cameras; {len(left_out)} files left out")
+    say(f"camera-originals: {len(rows)} crops of {cameras} cameras; {len(left_out)} files left out")
     return write_manifest(to / "camera_originals.csv", rows)
 
 

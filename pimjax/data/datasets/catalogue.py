@@ -68,7 +68,7 @@ def prepare_photographs(name: str, folder: str | os.PathLike, to: str | os.PathL
         ValueError, OSError: one of them is damaged; or one cannot be written, or is in the way.
     """
     manifest = PHOTOGRAPHS[name][1](Path(folder).expanduser(), Path(to or "data").expanduser())
-    print(f"to read it: csv:{manifest}")
+    say(f"to read it: csv:{manifest}")
     return manifest
 
 
