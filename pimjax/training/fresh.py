@@ -11,7 +11,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, jaxpr_as_fun
 
 
 def fresh_variables(model: nn.Module, key: jax.Array) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def _part(traced: ClosedJaxpr, known: list[Any], wanted: list[Any]) -> Callable[
     """Return the function of the traced one's argument, and of values `known`, to those `wanted`."""
     jaxpr = traced.jaxpr
     equations = _needed([equation for equation in jaxpr.eqns if not set(equation.outvars) & set(known)], wanted)
-    part = Jaxpr(jaxpr.constvars, [*jaxpr.invars, *known], wanted, equations)
+    part = jaxpr.replace(invars=[*jaxpr.invars, *known], outvars=list(wanted), eqns=equations)
     return jaxpr_as_fun(ClosedJaxpr(part, traced.consts))
 
 
