@@ -1,7 +1,9 @@
 """Planted faults are found and named, sound data is not accused, and previews show what training sees."""
 
+import errno
 import json
 import re
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,6 +18,7 @@ from pimjax.inspection.examine import alike, examine, fingerprint
 from pimjax.inspection.judge import require_sound
 from pimjax.inspection.sheets import preview_sheet
 
+ROOT = Path(__file__).parent.parent
 PHOTOGRAPHS = [open_source("installed:train")[i]["image"] for i in range(6)]
 SPOTS = ((40, 60), (120, 30), (60, 120), (110, 110), (30, 30), (90, 70))
 
@@ -202,3 +205,32 @@ def test_masks_that_are_all_grey_forbid_training(value, tmp_path, capsys):
     (tmp_path / "s.csv").write_text("\n".join(lines))
     assert main(["check-data", f"csv:{tmp_path / 's.csv'}", "--output", str(tmp_path / "check")]) == 1
     assert re.search("training must not start: .*grey", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("name", ["check.json", "check.png", "preview.png"])
+def test_a_user_s_file_in_the_way_is_refused_before_the_work(name, folder, monkeypatch, capsys):
+    def work(*arguments):
+        raise AssertionError("it was begun")
+
+    file = folder / name
+    file.write_text("mine")
+    monkeypatch.setattr("pimjax.data.named_sources.open_source", work)
+    command = ["check-data", f"csv:{folder / 'list.csv'}", "--output", str(folder)]
+    if name == "preview.png":
+        command = ["preview-data", str(ROOT / "configs/demo.py"), "--output", str(file)]
+    assert main(command) == 1
+    assert f"{name}: exists and is not recorded as written by pimjax; move it away" in capsys.readouterr().err
+    assert file.read_text() == "mine"
+
+
+def test_a_check_replaces_its_own_files_and_tells_of_a_full_disk(folder, monkeypatch, capsys):
+    for _ in range(2):
+        assert check(folder)[0] == 0
+    capsys.readouterr()
+    monkeypatch.setattr(Path, "write_bytes", lambda path, content: full(path))
+    assert main(["check-data", f"csv:{folder / 'list.csv'}", "--output", str(folder / "new")]) == 1
+    assert "check.json: cannot be written (No space left on device); make room" in capsys.readouterr().err
+
+
+def full(path):
+    raise OSError(errno.ENOSPC, "No space left on device")

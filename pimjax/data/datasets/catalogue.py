@@ -17,7 +17,7 @@ from pimjax.data.datasets.defacto import Defacto
 from pimjax.data.datasets.generated import Autosplice, Cocoglide, DiverseInpainting
 from pimjax.data.datasets.report import summary
 from pimjax.data.datasets.uncompressed import Columbia, Coverage, Dso1, Korus
-from pimjax.files import cannot_write
+from pimjax.files import ForeignFileError, cannot_write, claim
 from pimjax.terminal import say
 
 BUILDERS: dict[str, type[ManipulationDataset]] = {
@@ -67,7 +67,12 @@ def prepare_photographs(name: str, folder: str | os.PathLike, to: str | os.PathL
         FileNotFoundError: the files are not placed as distributed.
         ValueError, OSError: one of them is damaged; or one cannot be written, or is in the way.
     """
-    manifest = PHOTOGRAPHS[name][1](Path(folder).expanduser(), Path(to or "data").expanduser())
+    to = Path(to or "data").expanduser()
+    try:
+        claim(to / f"{name.replace('-', '_')}.csv")  # before the work
+        manifest = PHOTOGRAPHS[name][1](Path(folder).expanduser(), to)
+    except ForeignFileError as error:
+        raise ForeignFileError(str(error).replace("another --output", "another --to")) from None
     say(f"to read it: csv:{manifest}")
     return manifest
 
