@@ -237,8 +237,8 @@ def test_weights_without_a_card_take_their_configuration_from_a_file(arrays, tmp
     assert read_model(tmp_path / "x.pth").card.model == MODEL
     assert main(["convert", str(tmp_path / "x.pth"), str(tmp_path / "y.pth"), *arguments[-2:]]) == 1
     assert "x.pth: says itself of which configuration it is" in capsys.readouterr().err
-    assert main([*arguments[:-1], str(tmp_path / "none.py")]) == 1
-    assert "none.py: not a configuration" in capsys.readouterr().err
+    assert main([*arguments[:-1], str(tmp_path / "none.py")]) == 2
+    assert "none.py: No such file or directory; give a file with get_config()" in capsys.readouterr().err
 
 
 LIMITED = """
