@@ -1,47 +1,8 @@
 """Trains PIM: python train.py --config configs/demo.py [--config.KEY=VALUE …]. The same command resumes."""
 
-import os
 import sys
 
-from pimjax.ending import INTERRUPTED, RESUMES, guarded
-
-
-def main(_: object) -> None:
-    """Reads the flags and runs the configuration."""
-    from absl import app, flags  # here, where Ctrl-C is one line
-
-    from pimjax.config_flags import define_config, parse_flags
-
-    several = "one process of several"
-    flags.DEFINE_bool("distributed", False, f"{several}, as the cluster says: SLURM, TPU pod, GKE, Open MPI")
-    flags.DEFINE_string("coordinator", None, f"{several}: HOST:PORT of the first")
-    flags.DEFINE_integer("process_count", None, "how many there are")
-    flags.DEFINE_integer("process_index", None, "which of them this is, from 0")
-    define_config()
-    app.run(lambda argv: _train(argv, flags.FLAGS), flags_parser=parse_flags)
-
-
-def _train(argv: list[str], given) -> None:
-    from absl import logging
-
-    from pimjax.allocator import keep_freed_memory
-    from pimjax.config_values import ConfigError
-
-    keep_freed_memory()  # before jax's threads have arenas of their own
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA's "Very slow compile?"; what fails, it raises as well
-    from pimjax.training import loop, processes  # after the flags: a misspelt one need not wait for jax
-
-    logging.set_verbosity(logging.FATAL)  # orbax and jax tell their every move; what fails, we say ourselves
-    if argv[1:]:
-        raise ConfigError(f"{argv[1]}: not a flag; did you forget the dashes of --{argv[1]}")
-    try:
-        place = (given.coordinator, given.process_count, given.process_index)
-        if given.distributed or any(value is not None for value in place):
-            processes.join(*place)
-        loop.run(given.config)
-    except KeyboardInterrupt as interrupt:
-        processes.leave(str(interrupt) or f"{RESUMES} from the last checkpoint", INTERRUPTED)
-
+from pimjax.cli.train import main
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(main())

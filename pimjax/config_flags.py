@@ -15,6 +15,7 @@ from pimjax.config import Config
 from pimjax.config_files import flatten, read_config
 from pimjax.config_values import ConfigError
 
+USAGE = "Train: python train.py --config configs/demo.py [--config.KEY=VALUE …]. The same command resumes."
 HELP = {"--help", "-help", "-h", "--helpfull", "--helpshort", "-?"}
 
 
@@ -66,8 +67,8 @@ def _explained(argv: list[str], error: BaseException) -> str:
 
 def help_text() -> str:
     """Return how train.py is called, its flags, and every key with its default, what it may be, and its meaning."""
-    ours = flags.FLAGS.flags_by_module_dict().get(sys.argv[0], [])
-    lines = [str(sys.modules["__main__"].__doc__), ""]
+    ours = flags.FLAGS.flags_by_module_dict().get("pimjax.cli.train", [])
+    lines = [USAGE, ""]
     lines += [f"  --{flag.name:<16} {flag.help}" for flag in ours if flag.name != "config"]
     for cls in _sections(Config):
         comments = _comments(cls)

@@ -17,18 +17,44 @@ ALLOWED = {
     "jpeg_tables": set(),
     "allocator": set(),
     "files": set(),
+    "terminal": {"files"},
+    "ending": {"terminal"},
     "pictures": set(),
-    "data": {"config", "files", "normalization", "jpeg_tables"},
-    "inspection": {"config", "data", "files", "pictures"},
+    "data": {"config", "files", "normalization", "jpeg_tables", "terminal"},
+    "inspection": {"config", "data", "files", "pictures", "terminal"},
     "models": {"config", "normalization", "jpeg_tables"},
-    "weights": CONFIG | {"files", "normalization", "models"},
+    "weights": CONFIG | {"files", "normalization", "models", "terminal"},
     "baselines": {"data", "models"},
-    "evaluation": {"data", "files", "inspection", "normalization", "pictures"},
-    "training": CONFIG | {"files", "normalization", "data", "inspection", "models", "weights", "evaluation"},
-    "inference": {"config", "files", "normalization", "pictures", "data", "models", "weights", "baselines"}
+    "evaluation": {"data", "files", "inspection", "normalization", "pictures", "terminal"},
+    "training": CONFIG
+    | {"ending", "terminal", "files", "normalization", "data", "inspection", "models", "weights", "evaluation"},
+    "inference": {
+        "ending",
+        "terminal",
+        "config",
+        "files",
+        "normalization",
+        "pictures",
+        "data",
+        "models",
+        "weights",
+        "baselines",
+    }
     | {"evaluation", "training"},
-    "benchmark": {"config", "files", "allocator", "data", "models", "weights", "evaluation", "training"},
+    "benchmark": {
+        "ending",
+        "terminal",
+        "config",
+        "files",
+        "allocator",
+        "data",
+        "models",
+        "weights",
+        "evaluation",
+        "training",
+    },
     "cli": CONFIG
+    | {"allocator", "ending", "terminal"}
     | {"files", "pictures", "benchmark", "data", "inspection", "weights", "evaluation", "training", "inference"},
 }
 # Files that know less than their package.
