@@ -52,7 +52,8 @@ def read_config(file: str | os.PathLike) -> Config:
         ConfigError: the file cannot be used; the message names the file and the line.
     """
     try:
-        read_regular(file)  # a pipe would be waited for without an end
+        if os.path.exists(file):  # if not, Python says so
+            read_regular(file)  # a pipe would be waited for without an end
         get_config = runpy.run_path(str(file)).get("get_config")
         config = get_config() if callable(get_config) else None
     except Exception as error:  # whatever the file's author did
