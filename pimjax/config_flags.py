@@ -14,6 +14,7 @@ from ml_collections import config_flags
 from pimjax.config import Config
 from pimjax.config_files import flatten, read_config
 from pimjax.config_values import ConfigError
+from pimjax.terminal import say
 
 USAGE = "Train: python train.py --config configs/demo.py [--config.KEY=VALUE …]. The same command resumes."
 HELP = {"--help", "-help", "-h", "--helpfull", "--helpshort", "-?"}
@@ -32,12 +33,10 @@ def define_config(known: flags.FlagValues = flags.FLAGS) -> flags.FlagHolder:
 def parse_flags(argv: list[str]) -> list[str]:
     """Parse flags for `app.run`; ConfigError, in one line, for a wrong key or value."""
     if HELP.intersection(argv[1:]):
-        print(help_text())
+        say(*help_text().split("\n"))
         sys.exit(0)
     try:
         return flags.FLAGS(argv)
-    except BrokenPipeError:  # of `train.py --help | head`
-        raise
     except (flags.Error, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise ConfigError(_explained(argv, error)) from None
 

@@ -105,7 +105,7 @@ def _shortened(text: str, width: int) -> str:
     """Text that is at most `width` pixels wide when drawn; where it is wider, its middle is left out."""
     whole = shown = _drawable(text)
     kept = len(whole)
-    while cv2.getTextSize(shown, **_FONT)[0][0] > width:
+    while cv2.getTextSize(shown, **_FONT)[0][0] > width and kept:
         kept -= 1
         shown = f"{whole[: kept // 2]}...{whole[len(whole) - (kept + 1) // 2 :]}"
     return shown

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterable
 from typing import TextIO
 
 from tqdm import tqdm
@@ -24,18 +25,17 @@ def say(*lines: str) -> None:
 
     Whoever joins a table's cells by tabs or bars escapes each with `pimjax.files.printable` before.
     """
-    _write(lines, sys.stdout)
+    _write(("\t".join(map(printable, line.split("\t"))) for line in lines), sys.stdout)
 
 
 def warn(*lines: str) -> None:
-    """Print lines as `say` does, on standard error."""
-    _write(lines, sys.stderr)
+    """Print lines on standard error, tabs escaped, too."""
+    _write(map(printable, lines), sys.stderr)
 
 
-def _write(lines: tuple[str, ...], file: TextIO) -> None:
-    shown = ("\t".join(map(printable, line.split("\t"))) for line in lines)
+def _write(lines: Iterable[str], file: TextIO) -> None:
     try:
-        tqdm.write("\n".join(shown), file=file)
+        tqdm.write("\n".join(lines), file=file)
         file.flush()
     except BrokenPipeError:
         raise  # who read along has left: `pimjax.ending`

@@ -218,10 +218,9 @@ def serve(
             app_kwargs={"middleware": [Middleware(Guard, host=host, allowed=tuple(allowed))]},
         )
         say(blocks.local_url)
-        if not block:
-            return blocks
         threading.Thread(target=page.work.warm_up, args=(say,), daemon=True).start()
-        threading.Event().wait()
+        while block:
+            time.sleep(1)
     finally:
         if block:
             page.close()

@@ -90,10 +90,15 @@ def picture(shown: Shown, view: str, opacity: float, threshold: float) -> np.nda
 
 
 def figures(shown: Shown, threshold: float) -> tuple[str, list[str]]:
-    """Return what is said of the photo at a threshold, as Markdown, and the files to download."""
+    """Return what is said of the photo at a threshold, as Markdown, and the files to download.
+
+    Raises:
+        OSError: they were deleted, the visitor having left or given another photo.
+    """
     where = shown.folder / Path(shown.name).stem
     files = [where.with_name(where.name + end) for end in ("_probability.png", "_mask.png", ".json")]
-    probability = cv2.imread(str(files[0]), cv2.IMREAD_UNCHANGED) / np.float32(65535)
+    written = np.frombuffer(files[0].read_bytes(), np.uint8)
+    probability = cv2.imdecode(written, cv2.IMREAD_UNCHANGED) / np.float32(65535)
     write_png(files[1], (probability > threshold).view(np.uint8) * np.uint8(255))
     told = {"photo": shown.name, **measure(probability, shown.score, threshold), "threshold": threshold}
     told |= {"meaning": shown.meaning, "model_sha256": shown.model_sha256, "notes": list(shown.notes)}

@@ -32,9 +32,9 @@ class Work:
         self._device = ThreadPoolExecutor(1, thread_name_prefix="device")
         self._newest: dict[str, int] = {}  # visitor → number of the last photo
         self._numbers = itertools.count(1)
-        # Held by who compiles for a shape, that nobody does it at the same time; those left are not compiled yet.
+        # Held by who compiles for a shape, that nobody does it at the same time.
         self._compiling = {shape: threading.Lock() for shape in localizer.shapes}
-        self.left = set(localizer.shapes)
+        self.left = set(localizer.shapes)  # to be compiled
         self._idle = threading.Event()
         self._idle.set()
         self._closed = False
@@ -91,6 +91,7 @@ class Work:
             try:
                 self._compile(shape)
             except Exception as error:  # whatever a device has to say; a photo of that size will say it again
+                self.left.discard(shape)
                 tell(f"compiling for tiles of {shape[1]}×{shape[0]} pixels failed: {error}")
         tell(f"ready: compiled in {time.monotonic() - began:.0f} s")
 
