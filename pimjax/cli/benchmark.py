@@ -132,6 +132,8 @@ def _sets(arguments: argparse.Namespace) -> dict[str, Any]:
         if safe(name) in map(safe, sets):
             raise ValueError(f"two sets are called {name}; name one, as in --source other={what}")
         sets[name] = source
+        if source.passed_over:
+            print(printable(f"note: {source.name}: {source.passed_over}"), file=sys.stderr)
     return sets
 
 

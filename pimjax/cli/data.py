@@ -1,6 +1,7 @@
 """Commands that look at data or prepare it: check-data, preview-data, prepare-data."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from tqdm import tqdm
 
 from pimjax.config_checks import check
 from pimjax.config_files import read_config
+from pimjax.files import printable
 
 
 def add_commands(commands: Any) -> None:
@@ -46,10 +48,12 @@ def _check_data(arguments: argparse.Namespace) -> int:
     from pimjax.inspection.sheets import checked_sheet
 
     source = open_source(arguments.source)
+    _say_passed_over(source)
     facts = list(tqdm(examine_all(source), total=len(source), unit="example", dynamic_ncols=True))
     findings = judge(facts, arguments.max_broken) + judge_fit(source, facts)
     if arguments.against:
         other = open_source(arguments.against)
+        _say_passed_over(other)
         others = list(tqdm(examine_all(other), total=len(other), unit="example", dynamic_ncols=True))
         findings += judge_against(facts, others)
     print(f"\n{findings_table(summary(facts), findings)}\n")
@@ -59,6 +63,11 @@ def _check_data(arguments: argparse.Namespace) -> int:
     forbidden = [finding.kind for finding in findings if finding.forbids]
     print(f"training must not start: {', '.join(forbidden)}" if forbidden else "training may start")
     return 1 if forbidden else 0
+
+
+def _say_passed_over(source: Any) -> None:
+    if source.passed_over:
+        print(printable(f"note: {source.name}: {source.passed_over}"), file=sys.stderr)
 
 
 def _preview_data(arguments: argparse.Namespace) -> int:
@@ -72,6 +81,8 @@ def _preview_data(arguments: argparse.Namespace) -> int:
     config = read_config(arguments.config)
     check(config)
     sources = tuple(map(open_source, config.data.train))
+    for source in sources:
+        _say_passed_over(source)
     transform = TrainTransform(config.data, config.pida, Donors(sources))
     write_png(arguments.output, preview_sheet(sources, transform, config.seed, arguments.rows))
     print(f"pictures: {arguments.output}")

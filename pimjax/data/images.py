@@ -12,7 +12,7 @@ from PIL import Image
 from pimjax.data.mask_checks import color_fault, transparency_fault
 from pimjax.files import write_bytes
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".tif", ".tiff", ".bmp", ".webp"})
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 SMALLEST = 4  # pixels a side: one patch of the model
 _ORIENTATION, _BITS = 0x0112, 0x0102  # tags of TIFF and EXIF
 

@@ -13,6 +13,7 @@ from pimjax.config_checks import check
 from pimjax.data.named_sources import open_source
 from pimjax.data.pipeline import validation_set
 from pimjax.data.sources import Source
+from pimjax.files import printable
 from pimjax.inspection.judge import require_sound
 from pimjax.models.layers import Execution
 from pimjax.models.networks import build_network
@@ -67,6 +68,8 @@ def prepare(config: Config) -> Run:
             "validation must hold photographs that training never sees"
         )
     for source in (*sources, *held_out):
+        if source.passed_over:
+            tell(printable(f"{source.name}: {source.passed_over}"))
         require_sound(source, config.data.max_broken)
     examples = validation_set(held_out, config.data, config.pida, config.seed)
     images, validation = sum(map(len, sources)), len(examples["id"])
