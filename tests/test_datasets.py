@@ -148,7 +148,12 @@ def casia_v2(r, outer="CASIA 2.0/"):
     r.write_bytes(f"{outer}Au/Thumbs.db", b"no image")
     r.write_bytes(f"{outer}Au/._Au_ani_00001.jpg", b"what macOS leaves behind")
     r.photo(f"{outer}Au/.hidden.jpg")
-    r.report[report.NOT_IMAGES] = ["Au/Thumbs.db"]
+    r.write_bytes(f"{outer}Au/@eaDir/Au_ani_00001.jpg/SYNOPHOTO_THUMB_M.jpg", b"what a Synology disk leaves")
+    r.write_bytes(f"{outer}Au/Au_ani_00009.heic", b"")
+    r.write_bytes(f"{outer}Au/list.txt", b"")
+    r.report[report.LITTER] = [f"Au/{name}" for name in (".hidden.jpg", "._Au_ani_00001.jpg", "@eaDir", "Thumbs.db")]
+    r.report[report.UNREAD] = ["Au/Au_ani_00009.heic"]
+    r.report[report.NOT_IMAGES] = ["Au/list.txt"]
     add("Tp_D_CND_M_N_ani00018_sec00096_00138.tif", "splicing", grey(box(), 2), box())
     add("Tp_S_NRN_S_N_arc00020_arc00020_10988.jpg", "copy_move", grey(box()), box(), "_gt3")
     # Another size: every mask pixel becomes two by two; or one column more, of other proportions.
@@ -318,6 +323,7 @@ def wildweb(r):
         r.photo(f"Image/Tp/{name}")
         r.expect("test", f"Image/Tp/{name}", marked, "", None, "Mask/Tp/.png")
     r.write_bytes("Image/Tp/._b.jpe", b"what macOS leaves behind")
+    r.report[report.LITTER] = ["Image/Tp/._b.jpe"]
     r.report[report.SHARED] = ["Mask/Tp/b.png: 2 images", "Mask/Tp/.png: 3 images"]
 
 

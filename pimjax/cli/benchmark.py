@@ -136,6 +136,8 @@ def _sets(arguments: argparse.Namespace) -> dict[str, Any]:
         if safe(name) in map(safe, sets):
             raise ValueError(f"two sets are called {name}; name one, as in --source other={what}")
         sets[name] = source
+        if source.passed_over:
+            warn(f"note: {source.name}: {source.passed_over}")
     return sets
 
 

@@ -11,7 +11,7 @@ from pimjax.config_checks import check
 from pimjax.config_files import read_config
 from pimjax.config_values import ConfigError
 from pimjax.files import claim
-from pimjax.terminal import say
+from pimjax.terminal import say, warn
 
 
 def add_commands(commands: Any) -> None:
@@ -57,10 +57,12 @@ def _check_data(arguments: argparse.Namespace) -> int:
     for name in ("check.json", "check.png"):
         claim(arguments.output / name)
     source = open_source(arguments.source)
+    _say_passed_over(source)
     facts = list(tqdm(examine_all(source), total=len(source), unit="example", dynamic_ncols=True))
     findings = judge(facts, arguments.max_broken) + judge_fit(source, facts)
     if arguments.against:
         other = open_source(arguments.against)
+        _say_passed_over(other)
         others = list(tqdm(examine_all(other), total=len(other), unit="example", dynamic_ncols=True))
         findings += judge_against(facts, others)
     # First what is kept: who reads along may leave before the end.
@@ -71,6 +73,11 @@ def _check_data(arguments: argparse.Namespace) -> int:
     forbidden = [finding.kind for finding in findings if finding.forbids]
     say(f"training must not start: {', '.join(forbidden)}" if forbidden else "training may start")
     return 1 if forbidden else 0
+
+
+def _say_passed_over(source: Any) -> None:
+    if source.passed_over:
+        warn(f"note: {source.name}: {source.passed_over}")
 
 
 def _preview_data(arguments: argparse.Namespace) -> int:
@@ -85,6 +92,8 @@ def _preview_data(arguments: argparse.Namespace) -> int:
     check(config)
     claim(arguments.output)
     sources = tuple(map(open_source, config.data.train))
+    for source in sources:
+        _say_passed_over(source)
     transform = TrainTransform(config.data, config.pida, Donors(sources))
     write_png(arguments.output, preview_sheet(sources, transform, config.seed, arguments.rows))
     say(f"pictures: {arguments.output}")

@@ -110,13 +110,15 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 
 def _predict_into(file: Path, inputs: list[str], arguments: argparse.Namespace) -> int:
+    from pimjax.data.walk import describe
     from pimjax.inference.localizer import Localizer
     from pimjax.inference.photos import find_photos, shard
     from pimjax.inference.predict import PhotoRun, Wanted
     from pimjax.inference.rows import known_names, named_files, read_results
 
     output, rows = file.parent, read_results(file.parent)
-    photos = find_photos(inputs, known_names(rows, output), output, named_files(rows, output))
+    passed_over: dict[Path, str] = {}
+    photos = find_photos(inputs, known_names(rows, output), output, named_files(rows, output), passed_over)
     mine = shard(photos, *arguments.shard)
     localizer = Localizer.load(arguments.checkpoint, arguments.precision, arguments.batch)
     most_pixels = round(arguments.max_megapixels * 1e6)
@@ -136,6 +138,8 @@ def _predict_into(file: Path, inputs: list[str], arguments: argparse.Namespace) 
             say("\t".join(map(printable, cells)))
             for note in row.get("notes", ()):
                 warn(f"note: {row['photo']}: {note}")
+    if passed_over:
+        warn(f"note: {describe(passed_over)}")
     if failed:
         warn(f"{failed} of {len(mine)} photos could not be used; see {file}")
     return 1 if failed else 0

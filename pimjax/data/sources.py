@@ -26,12 +26,15 @@ class Encoded(NamedTuple):
     mask: bytes | None = None
     mask_id: str = ""
     segments: bytes | None = None
+    label: bool | None = None  # whether a manifest says manipulated; None: it does not say
+    place: str = ""  # in the manifest, for messages: "set.csv, line 3"
 
 
 class Source(abc.ABC):
     """A length, and examples by index. What it holds and how it is stored is the subclass's, decoding is the same."""
 
     name: str
+    passed_over: str = ""  # what of its folders is not in it, and why, in words
     annotated: Sequence[int]  # the examples that may have a mask or segments
     _decoded: dict[int, Example] | None = None  # kept
 
@@ -68,7 +71,7 @@ def decode_example(encoded: Encoded) -> Example:
     """The example that the files hold. A mask of another size, but of the image's shape, is scaled (nearest neighbour).
 
     Raises:
-        ImageError: a file cannot be decoded, or the mask's shape is not the image's.
+        ImageError: a file cannot be decoded, the mask's shape is not the image's, or the mask contradicts the label.
     """
     image = decode_image(encoded.image, encoded.id)
     example = {"image": image, "mask": np.zeros(image.shape[:2], np.uint8), "id": encoded.id}
@@ -88,7 +91,8 @@ def decode_segments(encoded: Encoded, image: np.ndarray) -> np.ndarray:
 
 
 def fit_mask(mask: np.ndarray, image: np.ndarray, encoded: Encoded) -> np.ndarray:
-    """`mask` at the image's size, if its sides are in proportion; else ImageError."""
+    """Return `mask` at the image's size; ImageError if its sides are not in proportion, or it contradicts the label."""
+    _require_agreement(mask, encoded)
     (h, w), (H, W) = mask.shape, image.shape[:2]
     if (h, w) == (H, W):
         return mask
@@ -100,20 +104,34 @@ def fit_mask(mask: np.ndarray, image: np.ndarray, encoded: Encoded) -> np.ndarra
     return cv2.resize(mask, (W, H), interpolation=cv2.INTER_NEAREST_EXACT)
 
 
+def _require_agreement(mask: np.ndarray, encoded: Encoded) -> None:
+    marked = float((mask > 127).mean())
+    if encoded.label is None or encoded.label == (marked > 0):
+        return
+    says = "manipulated" if encoded.label else "authentic"
+    marks = f"marks {marked:.2%} of it" if marked else "marks nothing"
+    raise ImageError(
+        f"{encoded.place}: {encoded.id} is labelled {says}, yet its mask {encoded.mask_id} {marks}; correct the line"
+    )
+
+
 class Record(NamedTuple):
     """Where an example's files are; no mask means authentic."""
 
     image: Path
     mask: Path | None = None
     segments: Path | None = None  # a label map: pixels of one value are one segment
+    label: bool | None = None  # as of `Encoded`
+    place: str = ""
 
 
 class FileSource(Source):
     """Examples from image files."""
 
-    def __init__(self, records: Sequence[Record], name: str):
+    def __init__(self, records: Sequence[Record], name: str, passed_over: str = ""):
         self.records = list(records)
         self.name = name
+        self.passed_over = passed_over
         self.annotated = [i for i, record in enumerate(self.records) if record.mask or record.segments]
 
     def __len__(self) -> int:
@@ -121,10 +139,10 @@ class FileSource(Source):
 
     def encoded(self, index: int) -> Encoded:
         """The files' bytes."""
-        image, mask, segments = self.records[index]
-        others = (None if path is None else read_bytes(path) for path in (mask, segments))
-        mask_bytes, segment_bytes = others
-        return Encoded(str(image), read_bytes(image), mask_bytes, "" if mask is None else str(mask), segment_bytes)
+        image, mask, segments, label, place = self.records[index]
+        mask_bytes, segment_bytes = (None if path is None else read_bytes(path) for path in (mask, segments))
+        mask_id = "" if mask is None else str(mask)
+        return Encoded(str(image), read_bytes(image), mask_bytes, mask_id, segment_bytes, label, place)
 
     def ids(self) -> list[str]:
         """The image files, resolved."""

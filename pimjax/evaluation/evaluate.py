@@ -83,9 +83,10 @@ def _is_known(row: Row | None, entrant: Entrant, source: Source, number: int) ->
 
 
 def _origin(entrant: Entrant, encoded: Encoded) -> tuple[str, str]:
-    """What tells whether an image's row still is of the same files and the same map."""
-    files = (encoded.image, encoded.mask or b"")
-    return "-".join(f"{zlib.crc32(content):08x}" for content in files), entrant.version(encoded.id)
+    """What tells whether an image's row still is of the same files, the same label and the same map."""
+    files = "-".join(f"{zlib.crc32(content):08x}" for content in (encoded.image, encoded.mask or b""))
+    label = "" if encoded.label is None else f"-{encoded.label:d}"  # which the mask must not contradict
+    return files + label, entrant.version(encoded.id)
 
 
 def _row(

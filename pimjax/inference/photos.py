@@ -4,12 +4,13 @@ import glob
 import os
 import sys
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from pimjax.data.images import SUFFIXES, ImageError, read_bytes
-from pimjax.files import MAX_FILE_BYTES, PARTIAL, read_regular, wrote
+from pimjax.data.walk import NO_IMAGE, Walk, walk
+from pimjax.files import MAX_FILE_BYTES, PARTIAL, RECORD, read_regular, wrote
 from pimjax.inference.output_names import OUTPUTS
 from pimjax.inference.rows import inside
 
@@ -52,6 +53,7 @@ def find_photos(
     known: Mapping[str, str] | None = None,
     output: Path | None = None,
     results: Collection[str] = (),
+    passed_over: dict[Path, str] | None = None,
 ) -> list[Photo]:
     """All photos that `inputs` mean, in their order, those of a folder or pattern sorted; each once.
 
@@ -61,6 +63,8 @@ def find_photos(
         output: a folder of results. What lies in it is not looked for in folders and by patterns; if they themselves
             lie there, `results` and what the record of written files names are not. No name leads out of it.
         results: absolute paths of files in `output` that rows name.
+        passed_over: is given what else is in folders and fits patterns: absolute paths, and why they are no photos, for
+            `pimjax.data.walk.describe`.
 
     Returns:
         a file's name is its stem; what was found in a folder is named by its path inside of it. Where two would be
@@ -69,7 +73,7 @@ def find_photos(
     """
     found: dict[str, tuple[str, str]] = {}
     for text in inputs:
-        for path, place in _expand(text, output, results):
+        for path, place in _expand(text, output, results, {} if passed_over is None else passed_over):
             found.setdefault(_absolute(path), (path, place))
     names = dict(known or {})
     taken = dict.fromkeys(names.values(), 1)
@@ -95,45 +99,51 @@ def shard(photos: Sequence[Photo], number: int, count: int) -> list[Photo]:
     return [photo for photo in photos if zlib.crc32(os.fsencode(photo.place)) % count == number - 1]
 
 
-def _expand(text: str, output: Path | None, results: Collection[str]) -> Iterable[tuple[str, str]]:
+def _expand(
+    text: str, output: Path | None, results: Collection[str], passed_over: dict[Path, str]
+) -> Iterable[tuple[str, str]]:
     """Paths, and the place of each."""
     path = Path(text)
     if text == STDIN:
         return [(text, text)]
     if path.is_dir():
-        paths, root = _walk(path), path
+        root, found = path, walk(path, leave_out=output)
     elif glob.has_magic(text) and not path.exists():
-        paths, root = map(Path, glob.iglob(text, recursive=True)), Path(*path.parts[: _magic(path)])
+        first = next(i for i, part in enumerate(path.parts) if glob.has_magic(part))
+        root = Path(*path.parts[:first])
+        found = walk(root, path.parts[first:], leave_out=output) if root.is_dir() else Walk([], {})
     else:
         return [(text, text)]  # if it is not there, reading it says so
     images = [
         (str(path), path.relative_to(root).as_posix())
-        for path in sorted(paths)
-        if path.suffix.lower() in SUFFIXES and not (output and _is_result(path, root, output, results))
+        for path in found.files
+        if not (output and _is_result(path, root, output, results))
     ]
+    for path, why in found.passed_over.items():
+        if not (output and _is_below(root, output) and _is_record(path, why)):
+            passed_over[Path(_absolute(str(path)))] = why
     return images or [(text, text)]
 
 
 def _is_result(path: Path, root: Path, output: Path, results: Collection[str]) -> bool:
-    results_begin, root_begins = (_absolute(str(folder)) + os.sep for folder in (output, root))
-    if not _absolute(str(path)).startswith(results_begin):
+    if not _is_below(path, output):
         return False
-    if not root_begins.startswith(results_begin) or _absolute(str(path)) in results:
+    if not _is_below(root, output) or _absolute(str(path)) in results:
         return True
     return path.name.endswith(_ENDINGS) and wrote(path)  # pimjax may have written photos there, too
 
 
+def _is_record(path: Path, why: str) -> bool:
+    """Tell whether a file in the output folder, which is no image, may be what lies beside results."""
+    return why == NO_IMAGE or path.name.startswith((RECORD, ".predictions")) or wrote(path)
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    return (_absolute(str(path)) + os.sep).startswith(_absolute(str(folder)) + os.sep)
+
+
 def _absolute(path: str) -> str:
     return path if path == STDIN else os.path.abspath(path)
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    for where, _, files in os.walk(folder):
-        yield from (Path(where, file) for file in files)
-
-
-def _magic(path: Path) -> int:
-    return next(i for i, part in enumerate(path.parts) if glob.has_magic(part))
 
 
 def _short(name: str) -> str:

@@ -12,6 +12,7 @@ from pimjax.config import Config
 from pimjax.data.named_sources import open_source
 from pimjax.data.pipeline import validation_set
 from pimjax.data.sources import Source
+from pimjax.files import printable
 from pimjax.inspection.judge import require_sound
 from pimjax.models.layers import Execution
 from pimjax.models.networks import build_network
@@ -80,6 +81,8 @@ def _open_sources(config: Config) -> tuple[tuple[Source, ...], tuple[Source, ...
             "validation must hold photographs that training never sees"
         )
     for source in (*sources, *held_out):
+        if source.passed_over:
+            tell(printable(f"{source.name}: {source.passed_over}"))
         require_sound(source, config.data.max_broken)
     return sources, held_out
 

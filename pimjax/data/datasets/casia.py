@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from pimjax.data.datasets.builder import ManipulationDataset, Splits
-from pimjax.data.datasets.layout import Entry, Placed, masks_by_stem
+from pimjax.data.datasets.layout import Entry, Placed, masks_by_stem, subfolders
 from pimjax.data.datasets.lists import read_list
 from pimjax.data.datasets.polarity import nonzero
 from pimjax.data.datasets.report import BY_NUMBER, DOUBTFUL
@@ -147,7 +147,7 @@ def _closest(image: str, masks: Sequence[str]) -> str | None:
 def _masks(folder: Path) -> dict[str, Path]:
     """Mask files in a folder and those directly below it, by the stem of their image: without _gt, or _gt3."""
     masks: dict[str, Path] = {}
-    for place in [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]:
+    for place in [folder, *subfolders(folder)]:
         for name, path in sorted(masks_by_stem(place).items()):
             if match := re.fullmatch(r"(.+)_gt\d*", name):
                 masks.setdefault(match[1], path)

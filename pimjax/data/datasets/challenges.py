@@ -2,13 +2,14 @@
 
 import csv
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
 from pimjax.data.datasets.builder import ManipulationDataset, Splits, UnverifiedPolarity
 from pimjax.data.datasets.layout import Entry, Image, Placed
 from pimjax.data.datasets.polarity import black
+from pimjax.data.labels import read_label
 
 
 class Nist16(ManipulationDataset):
@@ -51,7 +52,7 @@ class Nist16(ManipulationDataset):
         entries = placed.authentic(placed.need("world"), "world") if world else []
         for row in _rows(index):
             probe, mask = row["ProbeFileName"].strip(), row["ProbeMaskFileName"].strip()
-            if row["IsTarget"].strip() == "Y":
+            if row["IsTarget"]:
                 kinds = [kind for column, kind in self.KINDS.items() if row.get(column, "").strip() == "Y"]
                 found = placed.root / mask if mask else None
                 entries += placed.forged(Image(probe, placed.root / probe), found, "+".join(kinds))
@@ -60,7 +61,8 @@ class Nist16(ManipulationDataset):
         return {"test": entries}
 
 
-def _rows(index: Path) -> list[dict[str, str]]:
+def _rows(index: Path) -> list[dict[str, Any]]:
+    """The index; "IsTarget" as a truth value."""
     with index.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file, delimiter="|", restval=""))
     needed = ("ProbeFileName", "ProbeMaskFileName", "IsTarget")
@@ -69,7 +71,17 @@ def _rows(index: Path) -> list[dict[str, str]]:
             f"{index}: no column {', '.join(lacking)}, or no rows; use the index as it is distributed, with | between "
             "the columns"
         )
-    return rows
+    return [row | {"IsTarget": _is_target(row["IsTarget"], f"{index}, row {n}")} for n, row in enumerate(rows, 1)]
+
+
+def _is_target(word: str, place: str) -> bool:
+    try:
+        label = read_label(word)
+    except ValueError:
+        label = None
+    if label is None:
+        raise ValueError(f"{place}: IsTarget is {word!r}, neither Y nor N; correct it")
+    return label
 
 
 class Ifc(UnverifiedPolarity):

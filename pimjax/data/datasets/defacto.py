@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from pimjax.data.datasets.builder import Splits, UnverifiedPolarity
-from pimjax.data.datasets.layout import Entry, Placed, masks_by_stem
+from pimjax.data.datasets.layout import Entry, Placed, masks_by_stem, subfolders
 from pimjax.data.datasets.lists import read_list
 
 KINDS = {"copymove": "copy_move", "splicing": "splicing", "inpainting": "inpainting"}
@@ -57,7 +57,7 @@ def _listed(root: Path, path: Path) -> list[Entry]:
 
 def _in_folder(placed: Placed, split: str) -> list[Entry]:
     entries = placed.authentic(placed.look(f"{split}/authentic"), f"{split}/authentic")
-    for folder in sorted(path for path in (placed.root / split).iterdir() if path.is_dir()):
+    for folder in subfolders(placed.root / split):
         if match := re.fullmatch(r"(.+)([-_])(images|img)", folder.name):
             masks = masks_by_stem(placed.need(f"{split}/{match[1]}{match[2]}annotations/probe_mask"))
             for image in placed.images(folder, f"{split}/{folder.name}"):

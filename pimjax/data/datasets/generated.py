@@ -9,7 +9,7 @@ from typing import ClassVar
 import tensorflow_datasets as tfds
 
 from pimjax.data.datasets.builder import ManipulationDataset, Splits, UnverifiedPolarity
-from pimjax.data.datasets.layout import Placed, masks_by_stem
+from pimjax.data.datasets.layout import Placed, masks_by_stem, subfolders
 from pimjax.data.datasets.polarity import nonzero, white
 from pimjax.data.datasets.report import DOUBTFUL
 
@@ -92,7 +92,7 @@ class DiverseInpainting(UnverifiedPolarity):
     def find(self, placed: Placed) -> Splits:
         """Every folder is a method's."""
         entries = []
-        for folder in sorted(path for path in placed.root.iterdir() if path.is_dir() and path.name[0] != "."):
+        for folder in subfolders(placed.root):
             masks = masks_by_stem(folder)
             for image in placed.images(folder, folder.name, deep=False):
                 if not image.stem.endswith("_mask"):

@@ -1,11 +1,12 @@
 """The files that a user placed: folders by their names, the images in them, and the mask of each."""
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
-from pimjax.data.datasets.report import NO_FOLDER, NO_MASK, NOT_IMAGES, Report
-from pimjax.data.headers import SUFFIXES
+from pimjax.data import walk
+from pimjax.data.datasets.report import FOLDERS, LITTER, NO_FOLDER, NO_MASK, NOT_IMAGES, UNREAD, Report
+
+_HEADINGS = {walk.UNREAD: UNREAD, walk.NO_IMAGE: NOT_IMAGES, walk.LITTER: LITTER}
 
 
 class Image(NamedTuple):
@@ -32,11 +33,6 @@ class Entry(NamedTuple):
 def stem(path: Path) -> str:
     """The name up to its last dot, which may be nothing; the whole name if it has no dot."""
     return path.name.rpartition(".")[0] if "." in path.name else path.name
-
-
-def is_image(path: Path) -> bool:
-    """Whether the name ends as images' names do; ".jpg" does."""
-    return "." + path.name.rpartition(".")[2].lower() in SUFFIXES
 
 
 class Placed:
@@ -76,7 +72,7 @@ class Placed:
         raise self.wrong(f"there is no folder {' or '.join(names)} in it")
 
     def images(self, folder: Path, prefix: str, deep: bool = True, hidden: bool = False) -> list[Image]:
-        """The images in a folder, by path; files of other formats are reported.
+        """The images in a folder, by path; what is passed over is reported.
 
         Args:
             folder: where they are.
@@ -84,16 +80,15 @@ class Placed:
             deep: whether folders below it count too.
             hidden: whether names that start with a dot count.
         """
-        images = []
-        for place, folders, names in os.walk(folder, followlinks=True):
-            folders[:] = sorted(folders) if deep else []
-            for path in (Path(place, name) for name in sorted(names) if _visible(name, hidden)):
-                identifier = "/".join(filter(None, (prefix, path.relative_to(folder).as_posix())))
-                if is_image(path):
-                    images.append(Image(identifier, path))
-                else:
-                    self.report.note(NOT_IMAGES, identifier)
-        return images
+
+        def named(path: Path) -> str:
+            return "/".join(filter(None, (prefix, path.relative_to(folder).as_posix())))
+
+        found = walk.walk(folder, deep=deep, hidden=hidden)
+        for path, why in sorted(found.passed_over.items()):
+            heading = _HEADINGS.get(why)
+            self.report.note(heading or FOLDERS, named(path) if heading else f"{named(path)}: {why}")
+        return [Image(named(path), path) for path in found.files]
 
     def authentic(self, folder: Path | None, prefix: str) -> list[Entry]:
         """The entries of all images in a folder, as authentic ones; none if there is no folder."""
@@ -109,10 +104,10 @@ class Placed:
 
 def masks_by_stem(folder: Path, hidden: bool = False) -> dict[str, Path]:
     """The image files directly in a folder, by their stems; of two with one stem, a PNG."""
-    paths = [path for path in sorted(folder.iterdir()) if _visible(path.name, hidden) and is_image(path)]
+    paths = walk.walk(folder, deep=False, hidden=hidden).files
     return {stem(path): path for path in sorted(paths, key=lambda path: path.suffix.lower() == ".png")}
 
 
-def _visible(name: str, hidden: bool) -> bool:
-    """Whether a file counts. macOS leaves "._x.jpg" beside x.jpg, which is no image."""
-    return not name.startswith("._") and (hidden or not name.startswith("."))
+def subfolders(folder: Path) -> list[Path]:
+    """The folders directly in a folder, by name, without those of systems and programs."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not walk.is_litter(path.name))

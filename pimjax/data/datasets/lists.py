@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from pimjax.data.labels import names_a_mask, read_label
+
 
 class Line(NamedTuple):
     """A line of a list."""
@@ -12,10 +14,10 @@ class Line(NamedTuple):
 
 
 def read_list(path: Path) -> list[Line]:
-    """The lines of a list. The label is not read: an image without a mask is authentic.
+    """Return the lines of a list. An image without a mask is authentic.
 
     Raises:
-        ValueError: a line has not three columns, or the file is not text.
+        ValueError: a line has not three columns, its label is unknown or contradicts its mask, or the file is not text.
     """
     try:
         rows = [row.split() for row in path.read_text(encoding="utf-8").splitlines()]
@@ -26,6 +28,18 @@ def read_list(path: Path) -> list[Line]:
         if len(row) not in (0, 3):
             raise ValueError(f"{path}, line {number}: {len(row)} columns instead of image, mask and label; correct it")
         if row:
-            image, mask = (name.removeprefix("./") for name in row[:2])
-            lines.append(Line(image, None if mask == "None" else mask))
+            lines.append(_line(row, f"{path}, line {number}"))
     return lines
+
+
+def _line(row: list[str], place: str) -> Line:
+    image, mask = (name.removeprefix("./") for name in row[:2])
+    line = Line(image, mask if names_a_mask(mask) else None)
+    try:
+        label = read_label(row[2])
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
+    if label is not None and label != (line.mask is not None):
+        says, has = ("manipulated", "no mask") if label else ("authentic", f"the mask {mask}")
+        raise ValueError(f"{place}: label {row[2]} ({says}), yet {has}; correct it")
+    return line

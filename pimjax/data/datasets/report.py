@@ -18,6 +18,9 @@ SHARED = "masks that serve several images"
 EQUAL = "authentic images of equal bytes"
 NO_FOLDER = "folders not found"
 NOT_IMAGES = "files that are no images, ignored"
+UNREAD = "images of formats that are not read, or without a suffix, left out"
+LITTER = "files and folders of systems and programs, and hidden ones, left out"
+FOLDERS = "folders not entered"
 DOUBTFUL = "doubtful"
 
 Expected = Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]  # split: authentic, manipulated; () for no figure
