@@ -23,15 +23,15 @@ RNG = np.random.default_rng(0)
 
 
 class Blocks(Localizer):
-    """A localizer at native resolution whose network averages the red of 4×4 pixels; `shapes` are its inputs'."""
+    """A localizer at native resolution whose network averages the red of 4×4 pixels; `seen` are its inputs'."""
 
     def __init__(self, batch=1):
         self.card = ModelCard(preprocessing=ModelCard().preprocessing | {"fit": "crop", "image_size": 256})
-        self.batch, self.shapes, self.hash, self.precision = batch, [], "0" * 64, "float32"
+        self.batch, self.seen, self.hash, self.precision = batch, [], "0" * 64, "float32"
         self._native, self._variables, self._predict = True, {}, self.predict
 
     def predict(self, variables, images, details):
-        self.shapes.append(images.shape)
+        self.seen.append(images.shape)
         B, H, W, _ = images.shape
         red = images[..., 0].reshape(B, H // STRIDE, STRIDE, W // STRIDE, STRIDE).mean((2, 4))
         return ((red + 2.2) / 5,)
@@ -46,13 +46,13 @@ def test_photos_of_all_sizes_take_few_shapes(sizes):
     localizer = Blocks()
     for H, W in sizes:
         localizer(np.zeros((H, W, 3), np.uint8))
-    assert len(set(localizer.shapes)) <= 8
+    assert len(set(localizer.seen)) <= 8
     # Those of the sets that the model was measured on.
-    localizer.shapes.clear()
+    localizer.seen.clear()
     for size in ((256, 384), (384, 256), (500, 334), (768, 512)):
         localizer(np.zeros((*size, 3), np.uint8))
-    assert localizer.shapes[:3] == [(1, 256, 384, 3), (1, 384, 256, 3), (1, 512, 384, 3)]
-    assert set(localizer.shapes[3:]) == {(1, 512, 512, 3)}
+    assert localizer.seen[:3] == [(1, 256, 384, 3), (1, 384, 256, 3), (1, 512, 384, 3)]
+    assert set(localizer.seen[3:]) == {(1, 512, 512, 3)}
 
 
 def test_small_photos_share_the_device(tmp_path):
@@ -62,7 +62,7 @@ def test_small_photos_share_the_device(tmp_path):
     localizer, output = Blocks(batch=4), tmp_path / "out"
     run = PhotoRun(localizer, "", find_photos([str(tmp_path / "shots")]), output, output / "p.jsonl", {}, Wanted(()))
     assert [Path(row["photo"]).stem for row in run.run()] == list("01234567")
-    assert sorted(localizer.shapes) == [(4, 192, 192, 3), (4, 256, 384, 3)]
+    assert sorted(localizer.seen) == [(4, 192, 192, 3), (4, 256, 384, 3)]
 
 
 def test_a_photo_is_put_together_as_if_its_map_were_made_whole():
@@ -71,7 +71,7 @@ def test_a_photo_is_put_together_as_if_its_map_were_made_whole():
     whole = localizer.predict({}, (photo[None] / 255 - 0.485) / 0.229, False)[0][0]
     result = localizer(photo)
     np.testing.assert_allclose(result.map, whole, atol=1e-5)
-    assert localizer.shapes[1:] == [(3, 512, 512, 3)] * 2  # 3 × 2 tiles
+    assert localizer.seen[1:] == [(3, 512, 512, 3)] * 2  # 3 × 2 tiles
     maps = blend_tiles(lambda tile: {"red": tile[..., 0].astype(np.float32)}, photo, 300, 40)
     np.testing.assert_allclose(maps["red"], photo[..., 0], rtol=1e-5)
 

@@ -193,7 +193,7 @@ def _disk_errors(folder: Path) -> Iterator[None]:
         yield
     except (OSError, RuntimeError) as error:
         full, place = "No space left on device" in str(error), str(getattr(error, "filename", None) or folder)
-        if full or (isinstance(error, OSError) and place.startswith(str(folder.parents[1]))):
+        if full or (isinstance(error, OSError) and error.errno and place.startswith(str(folder.parents[1]))):
             number = errno.ENOSPC if full else error.errno
             raise cannot_write(place, OSError(number, os.strerror(number or errno.EIO))) from None
         raise
