@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from pimjax.data.images import DecodedPhoto, ImageError, decode_photo, read_header
+from pimjax.data.headers import MAX_PIXELS, ImageError, read_header
+from pimjax.data.images import DecodedPhoto, decode_photo
 from pimjax.inference.ahead import ahead, grouped
 from pimjax.inference.localizer import Localization, Localizer
 from pimjax.inference.outputs import DETAILS, measure, output_path, refuse_foreign, write_outputs
@@ -39,7 +40,7 @@ class Wanted:
     outputs: tuple[str, ...] = ("probability", "overlay")  # of `pimjax.inference.photos.OUTPUTS`
     threshold: float = 0.5
     bits: int = 8  # of grey PNGs
-    most_pixels: int = 100_000_000  # of a photo; larger ones are not decoded
+    most_pixels: int = MAX_PIXELS  # of a photo; larger ones are not decoded
 
 
 class PhotoRun:
@@ -172,11 +173,11 @@ def _read(photo: Photo) -> Found:
 
 def _decode(found: Found, most_pixels: int) -> Found:
     """Return the photo decoded, or why it cannot be used."""
-    photo, result, pixels = found[:3]
-    if isinstance(result, str):
+    photo, encoded, pixels = found[:3]
+    if isinstance(encoded, str):
         return found
     try:
-        decoded = decode_photo(result, photo.path, most_pixels)
+        decoded = decode_photo(encoded, photo.path, most_pixels)
     except ImageError as error:
         return Found(photo, str(error))
     orientation = decoded.orientation if decoded.orientation in range(1, 9) else 1
