@@ -1,6 +1,7 @@
 """Tables and lists of images: separators, headers, and labels, which must agree with the masks."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -159,6 +160,13 @@ def test_separators_and_usual_names(case):
     assert (record.image.name, record.mask.name) == ("f0.jpg", "f0_m.png")
 
 
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_a_pipe_is_no_manifest(tmp_path, kind):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="pipe: a named pipe, not a file"):
+        open_source(f"{kind}:{tmp_path}/pipe")
+
+
 def test_a_nul_byte_is_named():
     with pytest.raises(ValueError, match=r"nul\.csv, line 2: 'f0\\x00\.jpg' has a NUL byte"):
         open_source(f"csv:{CASES}/B21_csv_headers/nul.csv")
@@ -173,6 +181,7 @@ def test_a_nul_byte_is_named():
         "# mask,image\nm.png,a.png\n,b.png\n",  # as NumPy writes a header
         "sep=;\r\nimage;mask\r\na.png;m.png\r\nb.png;\r\n",  # as Excel does
         ",image,mask\n0,a.png,m.png\n1,b.png,nan\n",  # as pandas does
+        f"#{'long ' * 999}\nimage,mask\na.png,m.png\nb.png,\n",
         '"image", "mask"\n"a.png", "m.png"\n"b.png", ""\n',
         "a.png|m.png\nb.png|NONE\n",
         "a.png\tm.png\t1\r\nb.png\t\t0\r\n",
