@@ -12,6 +12,7 @@ from pathlib import Path
 from pimjax.data.labels import names_a_mask, read_label
 from pimjax.data.sources import FileSource, Record
 from pimjax.data.walk import is_picture
+from pimjax.files import read_regular
 
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 _HEADERLESS = {  # by number of columns
@@ -46,11 +47,12 @@ def csv_source(manifest: str | os.PathLike) -> FileSource:
 
     Raises:
         FileNotFoundError: no such manifest.
+        OSError: it cannot be read, or is no regular file.
         ValueError: the manifest is empty, is not text, lacks columns, or has a row without an image, with an unknown
             label, or labelled manipulated without a mask; the message names the line.
     """
     manifest = Path(manifest)
-    if not manifest.is_file():
+    if not manifest.exists():
         raise FileNotFoundError(f"{manifest}: no such manifest; give a CSV file with the columns image,mask")
     lines = _lines(manifest)
     separator = _separator(lines)
@@ -77,7 +79,7 @@ def _lines(manifest: Path) -> list[str]:
     A header that is commented out, as NumPy writes it, is one: which column is the mask's must not be guessed.
     """
     try:
-        text = manifest.read_bytes().decode("utf-8-sig")
+        text = read_regular(manifest).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{manifest}: not a CSV file in UTF-8 ({error}); save it as one") from None
     lines = list(io.StringIO(text, newline=""))
@@ -96,8 +98,7 @@ def _is_comment(line: str, folder: Path) -> bool:
         return True
     if not line.lstrip().startswith("#"):
         return False
-    name = _split(line)[0].strip()
-    return "\0" in name or not (folder / name).is_file()  # "#1.jpg" may be an image
+    return not os.path.isfile(folder / _split(line)[0].strip())  # "#1.jpg" may be an image
 
 
 def _split(line: str) -> list[str]:
@@ -208,13 +209,14 @@ def json_source(manifest: str | os.PathLike) -> FileSource:
 
     Raises:
         FileNotFoundError: no such file.
+        OSError: it cannot be read, or is no regular file.
         ValueError: it is not such a list.
     """
     manifest = Path(manifest)
-    if not manifest.is_file():
+    if not manifest.exists():
         raise FileNotFoundError(f"{manifest}: no such file; give a JSON list of pairs [image, mask]")
     try:
-        pairs = json.loads(manifest.read_text(encoding="utf-8-sig"))
+        pairs = json.loads(read_regular(manifest).decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:  # of JSON and of Unicode
         raise ValueError(f"{manifest}: not JSON ({error})") from None
     if not pairs or not isinstance(pairs, list) or not all(map(_is_pair, pairs)):
