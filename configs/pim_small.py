@@ -7,7 +7,8 @@ Data:      BSDS500 (493 photographs with a human segmentation each; for research
            camera originals (crops of about 110 cameras; free to use), and for validation the 24 Kodak photographs
            (unrestricted use), which training must never see
 Prepare:   pimjax prepare-data bsds500 --from DIR, camera-originals likewise (pimjax prepare-data says where they come
-           from): data/bsds500.csv and data/camera_originals.csv; and the PNGs of r0k.us/graphics/kodak in data/kodak
+           from): data/bsds500.csv and data/camera_originals.csv; and the PNGs of r0k.us/graphics/kodak in data/kodak.
+           The model in the box saw other crops of the same camera originals
 With a card (not tried): --config.data.batch_size=64 --config.data.workers=14 --config.train.steps=50000
            --config.train.validate_every=50000
 """

@@ -9,7 +9,7 @@ import pytest
 from test_datasets import Replica, casia_v1
 
 from pimjax.cli import main
-from pimjax.data.datasets import catalogue
+from pimjax.data.datasets import catalogue, records
 from pimjax.data.datasets.catalogue import load, prepare
 from pimjax.data.images import ImageError
 from pimjax.data.sources import SkipBroken, TfdsSource
@@ -94,35 +94,90 @@ def read(source, index):
         return error
 
 
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device.*; make room"),
-        (RuntimeError("write() failed: No space left on device; writing x"), "No space left on device.*; make room"),
-        (
-            OSError(errno.EROFS, "Read-only file system", "{to}/x"),
-            r"x: cannot be written \(Read-only.*; correct the path",
-        ),
-        (
-            OSError(errno.EACCES, "Permission denied", "{to}/x"),
-            r"x: cannot be written \(Permission.*; correct the perm",
-        ),
-    ],
-)
-def test_no_room_and_no_permission_are_told_by_place_and_remedy(error, said, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("damage", [os.remove, cut(20), cut(0), lambda file: file.write_text("[]")])
+def test_findings_that_are_lost_are_told(damage, copied):
+    root, folder = copied
+    damage(folder / "metadata.json")
+    with pytest.raises(ValueError, match=rf"metadata\.json: missing or damaged; delete {folder} and prepare it again"):
+        prepare("casia_v1", "nowhere", root)
+
+
+@pytest.fixture
+def in_several_files(tmp_path, monkeypatch):
+    """The folder for prepared sets, and the files of a set of three."""
+    monkeypatch.setattr(catalogue.CasiaV1, "FILE_BYTES", 2000)
     replica = Replica(tmp_path / "files")
     casia_v1(replica)
-    if getattr(error, "filename", None):
-        error.filename = str(tmp_path / "to/x")
+    prepare("casia_v1", replica.root, tmp_path / "prepared")
+    files = sorted((tmp_path / "prepared").rglob("*array_record*"))
+    assert len(files) >= 3
+    return tmp_path / "prepared", files
+
+
+@pytest.mark.parametrize("which", [0, 1, -1])
+@pytest.mark.parametrize("damage", [cut(-1000), cut(0), lambda file: file.write_bytes(bytes(file.stat().st_size))])
+def test_of_several_files_the_damaged_one_is_named(which, damage, in_several_files):
+    root, files = in_several_files
+    damage(files[which])
+    with pytest.raises(ValueError, match=f"{files[which].name}: 0 records can be read, [1-9] were written; delete"):
+        load("casia_v1", data_dir=root)
+
+
+class FullDisk:
+    """ArrayRecordWriter where something is wrong with the disk: it tells when it is closed."""
+
+    number = written = 0
+
+    def __init__(self, path, options):
+        self.path = path
+
+    def write(self, record):
+        FullDisk.written += 1
+
+    def ok(self):
+        return False
+
+    def close(self):
+        raise RuntimeError(f"write() failed: {os.strerror(self.number)}; writing {self.path}; at byte 1048576")
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "make room"),
+        (errno.EDQUOT, "make room"),
+        (errno.EACCES, "correct the permissions"),
+        (errno.EROFS, "correct the path"),
+    ],
+)
+def test_a_disk_that_refuses_records_is_told_by_file_and_remedy(number, remedy, tmp_path, monkeypatch, capsys):
+    replica = Replica(tmp_path / "files")
+    casia_v1(replica)
+    monkeypatch.setattr(records, "ArrayRecordWriter", FullDisk)
+    monkeypatch.setattr(FullDisk, "number", number)
+    monkeypatch.setattr(FullDisk, "written", 0)
+    assert main(["prepare-data", "casia_v1", "--from", str(replica.root), "--to", str(tmp_path / "to")]) == 1
+    printed = capsys.readouterr().err.splitlines()[-1]
+    place = rf"error: {tmp_path}/to/casia_v1/.*/test\.0: cannot be written \({os.strerror(number)}\); {remedy}"
+    assert re.match(place, printed)
+    assert FullDisk.written == 1  # not on and on
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [(errno.ENOSPC, "make room"), (errno.EACCES, "correct the permissions"), (errno.EROFS, "correct the path")],
+)
+def test_a_disk_that_refuses_other_files_is_told_likewise(number, remedy, tmp_path, monkeypatch, capsys):
+    replica = Replica(tmp_path / "files")
+    casia_v1(replica)
 
     def fail(*arguments):
-        raise error
+        raise OSError(number, os.strerror(number), str(tmp_path / "to/x"))
 
     monkeypatch.setattr(catalogue.CasiaV1, "_write_split", fail)
     assert main(["prepare-data", "casia_v1", "--from", str(replica.root), "--to", str(tmp_path / "to")]) == 1
     printed = capsys.readouterr().err.splitlines()[-1]
-    assert printed.startswith(f"error: {tmp_path / 'to'}")
-    assert re.search(said, printed)
+    assert printed.startswith(f"error: {tmp_path}/to/x: cannot be written ({os.strerror(number)}); {remedy}")
 
 
 def test_other_errors_of_a_preparation_stay_what_they_are(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from scipy.io import savemat
 from pimjax.cli import main
 from pimjax.config_files import read_config
 from pimjax.data.datasets.bsds500 import IN_CASIA_V1
+from pimjax.data.datasets.camera_originals import cut, originals
 from pimjax.data.datasets.catalogue import BUILDERS, PHOTOGRAPHS
 from pimjax.data.datasets.origins import ORIGINS
 from pimjax.data.named_sources import open_source
@@ -87,50 +88,72 @@ def test_other_folders_and_damaged_files_are_told(bsds, tmp_path, capsys):
 
 @pytest.fixture
 def cameras(tmp_path):
-    """Camera originals: one wide, one turned, and files that are none."""
+    """Some camera originals of the list, and files that are none."""
     folder = tmp_path / "mei/jpg"
     folder.mkdir(parents=True)
-
-    def write(name, width=1100, height=1000, model="C 1", software="", said=None, orientation=1):
-        exif = Image.Exif()
-        exif[0x010F], exif[0x0110], exif[0x0112] = "Maker", model, orientation
-        if software:
-            exif[0x0131] = software
-        if said:
-            exif.get_ifd(0x8769).update({0xA002: said[0], 0xA003: said[1]})
-        Image.fromarray(photograph(len(name), height, width)).save(folder / name, quality=90, exif=exif)
-
-    write("a (1).jpg", said=(1100, 1000))
-    write("a 1.JPG")
-    write("wide.jpg", width=2100, height=960, orientation=6)
-    write("small.jpg", width=640, height=480)
-    write("edited.jpg", software="Adobe Photoshop CS3")
-    write("scaled.jpg", said=(2200, 2000))
-    write("nameless.jpg", model="")
-    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned: crops are of the pixels as stored
+    for name, height, width in (
+        ("Canon EOS 20D (1).jpg", 1000, 1100),
+        ("Canon Powershot A2500.JPG", 2000, 3008),
+        ("Nikon D90.jpg", 480, 640),
+        ("Canon EOS 5D.jpg", 1100, 1100),  # edited, so not of the list
+    ):
+        Image.fromarray(photograph(len(name), height, width)).save(folder / name, "JPEG", quality=90, exif=exif)
+    (folder / "Nexus 4.jpg").write_bytes(b"\xff\xd8\xff")
+    (folder / "._Nikon D40.jpg").touch()
     (folder / "metadata").mkdir()
     (folder / "notes.txt").touch()
     return folder
 
 
-def test_camera_originals_become_crops_on_the_grid_of_their_jpeg(cameras, tmp_path, capsys):
-    assert main(["prepare-data", "camera-originals", "--from", str(cameras.parent), "--to", str(tmp_path / "to")]) == 0
+@pytest.mark.parametrize("name", ["camera-originals", "camera_originals"])
+def test_camera_originals_become_crops_on_the_grid_of_their_jpeg(name, cameras, tmp_path, capsys):
+    assert main(["prepare-data", name, "--from", str(cameras.parent), "--to", str(tmp_path / "to")]) == 0
     printed = capsys.readouterr().out
-    for name in ("small", "edited", "scaled", "nameless", "broken"):
-        assert f"left out: {name}.jpg: " in printed
+    assert "camera-originals: 3 crops of 2 photographs" in printed
+    for camera, why in (("Nikon D90", "640×480 pixels"), ("Nexus 4", "damaged"), ("Nikon D40", "not found")):
+        assert f"left out: {camera}: {why}" in printed
     rows = list(csv.DictReader((tmp_path / "to/camera_originals.csv").open()))
-    assert [Path(row["image"]).name for row in rows] == ["a_1_0.png", "a_1__0.png", "wide_0.png", "wide_1.png"]
-    assert {row["camera"] for row in rows} == {"Maker C 1"}
-    crop = cv2.imread(str(tmp_path / "to/camera_originals/a_1_0.png"))
-    whole = cv2.imread(str(cameras / "a (1).jpg"), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    assert [Path(row["image"]).name for row in rows] == [
+        "Canon_EOS_20D_1_0.png",
+        "Canon_Powershot_A2500_0.png",
+        "Canon_Powershot_A2500_1.png",
+    ]
+    assert rows[0]["camera"] == "Canon EOS 20D (1)"
+    crop = cv2.imread(str(tmp_path / "to/camera_originals/Canon_EOS_20D_1_0.png"))
+    whole = cv2.imread(str(cameras / "Canon EOS 20D (1).jpg"), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     np.testing.assert_array_equal(crop, whole[0:992, 32 : 32 + 1024])  # both multiples of 16, about the middle
-    assert cv2.imread(str(tmp_path / "to/camera_originals/wide_1.png")).shape == (960, 1024, 3)
-    assert len(open_source(f"csv:{tmp_path / 'to/camera_originals.csv'}")) == 4
+    assert cv2.imread(str(tmp_path / "to/camera_originals/Canon_Powershot_A2500_1.png")).shape == (1024, 1024, 3)
+    assert len(open_source(f"csv:{tmp_path / 'to/camera_originals.csv'}")) == 3
+
+
+def test_the_camera_originals_are_those_of_the_shipped_model():
+    names = originals()
+    assert len(names) == len(set(names)) == 112
+    assert {"Apple iPhone 4", "Panasonic Lumix DMC-LX7", "Issue 354 (Java)", "Sony Mavica"} <= set(names)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "count"),
+    # The first seven are sizes of photographs of the list, with the number of crops that pim-small was trained on.
+    [
+        *((2496, 1664, 1), (2048, 1536, 1), (3264, 1836, 1), (2816, 2112, 1), (3072, 2304, 2), (3008, 2000, 2)),
+        *((1296, 968, 1), (2000, 3008, 2), (1024, 960, 1), (960, 2000, 1)),
+    ],
+)
+def test_crops_do_not_overlap_and_start_on_the_grid(width, height, count):
+    numbers = np.arange(height * width).reshape(height, width, 1)
+    crops = cut(numbers, Path("x.jpg"))
+    assert len(crops) == count
+    assert all(place % 16 == 0 for crop in crops for place in divmod(int(crop[0, 0, 0]), width))
+    assert len(np.unique(crops)) == sum(crop.size for crop in crops)
+    assert {crop.shape[:2] for crop in crops} == {(min(height // 16 * 16, 1024), min(width // 16 * 16, 1024))}
 
 
 def test_a_user_s_file_in_the_way_and_a_full_disk_are_told(cameras, tmp_path, monkeypatch, capsys):
     command = ["prepare-data", "camera-originals", "--from", str(cameras), "--to", str(tmp_path / "to")]
-    for name in ("camera_originals.csv", "camera_originals/a_1_0.png"):
+    for name in ("camera_originals.csv", "camera_originals/Canon_EOS_20D_1_0.png"):
         file = tmp_path / "to" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("mine")
@@ -150,7 +173,7 @@ def test_a_user_s_file_in_the_way_and_a_full_disk_are_told(cameras, tmp_path, mo
 
     monkeypatch.setattr(Path, "write_bytes", full)
     assert main([*command[:-1], str(tmp_path / "other")]) == 1
-    assert "a_1_0.png: cannot be written (No space left on device); make room" in capsys.readouterr().err
+    assert "Canon_EOS_20D_1_0.png: cannot be written (No space left on device); make room" in capsys.readouterr().err
 
 
 def test_prepare_data_lists_all_datasets_and_says_how_files_must_lie(capsys):
@@ -162,15 +185,18 @@ def test_prepare_data_lists_all_datasets_and_says_how_files_must_lie(capsys):
     for name, layout in (
         ("coverage", "mask/<n>forged.tif"),
         ("bsds500", "groundTruth/{train"),
-        ("camera-originals", "jpg/*.jpg"),
+        ("camera-originals", "jpg/<camera>.jpg"),
         ("autosplice/jpeg75", "Forged_JPEG75/"),
     ):
         assert main(["prepare-data", name]) == 2
         printed = capsys.readouterr()
-        assert layout in printed.out
+        assert layout in printed.out and ORIGINS[name.partition("/")[0]] in printed.out
         assert printed.err == f"error: give the folder with these files: pimjax prepare-data {name} --from DIR\n"
-    assert main(["prepare-data", "nosuch"]) == 1
-    assert "no such dataset; there are casia_v1, " in capsys.readouterr().err
+    for arguments in (["nosuch"], ["casia", "--from", "x"], ["bsds", "--from", "x"], ["casia_v3/a", "--from", "x"]):
+        assert main(["prepare-data", *arguments]) == 1
+        printed = capsys.readouterr()
+        assert f"{arguments[0]!r}: no such dataset; there are casia_v1, " in printed.err
+        assert all(f"  {name} " in printed.out and origin in printed.out for name, origin in ORIGINS.items())
 
 
 def test_pim_small_reads_what_prepare_data_writes(bsds, cameras, tmp_path, monkeypatch):
@@ -181,7 +207,7 @@ def test_pim_small_reads_what_prepare_data_writes(bsds, cameras, tmp_path, monke
     cv2.imwrite("data/kodak/kodim01.png", photograph(77, 512, 768))
     config = read_config(ROOT / "configs/pim_small.py")
     sources, held_out = _open_sources(config)
-    assert [len(source) for source in (*sources, *held_out)] == [3, 4, 1]
+    assert [len(source) for source in (*sources, *held_out)] == [3, 3, 1]
     assert "segments" in sources[0][0]
     for file in (ROOT / "configs").rglob("*.py"):
         assert "../" not in file.read_text(encoding="utf-8"), f"{file} names what only we have"

@@ -101,16 +101,20 @@ def _preview_data(arguments: argparse.Namespace) -> int:
 
 
 def _prepare_data(arguments: argparse.Namespace) -> int:
-    """Prepares a dataset; without one, lists all; without its files, says how they must lie (exit status 2)."""
-    if arguments.name == "help":
-        from pimjax.data.datasets.origins import listing
+    """Prepares a dataset; without one, or a known one, lists all; without its files, says how they must lie (2)."""
+    from pimjax.data.datasets.origins import ORIGINS, listing
 
+    name = arguments.name.replace("camera_originals", "camera-originals")  # as its files are called
+    known = name.partition("/")[0]
+    if known not in ORIGINS:
         say(*listing().split("\n"))
-        return 0
+        if name == "help":
+            return 0
+        raise ValueError(f"{name!r}: no such dataset; there are {', '.join(ORIGINS)}")
     from pimjax.data.datasets.catalogue import PHOTOGRAPHS, instructions, prepare, prepare_photographs
 
     if arguments.folder is None:
-        say(*instructions(arguments.name).split("\n"), "")
-        raise ConfigError(f"give the folder with these files: pimjax prepare-data {arguments.name} --from DIR")
-    (prepare_photographs if arguments.name in PHOTOGRAPHS else prepare)(arguments.name, arguments.folder, arguments.to)
+        say(*instructions(name).split("\n"), "", f"Published: {ORIGINS[known]}", "")
+        raise ConfigError(f"give the folder with these files: pimjax prepare-data {name} --from DIR")
+    (prepare_photographs if name in PHOTOGRAPHS else prepare)(name, arguments.folder, arguments.to)
     return 0

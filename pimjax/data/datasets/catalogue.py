@@ -1,7 +1,6 @@
 """The sets by name: preparing them and reading what was prepared."""
 
 import contextlib
-import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from pimjax.data.datasets.challenges import Ifc, Nist16
 from pimjax.data.datasets.collected import Imd2020, InTheWild, Wildweb
 from pimjax.data.datasets.defacto import Defacto
 from pimjax.data.datasets.generated import Autosplice, Cocoglide, DiverseInpainting
+from pimjax.data.datasets.records import count_records
 from pimjax.data.datasets.report import summary
 from pimjax.data.datasets.uncompressed import Columbia, Coverage, Dso1, Korus
 from pimjax.files import ForeignFileError, cannot_write, claim
@@ -112,7 +112,11 @@ def prepare(name: str, manual_dir: str | os.PathLike, data_dir: str | os.PathLik
         say(f"{name}: prepared in {builder.data_path}")
         if data_dir:
             say(f"to read it as tfds:{name}, set TFDS_DATA_DIR={data_dir}")
-    say(*summary(builder.info.metadata).split("\n"))
+    try:
+        found = summary(builder.info.metadata)
+    except (ValueError, LookupError, TypeError, AttributeError):  # whatever is in a damaged file
+        raise _damaged(name, Path(builder.data_path, "metadata.json"), "missing or damaged") from None
+    say(*found.split("\n"))
     return builder
 
 
@@ -172,13 +176,15 @@ def _check_whole(name: str, builder: ManipulationDataset) -> None:
         raise _damaged(name, Path(builder.data_path, "dataset_info.json"), "missing")
     for split in builder.info.splits.values():
         files = list(map(Path, split.filepaths))
-        for file in files:
+        for file, length in zip(files, split.shard_lengths, strict=True):
             if not file.is_file():
                 raise _damaged(name, file, "missing")
+            if (found := count_records(file)) != length:
+                raise _damaged(name, file, f"{found:,} records can be read, {length:,} were written")
         size = sum(file.stat().st_size for file in files)
         if size != split.num_bytes:
-            which = min(files, key=lambda file: file.stat().st_size)
-            raise _damaged(name, which, f"{size:,} bytes in {len(files)} such files, {split.num_bytes:,} were written")
+            what = f"{size:,} bytes in this and {len(files) - 1} more files, {split.num_bytes:,} were written"
+            raise _damaged(name, files[0], what)
 
 
 def _damaged(name: str, file: Path, what: str) -> ValueError:
@@ -188,12 +194,11 @@ def _damaged(name: str, file: Path, what: str) -> ValueError:
 
 @contextlib.contextmanager
 def _disk_errors(folder: Path) -> Iterator[None]:
-    """Give what the disk refuses inside the block its place and its remedy; of array_record, such errors have none."""
+    """Give what the disk refuses inside the block its place and its remedy."""
     try:
         yield
-    except (OSError, RuntimeError) as error:
-        full, place = "No space left on device" in str(error), str(getattr(error, "filename", None) or folder)
-        if full or (isinstance(error, OSError) and error.errno and place.startswith(str(folder.parents[1]))):
-            number = errno.ENOSPC if full else error.errno
-            raise cannot_write(place, OSError(number, os.strerror(number or errno.EIO))) from None
-        raise
+    except OSError as error:
+        place = str(error.filename or folder)
+        if error.errno is None or not place.startswith(str(folder.parents[1])):  # told before, or of the user's files
+            raise
+        raise cannot_write(place, error) from None
