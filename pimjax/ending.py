@@ -130,9 +130,10 @@ def _status(error: BaseException) -> int:
 
 def explain(error: BaseException) -> list[str]:
     """Return what the user is told of an error: a line and its notes; [] of what is a fault of the program."""
-    line = _line(error)
+    # Lists follow a message in lines of their own, indented; any other newline is part of a name, and is escaped.
+    line, *listed = (_line(error) or "").split("\n  ")
     notes = "\n".join(getattr(error, "__notes__", ())).splitlines()
-    return [line, *notes] if line else []
+    return [line, *(f"  {item}" for item in listed), *notes] if line else []
 
 
 def _line(error: BaseException) -> str | None:
