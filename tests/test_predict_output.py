@@ -318,4 +318,4 @@ def test_a_slip_in_what_is_to_be_written_is_said(run, tmp_path, capsys):
 def test_photos_beyond_a_limit_are_not_decoded(run, tmp_path, monkeypatch):
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
     status, printed = run("a.png", "--max-megapixels", "0.0007")
-    assert status == 1 and "a.png: 32×24 is more than the limit of 0.0007 million pixels; scale it down" in printed.err
+    assert status == 1 and "a.png: 32×24 pixels, more than 0.0007 million; scale it down" in printed.err
