@@ -100,7 +100,7 @@ def test_the_photo_of_the_case_is_scored_as_it_is_stored(tmp_path, capsys):
     np.save(tmp_path / "maps/a.npy", turn_upright(truth, 3))
     command = ["evaluate", "--predictions", f"p={tmp_path / 'maps'}", "--source", f"csv:{CASE / 's.csv'}", "--output"]
     assert main([*command, str(tmp_path / "unknown")]) == 1
-    assert "--maps-frame" in capsys.readouterr().out
+    assert "--maps-frame" in capsys.readouterr().err
     row = {"path": str(CASE / "a.jpg"), "name": "a", "files": {"npy": "a.npy"}, "frame": "upright", "orientation": 3}
     (tmp_path / "maps/predictions.jsonl").write_text(json.dumps(row) + "\n")
     assert main([*command, str(tmp_path / "said")]) == 0
