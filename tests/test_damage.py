@@ -35,6 +35,8 @@ JPEGS = {name: save(**settings) for name, settings in KINDS.items()} | {
     "grey": save("L"),
     "grey progressive": save("L", progressive=True),
     "CMYK": save("CMYK"),
+    "CMYK progressive": save("CMYK", progressive=True),
+    "RGB inside": save(keep_rgb=True),
 }
 
 
@@ -177,7 +179,7 @@ def test_damaged_tiffs_are_refused(compression):
     # A strip that its directory puts, or that reaches, beyond the end.
     last = struct.pack("<I", starts[-1]), struct.pack("<I", sizes[-1])
     damaged = [whole[: len(whole) // 2]]
-    for value in last:
+    for value in last if compression else last[:1]:  # what a single strip needs is known
         at = whole.rindex(value)
         damaged.append(whole[:at] + struct.pack("<I", len(whole) - 40) + whole[at + 4 :])
     middle = starts[0] + sizes[0] // 2

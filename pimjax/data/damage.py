@@ -10,8 +10,8 @@ from pimjax.data import jpeg_scans
 from pimjax.data.headers import Header, open_lazily
 
 _OFFSETS = ((273, 279), (324, 325))  # TIFF's tags of strips and tiles: where they are, and how long
-_COMPRESSION, _JPEG_TABLES = 259, 347
-_DEFLATE, _JPEG = (8, 32946), 7
+_BITS, _COMPRESSION, _JPEG_TABLES = 258, 259, 347
+_DEFLATE, _JPEG, _LOADED = (8, 32946), 7, (5, 32773)  # the last, LZW and PackBits: whether Pillow can load them tells
 
 
 def damage(encoded: bytes, header: Header) -> str:
@@ -69,20 +69,22 @@ def _inflated(parts: list[memoryview]) -> str:
 
 def _tiff(encoded: bytes) -> str:
     image = open_lazily(encoded)
-    tags, short = image.tag_v2, "its data end before the picture does"
-    places, sizes = next((tags[a], tags[b]) for a, b in _OFFSETS if a in tags)
-    # Not all writers tell the sizes, or tell them right, of a single uncompressed strip.
-    spans = [(start, start + size) for start, size in zip(places, sizes, strict=True)]
-    if any(start >= len(encoded) or end > len(encoded) for start, end in spans):
-        return short
+    tags = image.tag_v2
+    starts, sizes = next((tags[a], tags.get(b, ())) for a, b in _OFFSETS if a in tags)
     compression = tags.get(_COMPRESSION, 1)
+    if compression == 1 and len(starts) == 1:  # of which not all writers tell the size, or the right one
+        row = (image.width * sum(tags.get(_BITS, (1,))) + 7) // 8
+        sizes = (row * image.height,)
+    spans = [(start, start + size) for start, size in zip(starts, sizes, strict=True)]
+    if any(end > len(encoded) for _, end in spans):
+        return "its data end before the picture does"
     parts = [memoryview(encoded)[start:end] for start, end in spans if end > start]
     if compression in _DEFLATE:
         return next(filter(None, (_inflated([part]) for part in parts)), "")
     if compression == _JPEG:
         tables = bytes(tags.get(_JPEG_TABLES, b"\xff\xd8\xff\xd9"))
         return next(filter(None, (_jpeg(tables[:-2] + bytes(part[2:])) for part in parts)), "")
-    return "" if compression == 1 else _loaded(image)
+    return _loaded(image) if compression in _LOADED else ""
 
 
 def _loaded(image: Image.Image) -> str:

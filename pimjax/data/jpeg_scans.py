@@ -7,7 +7,8 @@ the next marker and uses up whatever comes; before it, libjpeg waits until it ha
 
 import io
 import itertools
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ RESTARTS = range(0xD0, 0xD8)
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {DHT, 0xC8, 0xCC}  # SOF0 … SOF15, without DHT, JPG and DAC
 _ALONE = frozenset({0x01, 0xD8, *RESTARTS})  # markers without a length
 _FILL = b"\xff\x00"  # eight bits of a code that no table has
+_UNIT = re.compile(rb"\xff.|[^\xff]", re.DOTALL)  # a byte of data; two stand for 0xFF
 _RUN = bytes(64)  # longer than the longest block in zeros
 _TOLERATED = 16  # bytes that may be left over behind the data of a sound file
 
@@ -45,11 +47,8 @@ def segments(encoded: bytes) -> Iterator[Segment]:
 
     Entropy-coded data are a segment of their own, with the marker before them: SOS or a restart marker.
     """
-    values = np.frombuffer(encoded, np.uint8)
-    places = np.flatnonzero((values[:-1] == 0xFF) & (values[1:] != 0) & (values[1:] != 0xFF))
-    at, number = 2, 0
-    while (number := number + int(np.searchsorted(places[number:], at))) < len(places):
-        start = int(places[number])
+    at, places = 2, None
+    while (start := _next_marker(encoded, at)) >= 0:
         marker = encoded[start + 1]
         at = start + 2
         if marker != EOI and marker not in _ALONE:
@@ -58,12 +57,27 @@ def segments(encoded: bytes) -> Iterator[Segment]:
         if marker == EOI:
             return
         if marker == SOS or marker in RESTARTS:
-            number += int(np.searchsorted(places[number:], at))
+            places = _markers(encoded) if places is None else places
+            number = int(np.searchsorted(places, at))
             end = int(places[number]) if number < len(places) else len(encoded)
             while end > at and encoded[end - 1] == 0xFF:  # bytes that may fill up before any marker
                 end -= 1
             yield Segment(DATA, at, end)
             at = end
+
+
+def _next_marker(encoded: bytes, at: int) -> int:
+    while 0 <= (at := encoded.find(b"\xff", at)) < len(encoded) - 1:
+        if encoded[at + 1] not in (0, 0xFF):
+            return at
+        at += 1
+    return -1
+
+
+def _markers(encoded: bytes) -> np.ndarray:
+    """Return where in the file a marker may be; the data are too long to look for them one by one."""
+    values = np.frombuffer(encoded, np.uint8)
+    return np.flatnonzero((values[:-1] == 0xFF) & (values[1:] != 0) & (values[1:] != 0xFF))
 
 
 def read_frame(encoded: bytes) -> Frame | None:
@@ -185,38 +199,38 @@ class _Decoder:
         self._picture = Image.core.new(image.mode, image.size)  # the decoder does not keep it alive
         self._decoder.setimage(self._picture, (0, 0, *image.size))
         self._left = b""
-        self._ended = False
+        self._has_ended = False
 
     def feed(self, piece: bytes) -> bool:
-        """Return whether all that was fed so far is used up."""
-        if not self._ended:
+        """Return whether all that was fed so far is used up, or not needed any more; ValueError if libjpeg gives up."""
+        if not self._has_ended:
             self._left += piece
-            used, _ = self._decoder.decode(self._left)
-            self._ended = used < 0
-            self._left = b"" if self._ended else self._left[used:]
+            used, error = self._decoder.decode(self._left)
+            if error < 0:
+                raise ValueError("libjpeg gives up")
+            self._has_ended = used < 0
+            self._left = b"" if self._has_ended else self._left[used:]
         return not self._left
 
     def feed_data(self, data: bytes) -> str:
         """Feed entropy-coded data, all up to the next marker; return what is wrong with them, in words."""
         # Zeros are what some cameras pad with, what flat pictures are coded as, and what damaged disks give.
-        padding = len(data) - len(data.rstrip(b"\0")) - _TOLERATED
-        if padding > _TOLERATED:
-            self.feed(data[:-padding])
-            if self._takes_all(_bytes(data[-padding:][:3])):
+        padding = len(data) - len(data.rstrip(b"\0"))
+        if padding > 2 * _TOLERATED:
+            data, rest = data[: _TOLERATED - padding], data[_TOLERATED - padding :]
+            self.feed(data)
+            if self._takes_all(rest):
                 return ""
-            data = data[-padding:][3:]
+            data = rest[3:]
         if len(data) > _TOLERATED:
-            self.feed(data[:-_TOLERATED])
-            if self._takes_all(_bytes(data[-_TOLERATED:][:3])):
+            data, rest = data[:-_TOLERATED], data[-_TOLERATED:]
+            self.feed(data)
+            if self._takes_all(rest):
                 return "its data go on behind the picture"
-            data = data[-_TOLERATED:][3:]
+            data = rest[sum(map(len, _UNIT.findall(rest)[:3])) :]
         self.feed(data + _FILL * 8)
-        return "" if self._takes_all((_FILL, _FILL)) else "its data end before the picture does"
+        return "" if self._takes_all(_FILL * 3) else "its data end before the picture does"
 
-    def _takes_all(self, pieces: Iterable[bytes]) -> bool:
-        """Feed piece after piece; while a block is waited for, libjpeg takes none or several bytes at a time."""
-        return all([self.feed(piece) for piece in pieces])
-
-
-def _bytes(data: bytes) -> list[bytes]:
-    return [data[at : at + 1] for at in range(len(data))]
+    def _takes_all(self, data: bytes) -> bool:
+        """Feed three bytes one by one; while a block is waited for, libjpeg takes none of them, or several at once."""
+        return all([self.feed(unit) for unit in _UNIT.findall(data)[:3]])

@@ -34,7 +34,10 @@ class Photo(NamedTuple):
     def read(self) -> bytes:
         """The encoded photo; `pimjax.data.images.ImageError` if it cannot be read."""
         if self.path == STDIN:
-            return sys.stdin.buffer.read(MAX_FILE_BYTES)
+            encoded = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+            if len(encoded) > MAX_FILE_BYTES:
+                raise ImageError(f"-: standard input gives more than {MAX_FILE_BYTES / 1e6:,.0f} MB; give one photo")
+            return encoded
         if os.path.isdir(self.path) or (glob.has_magic(self.path) and not os.path.exists(self.path)):
             raise ImageError(f"{self.path}: no image there; images are files that end in {', '.join(sorted(SUFFIXES))}")
         return read_bytes(self.path)
