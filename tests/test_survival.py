@@ -80,7 +80,7 @@ def test_killed_and_asked_to_end_it_comes_out_the_same(tmp_path):
         kills=2,
         ends=1,
         rng=random.Random(1),
-        longest=20,
+        longest=6,
     )
     same_end(tmp_path / "rough", tmp_path / "calm")
 

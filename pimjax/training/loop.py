@@ -159,6 +159,7 @@ class Keeper:
         self._setup, self._checkpoints, self._predict = setup, checkpoints, predict
         self._interrupt, self._reader = interrupt, reader
         self._abandoned = False  # a validation, to end sooner
+        self._validated = False  # in this start of the run
 
     def catch_up(self, state: TrainState) -> bool:
         """Validates a state that was saved without, because the run was asked to end. False if it is so again."""
@@ -170,7 +171,10 @@ class Keeper:
         """Saves the state, with its scores if it `validates`. False if that was broken off by a signal."""
         scores = None
         if validates:
-            outcome = self._interrupt.run(lambda: validate(self._setup, self._predict, state))
+            first = telling("validating for the first time, which compiles")
+            with contextlib.nullcontext() if self._validated else first:
+                outcome = self._interrupt.run(lambda: validate(self._setup, self._predict, state))
+            self._validated = True
             self._abandoned = outcome is None
             if outcome is not None:
                 scores, predictions = outcome
