@@ -21,7 +21,6 @@ except ImportError:  # Windows: nothing is locked there
     fcntl = None
 
 RECORD = ".pimjax-written.jsonl"
-MAX_FILE_BYTES = 512_000_000  # of a file that is read whole: a photo, a mask, a list
 PARTIAL = ".pimjax-partial"  # at the end of the stem of a file that is being written
 MAX_FILE_BYTES = 512_000_000  # of a file that is read whole: a photo, a mask, a list
 
@@ -97,6 +96,8 @@ def written(folder: Path) -> Mapping[str, set[tuple[int, int]]]:
     """Return what the record in `folder` says: for each name, the sizes and CRC-32s that pimjax gave the file."""
     record = folder / RECORD
     try:
+        if not stat.S_ISREG(record.lstat().st_mode):  # a pipe would be waited for without an end
+            return {}
         file = record.open("rb")
     except OSError:
         return {}
@@ -131,7 +132,10 @@ def _note(path: Path, temporary: Path) -> None:
     size, checksum = _digest(temporary)
     row = json.dumps({"file": path.name, "bytes": size, "crc32": checksum})
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-    descriptor = os.open(path.parent / RECORD, flags, 0o666)
+    record = path.parent / RECORD
+    if os.path.lexists(record) and not stat.S_ISREG(record.lstat().st_mode):  # a pipe would be waited for
+        raise OSError(errno.EEXIST, f"{RECORD} beside it is no regular file")
+    descriptor = os.open(record, flags, 0o666)
     try:
         # One call of the system, after a newline: what others append at the same time, or a full disk, spoils one line.
         line = f"\n{row}\n".encode()
@@ -202,7 +206,7 @@ def read_rows(path: Path, key: str = "number", without: str = "") -> tuple[dict[
         return rows, whole
     with path.open("rb") as file:
         for count, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
+            if not line.endswith(b"\n") and (count > 1 or line.startswith(b"{")):
                 break  # cut off by a kill or a full disk
             try:
                 row = json.loads(line)

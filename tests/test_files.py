@@ -83,3 +83,18 @@ def test_a_lock_is_held_once(tmp_path, monkeypatch):
 
 def test_control_characters_are_shown_and_text_is_kept():
     assert printable("a\x1b[31mé\n\t\x07\u202e\udcff b") == r"a\x1b[31mé\n\t\x07\u202e\udcff b"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+def test_a_record_that_is_no_file_is_told_and_not_waited_for(kind, tmp_path):
+    (os.mkfifo if kind == "pipe" else os.mkdir)(tmp_path / RECORD)
+    with pytest.raises(OSError, match=f"a.txt: cannot be written .{RECORD} beside it is no regular file"):
+        write_text(tmp_path / "a.txt", "first")
+
+
+def test_what_is_no_row_is_not_taken_for_one_that_was_cut_off(tmp_path):
+    (tmp_path / "rows.jsonl").write_text("my own notes")
+    with pytest.raises(ValueError, match="line 1: damaged"):
+        files.read_rows(tmp_path / "rows.jsonl")
+    (tmp_path / "rows.jsonl").write_text('{"number": 1}\n{"numb')
+    assert files.read_rows(tmp_path / "rows.jsonl") == ({1: {"number": 1}}, 14)

@@ -319,3 +319,13 @@ def test_photos_beyond_a_limit_are_not_decoded(run, tmp_path, monkeypatch):
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
     status, printed = run("a.png", "--max-megapixels", "0.0007")
     assert status == 1 and "a.png: 32×24 pixels, more than 0.0007 million; scale it down" in printed.err
+
+
+def test_a_row_of_another_photo_unlocks_no_file(run, tmp_path):
+    """The row calls the user's file its own, which is not called as its photo is."""
+    assert run("a.png", "--output", "out", "--write", "mask")[0] == 0
+    row = rows_of(tmp_path / "out")[0] | {"path": "/elsewhere/z.jpg", "name": "z", "files": {"mask": "b_mask.png"}}
+    (tmp_path / "out/predictions.jsonl").write_text(json.dumps(row) + "\n")
+    (tmp_path / "out/b_mask.png").write_bytes(b"the user's")
+    assert run("deep/b.png", "--output", "out", "--write", "mask")[0] == 1
+    assert (tmp_path / "out/b_mask.png").read_bytes() == b"the user's"

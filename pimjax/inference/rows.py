@@ -57,9 +57,15 @@ def known_names(rows: Rows, output: Path) -> dict[str, str]:
 
 
 def named_files(rows: Rows, output: Path) -> frozenset[str]:
-    """Return the absolute paths of all files in `output` that rows name as results."""
-    listed = (row.get("files") for found in rows.values() for row in found.values())
-    files = {file for some in listed if isinstance(some, dict) for file in some.values() if isinstance(file, str)}
+    """Return the absolute paths of all files in `output` that rows name as results, by the names that results have."""
+    every = [row for found in rows.values() for row in found.values() if isinstance(row.get("files"), dict)]
+    # A row that calls a file its own which is not called as its photo is would unlock a file of the user's.
+    files = {
+        file
+        for row in every
+        for kind, file in row["files"].items()
+        if file == f"{row.get('name')}{'.npy' if kind == 'npy' else f'_{kind}.png'}"
+    }
     return frozenset(os.path.abspath(output / file) for file in files if is_inside(file, output))
 
 

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -182,6 +181,8 @@ def _interpolate(table: np.ndarray, positions: int) -> np.ndarray:
     """A table [(2w−1)², heads] of relative position biases for another window: bicubic, positions = (2w′−1)²."""
     old, new = round(len(table) ** 0.5), round(positions**0.5)
     grid = table.astype(np.float32).reshape(old, old, -1)
+    import cv2  # here: nothing else of weights needs it
+
     resized = cv2.resize(grid, (new, new), interpolation=cv2.INTER_CUBIC)
     return resized.reshape(positions, -1)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from pimjax.data.datasets.layout import misplaced
 from pimjax.data.datasets.manifests import add_file, write_manifest
 from pimjax.data.images import read_bytes, read_header
 from pimjax.terminal import say
@@ -50,7 +51,7 @@ def prepare_bsds500(folder: Path, to: Path) -> Path:
                 }
             )
     if not rows:
-        raise FileNotFoundError(f"{data / 'images'}: holds no photographs. Place the files so:\n{LAYOUT}")
+        raise misplaced(f"{data / 'images'}: holds no photographs. Place the files so:", LAYOUT)
     say(f"bsds500: {len(rows)} photographs; the whole set has 493 without the 7 that CASIA v1 holds too")
     return write_manifest(to / "bsds500.csv", rows)
 
@@ -59,7 +60,7 @@ def _find(folder: Path) -> Path:
     for inside in ("BSR/BSDS500/data", "BSDS500/data", "data", "."):
         if all((folder / inside / kind).is_dir() for kind in ("images", "groundTruth")):
             return folder / inside
-    raise FileNotFoundError(f"{folder}: not BSDS500 as it is distributed. Place the files so:\n{LAYOUT}")
+    raise misplaced(f"{folder}: not BSDS500 as it is distributed. Place the files so:", LAYOUT)
 
 
 def _labels(file: Path, size: tuple[int, int]) -> np.ndarray:

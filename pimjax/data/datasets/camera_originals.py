@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from pimjax.data.datasets.layout import misplaced
 from pimjax.data.datasets.manifests import add_file, write_manifest
 from pimjax.data.images import ImageError, read_image
 from pimjax.terminal import say
@@ -71,7 +72,7 @@ def prepare_camera_originals(folder: Path, to: Path) -> Path:
         except ImageError as error:
             left_out[camera] = str(error).removeprefix(f"{folder / camera}.jpg: ")
     if not rows:
-        raise FileNotFoundError(f"{folder}: holds no camera originals. Place the files so:\n{LAYOUT}")
+        raise misplaced(f"{folder}: holds no camera originals. Place the files so:", LAYOUT)
     for camera, why in left_out.items():
         say(f"left out: {camera}: {why}")
     say(f"camera-originals: {len(rows)} crops of {len(files.keys() - left_out.keys() & set(originals()))} photographs")

@@ -35,6 +35,13 @@ def stem(path: Path) -> str:
     return path.name.rpartition(".")[0] if "." in path.name else path.name
 
 
+def misplaced(what: str, instructions: str) -> FileNotFoundError:
+    """Return the error for files that do not lie as instructed; the instructions are lines of their own below it."""
+    error = FileNotFoundError(what)
+    error.add_note(instructions)
+    return error
+
+
 class Placed:
     """A folder that should hold a set as it is distributed."""
 
@@ -46,11 +53,8 @@ class Placed:
 
     def wrong(self, lacking: str) -> FileNotFoundError:
         """The error for a folder that lacks something the set needs."""
-        error = FileNotFoundError(
-            f"{self.root}: not {self.name} as it is distributed: {lacking}. Give the folder in which the files lie so:"
-        )
-        error.add_note(self.instructions)
-        return error
+        what = f"not {self.name} as it is distributed: {lacking}. Give the folder in which the files lie so:"
+        return misplaced(f"{self.root}: {what}", self.instructions)
 
     def look(self, *names: str) -> Path | None:
         """The first of the folders that exists, or None, which is reported."""
