@@ -346,6 +346,12 @@ def test_addresses_pass_where_the_page_is_for_all_networks_but_names_do_not():
     assert Guard(None, "photos.lan")._foreign(scope | {"headers": [(b"host", b"photos.lan:7860")]}) is None
 
 
+def test_a_place_that_is_taken_or_not_ours_is_named(served):
+    for host, port in (("127.0.0.1", served.server_port), ("203.0.113.1", 7860)):
+        with pytest.raises(OSError, match=rf"{host}, port {port}: no page can be there .*; give another --port"):
+            app.serve(Red(), host, port, block=False)
+
+
 # How much it takes
 
 

@@ -1,6 +1,8 @@
 """A local page on which to drop a photo: its heat map, what the score means, and the maps to download."""
 
 import asyncio
+import os
+import socket
 import tempfile
 import threading
 import time
@@ -198,8 +200,9 @@ def serve(
         allowed: further names of hosts that requests may name, such as a proxy's.
 
     Raises:
-        OSError: the port is taken.
+        OSError: the port is taken, or the host is not this computer's.
     """
+    _require_free(host, port)
     page = Page(localizer)
     blocks = build_page(page)
     # Beyond the photos that wait for the device, which are `Work`'s, all events of the page are quick.
@@ -226,3 +229,16 @@ def serve(
             page.close()
             blocks.close(verbose=False)  # or what was uploaded stays while a browser is still connected
     return blocks
+
+
+def _require_free(host: str, port: int) -> None:
+    """Raise OSError, naming both, if a page cannot be bound there; Gradio's own error speaks of its variables."""
+    try:
+        (family, kind, _, _, address), *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        with socket.socket(family, kind) as probe:
+            if os.name != "nt":  # there it would allow what is taken
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        why = error.strerror or error
+        raise OSError(f"{host}, port {port}: no page can be there ({why}); give another --port or --host") from None
