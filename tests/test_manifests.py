@@ -221,3 +221,10 @@ def test_names_with_signs_are_names(folder):
     assert listed(folder, "c, d.png;m.png\n") == [("c, d.png", "m.png", None)]
     # Names of formats that are not read are no header: reading them says what is wrong.
     assert listed(folder, "a.heic,m.gif\nb.png,\n")[0] == ("a.heic", "m.gif", None)
+
+
+@pytest.mark.parametrize("text", ["image,mask\na.png,m.png\nb.png", "a.png,m.png\nb.png", "image;label;mask\na.png;0"])
+def test_a_row_that_ends_before_its_mask_is_not_taken_for_authentic(text, tmp_path):
+    (tmp_path / "list.csv").write_text(text + "\n")
+    with pytest.raises(ValueError, match=r"list\.csv, line [23]: ends before its mask"):
+        csv_source(tmp_path / "list.csv")

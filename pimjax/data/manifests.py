@@ -68,6 +68,10 @@ def csv_source(manifest: str | os.PathLike) -> FileSource:
         raise ValueError(f"{manifest}: lists no images below its header; write one row per image")
     records = []
     for line, row in rows:
+        if columns.get("mask", 0) >= len(row):  # a line cut off is no statement that the image is authentic
+            raise ValueError(
+                f"{manifest}, line {line}: ends before its mask; complete the row (an empty mask: authentic)"
+            )
         cells = {name: row[column] for name, column in columns.items() if column < len(row)}
         records.append(_record(manifest, f"line {line}", cells))
     return FileSource(records, str(manifest))
