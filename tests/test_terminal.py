@@ -190,7 +190,7 @@ def test_memory_that_nobody_knows_is_no_number(monkeypatch):
         (("robustness", "--help"), True),
         (("predict", "a.jpg"), False),
         (("check-data", "folder:."), False),
-        (("convert", "pim-small", "x.pth"), False),
+        (("robustness", "--model", "pim-small", "--source", "folder:."), False),
         (("evaluate", "--model", "pim-small", "--source", "folder:."), False),
     ],
 )
