@@ -16,5 +16,5 @@ def get_config() -> Config:
         workdir="runs/casia2",
         data=DataConfig(train=("tfds:casia_v2",), validation=("tfds:casia_v1",)),
         pida=PidaConfig(probability=0.0),
-        train=TrainConfig(steps=67_500, validate_every=2250),
+        train=TrainConfig(num_steps=67_500, validate_every=2250),
     )

@@ -21,5 +21,5 @@ def get_config() -> Config:
         workdir="runs/catnet",
         data=DataConfig(train=sets, weights=(1.0,) * len(sets), validation=("tfds:casia_v1",)),
         pida=PidaConfig(probability=0.0),
-        train=TrainConfig(steps=59_100, validate_every=1970),
+        train=TrainConfig(num_steps=59_100, validate_every=1970),
     )

@@ -25,11 +25,11 @@ def get_config() -> Config:
             embed_dim=16,
             depths=(2, 1, 1, 1),  # two where a shifted window follows a plain one
             num_heads=(1, 2, 4, 8),
-            window=4,  # divides the 16×16 tokens of a crop
+            window_size=4,  # divides the 16×16 tokens of a crop
             mlp_ratio=2,
-            drop_path=0.0,
+            drop_path_rate=0.0,
             decoder_channels=16,
-            decoder_dropout=0.0,
+            dropout_rate=0.0,
             high_pass_init=True,
         ),
         optimizer=OptimizerConfig(learning_rate=3e-3),
@@ -42,6 +42,6 @@ def get_config() -> Config:
                 jpeg=0, median=0, sharpen=0, denoise=0, resample=0, gamma=0, tone=0, remosaic=0
             ),
         ),
-        data=DataConfig(image_size=64, fit="crop", batch_size=16, validation_images=96, workers=0),
-        train=TrainConfig(steps=800, validate_every=200, checkpoint_every=200),
+        data=DataConfig(image_size=64, resize_mode="crop", batch_size=16, validation_images=96, num_workers=0),
+        train=TrainConfig(num_steps=800, validate_every=200, checkpoint_every=200),
     )

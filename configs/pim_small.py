@@ -9,15 +9,15 @@ Data:      BSDS500 (493 photographs with a human segmentation each; for research
 Prepare:   pimjax prepare-data bsds500 --from DIR, camera-originals likewise (pimjax prepare-data says where they come
            from): data/bsds500.csv and data/camera_originals.csv; and the PNGs of r0k.us/graphics/kodak in data/kodak.
            The model in the box saw other crops of the same camera originals
-With a card (not tried): --config.data.batch_size=64 --config.data.workers=14 --config.train.steps=50000
+With a card (not tried): --config.data.batch_size=64 --config.data.num_workers=14 --config.train.num_steps=50000
            --config.train.validate_every=50000
 """
 
 from pimjax.config import (
     Config,
     DataConfig,
+    DegradationConfig,
     ForgeryConfig,
-    HistoryConfig,
     LossConfig,
     MaskConfig,
     ModelConfig,
@@ -32,28 +32,33 @@ def get_config() -> Config:
     return Config(
         workdir="runs/pim_small",
         model=ModelConfig(
-            patch=8,
+            patch_size=8,
             embed_dim=48,
             depths=(2, 2, 2),
             num_heads=(2, 4, 8),
-            window=8,  # divides the 32×32 tokens of a crop
+            window_size=8,  # divides the 32×32 tokens of a crop
             mlp_ratio=2,
-            drop_path=0.0,
+            drop_path_rate=0.0,
             decoder_channels=32,
-            decoder_dropout=0.0,
+            dropout_rate=0.0,
             spectral_stem=True,
-            jpeg_traces=True,
+            double_compression=True,
         ),
         optimizer=OptimizerConfig(
-            learning_rate=1e-3, schedule="cosine", final_rate=0.01, warmup=100, clip=1.0, ema=0.999
+            learning_rate=1e-3,
+            schedule="cosine",
+            end_lr_factor=0.01,
+            warmup_steps=100,
+            grad_clip_norm=1.0,
+            ema_decay=0.999,
         ),
         loss=LossConfig(dice=0.5),
         pida=PidaConfig(
             probability=0.7,
             after_resize=0.1,
             after_jpeg=0.8,
-            history=HistoryConfig(shrink=0.35, jpeg=0.85, lowest=60, aligned=0.95),
-            kinds=ForgeryConfig(pida=0.15, past=0.2, splicing=0.45, copy_move=0.1, removal=0.1),
+            degradation=DegradationConfig(min_scale=0.35, jpeg_prob=0.85, min_quality=60, grid_aligned_prob=0.95),
+            kinds=ForgeryConfig(pida=0.15, recompressed=0.2, splicing=0.45, copy_move=0.1, removal=0.1),
             masks=MaskConfig(min_area=0.02, max_area=0.35),
         ),
         data=DataConfig(
@@ -61,12 +66,12 @@ def get_config() -> Config:
             weights=(0.6, 0.4),
             validation=("folder:data/kodak",),
             image_size=256,
-            fit="crop",
+            resize_mode="crop",
             batch_size=4,
             validation_images=96,
-            workers=0,
-            keep_decoded=True,
+            num_workers=0,
+            cache_decoded=True,
         ),
         # Validated once: the best of several validations marked 2.7 % of authentic pixels, the last step 1.5 %.
-        train=TrainConfig(steps=5000, validate_every=5000, checkpoint_every=250),
+        train=TrainConfig(num_steps=5000, validate_every=5000, checkpoint_every=250),
     )

@@ -12,7 +12,7 @@ _PUBLIC = {
     "ModelConfig": "pimjax.config",
     "from_torch": "pimjax.weights.pretrained",
     "init_from_upernet": "pimjax.weights.pretrained",
-    "to_torch": "pimjax.weights.convert",
+    "to_torch": "pimjax.weights.names.pim",
 }
 __all__ = list(_PUBLIC)
 

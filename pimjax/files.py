@@ -43,7 +43,7 @@ def write_bytes(path: str | os.PathLike, content: bytes | memoryview, ours: bool
         ForeignFileError: another file of that name is there.
         OSError: it cannot be written; the message names the file and what to do.
     """
-    with appearing(path, ours) as temporary:
+    with atomic_path(path, ours) as temporary:
         temporary.write_bytes(content)
 
 
@@ -53,7 +53,7 @@ def write_text(path: str | os.PathLike, text: str, ours: bool = False) -> None:
 
 
 @contextlib.contextmanager
-def appearing(path: str | os.PathLike, ours: bool = False) -> Iterator[Path]:
+def atomic_path(path: str | os.PathLike, ours: bool = False) -> Iterator[Path]:
     """Give a temporary name, of the same suffix, for a file that appears as `path` when the block ends well.
 
     For libraries that write files themselves. Arguments and errors are those of `write_bytes`.

@@ -38,6 +38,6 @@ def _write(lines: Iterable[str], file: TextIO) -> None:
         tqdm.write("\n".join(lines), file=file)
         file.flush()
     except BrokenPipeError:
-        raise  # who read along has left: `pimjax.ending`
+        raise  # who read along has left: `pimjax.shutdown`
     except OSError as error:
         raise OSError(f"what is printed cannot be written ({error.strerror}); make room where it goes") from None

@@ -16,9 +16,9 @@ import pytest
 from pimjax.data.images import ImageError, write_png
 from pimjax.inference import app, page_guard, page_results
 from pimjax.inference.localizer import Localization
-from pimjax.inference.meaning import meaning_of_score, measured_scores
 from pimjax.inference.page_guard import Guard
 from pimjax.inference.page_work import SupersededError, Work
+from pimjax.inference.score_reference import describe_score, reference_scores
 from pimjax.weights.card import ModelCard
 
 SCORES = {"authentic": [0.1, 0.2, 0.3, 0.9], "manipulated": [0.4, 0.8, 0.95, 0.99, 1.0], "sets": "two sets"}
@@ -414,7 +414,7 @@ def test_what_was_uploaded_long_ago_no_longer_counts(monkeypatch):
 
 
 def test_scores_that_nobody_measured_mean_nothing():
-    assert "not been measured" in meaning_of_score(0.5, ModelCard())
+    assert "not been measured" in describe_score(0.5, ModelCard())
 
 
 def test_scores_come_from_an_evaluation_of_the_same_model(tmp_path):
@@ -424,16 +424,16 @@ def test_scores_come_from_an_evaluation_of_the_same_model(tmp_path):
         (folder / "about.json").write_text(json.dumps({"sha256": "abc"}))
         lines = [{"number": i, "manipulated": m, "image.max": s} for i, (m, s) in enumerate(rows)]
         (folder / "images.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    scores = measured_scores(tmp_path, "abc")
+    scores = reference_scores(tmp_path, "abc")
     assert scores == {"authentic": [0.3], "manipulated": [0.4, 0.9], "sets": "forged, real"}
-    assert "0% of 1 authentic photos and 50% of 2 manipulated" in meaning_of_score(
+    assert "0% of 1 authentic photos and 50% of 2 manipulated" in describe_score(
         0.5, ModelCard(provenance={"scores": scores})
     )
     with pytest.raises(ValueError, match="not scores of this model"):
-        measured_scores(tmp_path, "other")
+        reference_scores(tmp_path, "other")
     (tmp_path / "real/images.jsonl").unlink()
     with pytest.raises(ValueError, match="no authentic images"):
-        measured_scores(tmp_path, "abc")
+        reference_scores(tmp_path, "abc")
 
 
 def test_examples_hold_what_their_names_say(tmp_path):

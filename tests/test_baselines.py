@@ -23,19 +23,19 @@ from pimjax.config import (
     TrainConfig,
     tiny_model,
 )
-from pimjax.config_checks import check, check_model
-from pimjax.config_files import read_config
+from pimjax.config.load import read_config
+from pimjax.config.validate import check, check_model
+from pimjax.models.factory import create_model
 from pimjax.models.layers import ConvBN, Execution, convolve
-from pimjax.models.networks import build_network
 from pimjax.models.resnet import ResNet
-from pimjax.training.checkpoint import load_variables
-from pimjax.training.initial import load_model
 from pimjax.training.loop import run
 from pimjax.training.losses import Targets
 from pimjax.training.optimizer import rate_factors
 from pimjax.training.step import loss_and_gradients, state_from
-from pimjax.weights.convert import variable_shapes
 from pimjax.weights.fold import fold_batch_norm
+from pimjax.weights.load import load_model
+from pimjax.weights.names.pim import variable_shapes
+from pimjax.weights.runs import load_variables
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 TINY = {
@@ -154,15 +154,15 @@ def variables(name):
 
 @pytest.mark.parametrize("name", TINY)
 def test_outputs_are_those_of_pim_and_folding_changes_none(name):
-    plain = jax.jit(build_network(TINY[name]).apply)(variables(name), IMAGES)
+    plain = jax.jit(create_model(TINY[name]).apply)(variables(name), IMAGES)
     assert plain.mask_logits.shape == (2, 10, 14, 2)
     assert plain.boundary_logits is plain.reconstruction is None
     assert np.std(plain.mask_logits) > 0
     folded = fold_batch_norm(variables(name))
     assert not jax.tree.leaves(folded["batch_stats"])
-    out = jax.jit(build_network(TINY[name], Execution(folded=True)).apply)(folded, IMAGES)
+    out = jax.jit(create_model(TINY[name], Execution(folded=True)).apply)(folded, IMAGES)
     np.testing.assert_allclose(out.mask_logits, plain.mask_logits, **EXACT)
-    half = jax.jit(build_network(TINY[name], Execution(dtype=jnp.bfloat16)).apply)(variables(name), IMAGES)
+    half = jax.jit(create_model(TINY[name], Execution(dtype=jnp.bfloat16)).apply)(variables(name), IMAGES)
     assert half.mask_logits.dtype == jnp.float32
     difference = np.abs(half.mask_logits - plain.mask_logits).mean() / np.std(plain.mask_logits)
     assert 1e-4 < difference < 0.1
@@ -171,7 +171,7 @@ def test_outputs_are_those_of_pim_and_folding_changes_none(name):
 @pytest.mark.parametrize("name", TINY)
 def test_every_parameter_learns(name):
     """Through remat, dropout and BatchNorm: finite gradients that are not zero, and a loss that falls."""
-    model, optimizer = build_network(TINY[name], Execution(remat=True)), optax.sgd(0.1)
+    model, optimizer = create_model(TINY[name], Execution(remat=True)), optax.sgd(0.1)
     state = state_from(variables(name), optimizer, jax.random.key(0))
     images = jax.random.normal(jax.random.key(2), (2, 32, 48, 3))
     mask = (jnp.arange(12) < 5)[None, None].repeat(8, 1).repeat(2, 0).astype(jnp.uint8)
@@ -214,11 +214,11 @@ def test_a_baseline_runs_resumes_and_is_kept_as_pim_is(tmp_path, monkeypatch, ca
     config = Config(
         workdir=str(tmp_path / "run"),
         model=tiny_model(architecture="unet", depths=(1, 1)),  # quick to compile
-        data=DataConfig(image_size=32, fit="crop", batch_size=2, validation_images=2, workers=0),
-        train=TrainConfig(steps=2, validate_every=2, log_every=1, checkpoint_every=2),
+        data=DataConfig(image_size=32, resize_mode="crop", batch_size=2, validation_images=2, num_workers=0),
+        train=TrainConfig(num_steps=2, validate_every=2, log_every=1, checkpoint_every=2),
     )
     assert {row["metric"] for row in run(config)} == {"f1", "iou", "mcc", "auc"}
-    config.train.steps = 4
+    config.train.num_steps = 4
     run(config)
     photo = np.random.default_rng(0).integers(0, 256, (37, 53, 3), np.uint8)
     result = Localizer.load(tmp_path / "run")(photo, details=True)

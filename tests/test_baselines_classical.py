@@ -7,16 +7,16 @@ import pytest
 
 from pimjax.baselines.classical import _DIAGONAL, error_level, everything, luma, noise_level
 from pimjax.baselines.jpeg_grid import _block_transform, jpeg_grid, of_picture
-from pimjax.data.named_sources import open_source
 from pimjax.data.perturb import compress
-from pimjax.evaluation.metrics import roc_auc, score
-from pimjax.models.jpeg_traces import ENOUGH, FREQUENCIES, contradictions, steps
+from pimjax.data.registry import load_source
+from pimjax.jpeg.double_compression import FREQUENCIES, MIN_GAIN, estimate_double_compression, steps
+from pimjax.metrics.conventions import roc_auc, score
 from pimjax.models.stems import block_traces, cosine_transform, filter_patches
 from pimjax.normalization import normalize
 
 DETECTORS = [everything, error_level, noise_level, jpeg_grid]
 # A photograph scaled down: detailed, and without a compression of its own.
-PHOTO = cv2.resize(open_source("installed:validation")[0]["image"], (384, 256), interpolation=cv2.INTER_AREA)
+PHOTO = cv2.resize(load_source("installed:validation")[0]["image"], (384, 256), interpolation=cv2.INTER_AREA)
 REGION = np.zeros(PHOTO.shape[:2], bool)
 REGION[72:168, 120:264] = True
 
@@ -58,18 +58,18 @@ def test_error_level_finds_a_region_without_the_compression_of_the_rest(seed):
     assert score(out, REGION)["f1"] > 0.8
 
 
-@pytest.mark.parametrize(("former", "last"), [(60, 90), (75, 92), (50, 80)])
-def test_jpeg_grid_finds_what_was_not_compressed_twice(former, last):
-    for inside in (PHOTO, compress(PHOTO, former, dy=3, dx=5)):
-        out = jpeg_grid(compress(paste(inside, compress(PHOTO, former)), last))
+@pytest.mark.parametrize(("primary_gain", "last"), [(60, 90), (75, 92), (50, 80)])
+def test_jpeg_grid_finds_what_was_not_compressed_twice(primary_gain, last):
+    for inside in (PHOTO, compress(PHOTO, primary_gain, dy=3, dx=5)):
+        out = jpeg_grid(compress(paste(inside, compress(PHOTO, primary_gain)), last))
         assert roc_auc(out, REGION) > 0.9
         assert score(out, REGION)["f1"] > 0.6
 
 
-@pytest.mark.parametrize("former", [60, 75, 90])
-def test_jpeg_grid_finds_what_does_not_keep_to_the_only_compression(former):
+@pytest.mark.parametrize("primary_gain", [60, 75, 90])
+def test_jpeg_grid_finds_what_does_not_keep_to_the_only_compression(primary_gain):
     for inside in (PHOTO, compress(PHOTO, 80, dy=3, dx=5)):
-        out = jpeg_grid(paste(inside, compress(PHOTO, former)))
+        out = jpeg_grid(paste(inside, compress(PHOTO, primary_gain)))
         assert roc_auc(out, REGION) > 0.9
         assert score(out, REGION)["f1"] > 0.6
 
@@ -78,7 +78,7 @@ def test_jpeg_grid_marks_nothing_without_a_contradiction():
     assert not jpeg_grid(PHOTO).any()
     for quality in (50, 66, 70, 75, 90):
         assert (jpeg_grid(compress(PHOTO, quality)) > 0.5).mean() < 0.02
-        assert of_picture(compress(PHOTO[64:192, 96:224], quality)).former < ENOUGH
+        assert of_picture(compress(PHOTO[64:192, 96:224], quality)).primary_gain < MIN_GAIN
 
 
 @pytest.mark.parametrize("quality", [50, 75, 85])
@@ -90,37 +90,39 @@ def test_steps_are_the_quantisation_table(quality):
     assert {f: found[f] for f in table} == {f: (value * scale + 50) // 100 for f, value in table.items()}
 
 
-@pytest.mark.parametrize(("former", "last"), [(60, 90), (75, 92), (60, 98)])
-def test_the_network_s_traces_are_those_of_jpeg_grid(former, last):
-    picture = compress(paste(PHOTO, compress(PHOTO, former)), last)
+@pytest.mark.parametrize(("primary_gain", "last"), [(60, 90), (75, 92), (60, 98)])
+def test_the_network_s_traces_are_those_of_jpeg_grid(primary_gain, last):
+    picture = compress(paste(PHOTO, compress(PHOTO, primary_gain)), last)
     image = jnp.asarray(normalize(picture))[None]
     traces = np.asarray(block_traces(image, filter_patches(image, cosine_transform())[..., :64]))[0]
     found = of_picture(picture)
-    lacks, off, counted = (e.reshape(traces.shape[:2]) for e in found[:3])
-    expected = [3 * np.tanh(lacks / 12), 3 * np.tanh(off / 12)]
+    single_llr, off_grid_llr, counted = (e.reshape(traces.shape[:2]) for e in found[:3])
+    expected = [3 * np.tanh(single_llr / 12), 3 * np.tanh(off_grid_llr / 12)]
     for channel, scale in ((0, 1), (1, 4)):  # from the network's own
         own = 12 * np.arctanh(traces[..., channel].astype(float) / 3)
         smooth = cv2.GaussianBlur(own, (13, 13), 2, borderType=cv2.BORDER_REPLICATE)
         expected.append(3 * np.tanh(smooth / scale))
-    plain = (np.full_like(lacks, np.log1p(100 * max(e, 0)) / 2) for e in (found.former, found.deviant))
+    plain = (np.full_like(single_llr, np.log1p(100 * max(e, 0)) / 2) for e in (found.primary_gain, found.off_grid_gain))
     expected += [np.log1p(counted), *plain]
     # In float32, a coefficient half way between two multiples may be counted with the other.
     assert np.mean(np.abs(traces - np.stack(expected, -1)) <= 0.05) > 0.995
-    assert np.abs(lacks).max() > 1 if last < 98 else np.abs(off).max() > 1  # and there is something to see
+    assert (
+        np.abs(single_llr).max() > 1 if last < 98 else np.abs(off_grid_llr).max() > 1
+    )  # and there is something to see
 
 
 def test_a_former_compression_shows_whatever_its_table():
     # The bounds are beyond what the standard tables alone, or steps chosen one by one, explain.
-    assert of_picture(compress(compress(PHOTO, 75, flatness=0.6), 92)).former > 2.1
-    assert of_picture(compress(compress(PHOTO[128:, 256:], 90), 85)).former > 4 * ENOUGH
+    assert of_picture(compress(compress(PHOTO, 75, flatness=0.6), 92)).primary_gain > 2.1
+    assert of_picture(compress(compress(PHOTO[128:, 256:], 90), 85)).primary_gain > 4 * MIN_GAIN
 
 
-@pytest.mark.parametrize(("former", "last"), [(92, 80), (90, 75), (88, 80)])
-def test_smooth_blocks_do_not_count_as_compressed_once(former, last):
+@pytest.mark.parametrize(("primary_gain", "last"), [(92, 80), (90, 75), (88, 80)])
+def test_smooth_blocks_do_not_count_as_compressed_once(primary_gain, last):
     half = PHOTO.copy()
     half[:, 192:] = cv2.GaussianBlur(PHOTO, (0, 0), 4)[:, 192:]
-    picture = compress(compress(half, former), last)
-    assert of_picture(picture).former > ENOUGH
+    picture = compress(compress(half, primary_gain), last)
+    assert of_picture(picture).primary_gain > MIN_GAIN
     assert (jpeg_grid(picture) > 0.5).mean() < 0.05
 
 
@@ -130,8 +132,8 @@ def test_blocks_with_clipped_pixels_do_not_count_as_off_the_step():
     picture = compress(bright, 60)
     clipped = ((picture == 0) | (picture == 255)).reshape(32, 8, 48, 24).any((1, 3)).ravel()
     coefficients = [_block_transform(luma(part) - 128) for part in (picture, picture[4:, 4:])]
-    assert (contradictions(*coefficients, np.zeros_like(clipped)).off[clipped] > 0).mean() > 0.3
-    assert (of_picture(picture).off[clipped] == 0).all()
+    assert (estimate_double_compression(*coefficients, np.zeros_like(clipped)).off_grid_llr[clipped] > 0).mean() > 0.3
+    assert (of_picture(picture).off_grid_llr[clipped] == 0).all()
     assert not (jpeg_grid(picture) > 0.5).any()
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from absl import flags
 
-from pimjax import config_flags
 from pimjax.config import Config
-from pimjax.config_checks import check
-from pimjax.config_files import flatten, read_config
-from pimjax.config_values import ConfigError, Section
+from pimjax.config import flags as config_flags
+from pimjax.config.load import flatten, read_config
+from pimjax.config.validate import check
+from pimjax.config.values import ConfigError, Section
 
 ROOT = Path(__file__).parent.parent
 
@@ -113,14 +113,14 @@ def parse(monkeypatch, *arguments):
 def test_right_values_of_the_command_line_arrive(monkeypatch):
     config = parse(
         monkeypatch,
-        "--config.data.workers=0",
+        "--config.data.num_workers=0",
         "--config.optimizer.learning_rate=1",
         "--config.data.train=('a:b', 'c:d')",
         "--config.model.depths=(1,2)",
         "--config.data.flip=False",
         "--config.train.wandb=",
     )
-    assert (config.data.workers, config.optimizer.learning_rate, config.data.train) == (0, 1, ("a:b", "c:d"))
+    assert (config.data.num_workers, config.optimizer.learning_rate, config.data.train) == (0, 1, ("a:b", "c:d"))
     assert (config.model.depths, config.data.flip, config.train.wandb) == ((1, 2), False, "")
 
 
@@ -154,11 +154,11 @@ FILES = {
     "unknown_key": (BEGIN + "    return Config(data=DataConfig(wrokers=2))\n", "line 5: TypeError"),
     "unknown_key_set": (
         BEGIN + "    c = Config()\n    c.train.stepz = 5\n    return c\n",
-        "line 6: config.train.stepz: no such key; did you mean config.train.steps?",
+        "line 6: config.train.stepz: no such key; did you mean config.train.num_steps?",
     ),
     "wrong_type": (
-        BEGIN + '    return Config(data=DataConfig(workers="2"))\n',
-        "line 5: config.data.workers is '2'; it must be a whole number",
+        BEGIN + '    return Config(data=DataConfig(num_workers="2"))\n',
+        "line 5: config.data.num_workers is '2'; it must be a whole number",
     ),
     "wrong_value": (
         BEGIN + "    c = Config()\n    c.pida.after_jpeg = 1.1\n    return c\n",
@@ -188,7 +188,10 @@ def test_processes_end_with_status_2(tmp_path):
     train = [sys.executable, "train.py", "--config"]
     tool = [sys.executable, "-c", "import sys; from pimjax.cli import main; sys.exit(main())"]
     for command, message in (
-        ([*train, "configs/demo.py", "--config.data.workers=-3"], "config.data.workers is -3; it must be 0 or more"),
+        (
+            [*train, "configs/demo.py", "--config.data.num_workers=-3"],
+            "config.data.num_workers is -3; it must be 0 or more",
+        ),
         ([*train, str(tmp_path / "broken.py")], "broken.py, line 5: config.seed is -1; it must be 0 or more"),
         ([*train, "nowhere.py"], "nowhere.py: No such file or directory; give a file with get_config()"),
         ([*tool, "preview-data", str(tmp_path / "broken.py")], "broken.py, line 5: config.seed is -1"),
@@ -217,7 +220,8 @@ def test_help_shows_every_key_without_a_configuration_and_without_jax():
     lines = {line.split("=")[0].strip(): line for line in done.stdout.splitlines() if "--config." in line}
     assert lines.keys() >= {f"--config.{key}" for key in flatten(Config())}
     assert (
-        "0 … 1" in lines["--config.data.max_broken"] and "share of training images" in lines["--config.data.max_broken"]
+        "0 … 1" in lines["--config.data.max_unreadable"]
+        and "share of training images" in lines["--config.data.max_unreadable"]
     )
-    assert "one of 'resize', 'crop'" in lines["--config.data.fit"]
+    assert "one of 'resize', 'crop'" in lines["--config.data.resize_mode"]
     assert "--coordinator" in done.stdout

@@ -12,7 +12,7 @@ from pimjax.cli import main
 from pimjax.data.datasets import catalogue, records
 from pimjax.data.datasets.catalogue import load, prepare
 from pimjax.data.images import ImageError
-from pimjax.data.sources import SkipBroken, TfdsSource
+from pimjax.data.sources import SkipUnreadable, TfdsSource
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_a_damaged_record_is_skipped_as_a_broken_image_is(place, copied):
     said = str(read(source, broken[0]))
     assert said.startswith(f"{folder / RECORDS}: damaged, tfds:casia_v1:test number {broken[0]} cannot be read; ")
     assert "prepare the set again" in said and "\n" not in said
-    assert said in SkipBroken(source)[broken[0]]["skipped"]
+    assert said in SkipUnreadable(source)[broken[0]]["skipped"]
 
 
 def read(source, index):

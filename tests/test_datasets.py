@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pimjax.data.datasets import catalogue, fitting, lists, polarity, report
+from pimjax.data.datasets import catalogue, lists, mask_alignment, polarity, report
 from pimjax.data.datasets.builder import ManipulationDataset, UnverifiedPolarity
 from pimjax.data.datasets.casia import pair_stems
 from pimjax.data.datasets.catalogue import BUILDERS, load, prepare
@@ -639,18 +639,21 @@ def test_masks_that_are_all_of_one_value(tmp_path):
 def test_direction_of_rotation(turns, direction):
     marked = box(20, 32, 2, 4, 8, 15)
     image = np.repeat(grey(marked, 200, 90)[..., None], 3, -1)
-    mask, change, particulars = fitting.fit(np.rot90(marked, turns), image)
+    mask, change, particulars = mask_alignment.orient_mask(np.rot90(marked, turns), image)
     np.testing.assert_array_equal(mask, marked)
     assert change == "rotated" and particulars.startswith(direction)
 
 
 def test_masks_are_scaled_by_nearest_neighbour():
-    mask, change, particulars = fitting.fit(box(4, 4, 0, 0, 2, 2), np.zeros((8, 24, 3), np.uint8))
+    mask, change, particulars = mask_alignment.orient_mask(box(4, 4, 0, 0, 2, 2), np.zeros((8, 24, 3), np.uint8))
     np.testing.assert_array_equal(mask, box(8, 24, 0, 0, 4, 12))
     assert (change, particulars) == ("scaled", "from 4×4 to 24×8, of other proportions")
-    mask, change, particulars = fitting.fit(np.ones((383, 582), bool), np.zeros((392, 591, 3), np.uint8))
+    mask, change, particulars = mask_alignment.orient_mask(np.ones((383, 582), bool), np.zeros((392, 591, 3), np.uint8))
     assert mask.shape == (392, 591) and mask.all() and particulars.endswith("591×392, of other proportions")
-    assert fitting.fit(np.ones((384, 255), bool), np.zeros((384, 256, 3), np.uint8))[2] == "from 255×384 to 256×384"
+    assert (
+        mask_alignment.orient_mask(np.ones((384, 255), bool), np.zeros((384, 256, 3), np.uint8))[2]
+        == "from 255×384 to 256×384"
+    )
 
 
 def test_pairs_of_names():

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from pimjax import PIM
-from pimjax.config_files import read_config
-from pimjax.evaluation.metrics import score
+from pimjax.config.load import read_config
+from pimjax.metrics.conventions import score
 from pimjax.models.layers import Execution
-from pimjax.training.checkpoint import load_variables
-from pimjax.training.scoring import make_predict, predict_set
-from pimjax.training.setup import prepare
+from pimjax.training.setup import create_train_context
+from pimjax.training.validation import make_predict, predict_set
+from pimjax.weights.runs import load_variables
 
 ROOT = Path(__file__).parent.parent
 
@@ -28,7 +28,7 @@ def test_bfloat16_sees_what_float32_sees(tmp_path):
     subprocess.run(command, cwd=ROOT, env=usual, check=True)
     variables, config = load_variables(tmp_path)
     assert config.model == read_config(ROOT / "configs/demo.py").model
-    setup = prepare(config)
+    setup = create_train_context(config)
     masks = [
         predict_set(
             setup,

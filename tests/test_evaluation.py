@@ -1,4 +1,4 @@
-"""Entrants on sets: rows, records that go on, summaries, tables; other ways to ask a model."""
+"""Predictors on datasets: rows, records that go on, summaries, tables; other ways to ask a model."""
 
 import csv
 import json
@@ -16,24 +16,24 @@ from toy_set import write_set
 from pimjax.cli import main
 from pimjax.config import Config, DataConfig, tiny_model
 from pimjax.data.images import ImageError, write_png
-from pimjax.data.named_sources import open_source
+from pimjax.data.registry import load_source
 from pimjax.data.transforms import resize, target_mask
-from pimjax.evaluation.contest import read_results, run_benchmark, safe
-from pimjax.evaluation.entrants import Prediction, model_entrant
+from pimjax.evaluation.benchmark import read_results, run_benchmark, safe
+from pimjax.evaluation.corruptions import CORRUPTIONS
 from pimjax.evaluation.evaluate import enlarged, evaluate, score_example
+from pimjax.evaluation.load_predictor import UnknownModelError, localizer_predictor, open_model, with_options
 from pimjax.evaluation.map_files import read_map
-from pimjax.evaluation.metrics import detection, image_score, score
 from pimjax.evaluation.plots import save_robustness
-from pimjax.evaluation.protocols import PROTOCOLS
+from pimjax.evaluation.predictors import Prediction, model_predictor
 from pimjax.evaluation.report import write_report
 from pimjax.evaluation.robustness import robustness_table, run_robustness
-from pimjax.evaluation.saved_maps import folder_entrant
-from pimjax.evaluation.summary import column, compare, summarize_set
-from pimjax.evaluation.tables import latex, markdown, set_table, show
-from pimjax.inference.contestants import UnknownModelError, localizer_entrant, open_model, with_options
+from pimjax.evaluation.saved_maps import folder_predictor
+from pimjax.evaluation.summary import column, compare, summarize_dataset
+from pimjax.evaluation.tables import dataset_table, latex, markdown, show
 from pimjax.inference.localizer import Localizer, model_hash
-from pimjax.inference.test_time import flip_averaged, resized, tiled
 from pimjax.inference.tiles import blend_tiles
+from pimjax.inference.tta import flip_averaged, resized, tiled
+from pimjax.metrics.conventions import detection, image_score, score
 from pimjax.models.pim import PIM
 from pimjax.weights.card import card_of_run
 
@@ -62,14 +62,14 @@ def dim(image):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Eight images, a ninth that is broken, and a manifest."""
-    folder = tmp_path_factory.mktemp("set")
+    folder = tmp_path_factory.mktemp("dataset")
     write_set(folder, map(photo, range(8)), "broken.png")
     return folder
 
 
 @pytest.fixture
 def source(folder):
-    return open_source(f"csv:{folder / 'set.csv'}")
+    return load_source(f"csv:{folder / 'set.csv'}")
 
 
 def test_a_row_has_every_convention(source):
@@ -117,14 +117,14 @@ def test_what_was_scored_is_not_scored_again(source, tmp_path, capsys):
         return red(image)
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate(model_entrant("red", model), source, tmp_path)
+        evaluate(model_predictor("red", model), source, tmp_path)
     with (tmp_path / "images.jsonl").open("a") as file:
         file.write('{"number": 3, "id": "cut o')  # as a kill leaves it
-    rows, errors = evaluate(model_entrant("red", model), source, tmp_path)
+    rows, errors = evaluate(model_predictor("red", model), source, tmp_path)
     assert len(asked) == 4 + 5 and [row["number"] for row in rows] == list(range(8))
     assert len(errors) == 1 and "broken.png" in errors[0]
-    undisturbed, _ = evaluate(model_entrant("red", red), source, tmp_path / "other")
-    for row, other in zip(rows, undisturbed, strict=True):
+    uncorrupted, _ = evaluate(model_predictor("red", red), source, tmp_path / "other")
+    for row, other in zip(rows, uncorrupted, strict=True):
         assert {**row, "seconds": 0} == {**other, "seconds": 0}
     with (tmp_path / "images.csv").open() as file:
         written = list(csv.DictReader(file))
@@ -132,29 +132,29 @@ def test_what_was_scored_is_not_scored_again(source, tmp_path, capsys):
     strip = cv2.imread(str(tmp_path / rows[1]["picture"]))
     assert strip.shape == (H, 4 * W + 12, 3)
     # Only the broken image is tried again.
-    evaluate(model_entrant("red", model), source, tmp_path)
+    evaluate(model_predictor("red", model), source, tmp_path)
     assert len(asked) == 9
 
 
 def test_results_of_something_else_are_not_mixed(source, tmp_path):
-    evaluate(model_entrant("red", red, {"sha256": "1"}), source, tmp_path, pictures=False)
+    evaluate(model_predictor("red", red, {"sha256": "1"}), source, tmp_path, pictures=False)
     with pytest.raises(ValueError, match=r"holds results for sha256 = 1; these are for sha256 = 2: give another"):
-        evaluate(model_entrant("red", red, {"sha256": "2"}), source, tmp_path, pictures=False)
+        evaluate(model_predictor("red", red, {"sha256": "2"}), source, tmp_path, pictures=False)
     with pytest.raises(ValueError, match=r"threshold = 0.5; these are for threshold = 0.4"):
-        evaluate(model_entrant("red", red, {"sha256": "1"}), source, tmp_path, threshold=0.4, pictures=False)
+        evaluate(model_predictor("red", red, {"sha256": "1"}), source, tmp_path, threshold=0.4, pictures=False)
 
 
 def test_what_has_changed_since_is_scored_again(folder, tmp_path):
     """An image's mask, a saved map, the order of a manifest."""
-    place = tmp_path / "set"
+    place = tmp_path / "dataset"
     shutil.copytree(folder, place)
-    source = open_source(f"csv:{place / 'set.csv'}")
+    source = load_source(f"csv:{place / 'set.csv'}")
     for number in range(8):
         write_png(tmp_path / f"maps/{number}.png", np.rint(red(photo(number)[0]) * 255).astype(np.uint8))
 
     def scored():
-        entrant = folder_entrant("maps", tmp_path / "maps", source.ids())
-        return evaluate(entrant, source, tmp_path / "out", pictures=False)[0]
+        predictor = folder_predictor("maps", tmp_path / "maps", source.ids())
+        return evaluate(predictor, source, tmp_path / "out", pictures=False)[0]
 
     before = scored()
     assert scored() == before
@@ -165,7 +165,7 @@ def test_what_has_changed_since_is_scored_again(folder, tmp_path):
     assert after[1]["benco.f1"] == 0 and after[2]["tp"] == before[2]["fp"]
     lines = (place / "set.csv").read_text().splitlines()
     (place / "set.csv").write_text("\n".join([lines[0], *lines[:0:-1]]))
-    source = open_source(f"csv:{place / 'set.csv'}")
+    source = load_source(f"csv:{place / 'set.csv'}")
     turned = scored()
     assert [row["id"] for row in turned] == [row["id"] for row in after[::-1]]
     assert [row["benco.f1"] for row in turned] == [row["benco.f1"] for row in after[::-1]]
@@ -183,15 +183,15 @@ def test_a_model_that_fails_loses_one_image(source, tmp_path):
             raise RuntimeError("out of temper")
         return np.full((4, 4), np.nan) if (image == source[5]["image"]).all() else red(image)
 
-    rows, errors = evaluate(model_entrant("moody", moody), source, tmp_path, pictures=False)
+    rows, errors = evaluate(model_predictor("moody", moody), source, tmp_path, pictures=False)
     assert [row["number"] for row in rows] == [0, 1, 2, 4, 6, 7]
     assert "3.png: moody failed on it (RuntimeError: out of temper)" in errors[0]
     assert "5.png: moody failed on it (moody: gives values from nan" in errors[1]
 
 
 def test_a_summary_says_what_its_means_are_of(source, tmp_path):
-    rows, errors = evaluate(model_entrant("red", red), source, tmp_path, pictures=False)
-    summary = summarize_set(rows, errors)
+    rows, errors = evaluate(model_predictor("red", red), source, tmp_path, pictures=False)
+    summary = summarize_dataset(rows, errors)
     assert [summary[key] for key in ("scored", "of", "manipulated", "authentic")] == [8, 9, 6, 2]
     f1 = summary["scores"]["pim-fullsize"]["f1"]
     assert (f1["images"], f1["undefined"]) == (6, 2)
@@ -206,17 +206,17 @@ def test_a_summary_says_what_its_means_are_of(source, tmp_path):
     by_image = detection(maps.max((1, 2)), masks.any((1, 2)))
     assert summary["image_level"]["max"]["auc"]["value"] == pytest.approx(by_image["auc"])
     marked = [(maps[i] > 0.5).mean() for i in (0, 4)]
-    assert summary["marked_on_authentic"]["value"] == pytest.approx(np.mean(marked))
+    assert summary["pixel_fpr_authentic"]["value"] == pytest.approx(np.mean(marked))
     assert any("1 of 9 images could not be scored" in warning for warning in summary["warnings"])
     assert "NaN" not in json.dumps(summary)
 
 
 def test_a_set_without_manipulated_images_is_about_false_alarms(source, tmp_path):
-    rows, errors = evaluate(model_entrant("red", red), source, tmp_path, pictures=False)
-    summary = summarize_set([row for row in rows if not row["manipulated"]], [])
+    rows, errors = evaluate(model_predictor("red", red), source, tmp_path, pictures=False)
+    summary = summarize_dataset([row for row in rows if not row["manipulated"]], [])
     assert summary["scores"]["pim-fullsize"]["f1"]["value"] is None
-    assert summary["image_level"]["max"]["false_alarm_rate"]["value"] == 1
-    assert summarize_set([], ["broken"])["warnings"] == ["nothing was scored"]
+    assert summary["image_level"]["max"]["fpr"]["value"] == 1
+    assert summarize_dataset([], ["broken"])["warnings"] == ["nothing was scored"]
 
 
 def test_saved_maps_are_scored_as_the_model_would_be(source, folder, tmp_path):
@@ -228,30 +228,30 @@ def test_saved_maps_are_scored_as_the_model_would_be(source, folder, tmp_path):
             np.save(tmp_path / f"{number}.png.npy", map_)
         elif number < 7:  # the last has none
             np.savez(tmp_path / f"{number}.npz", map=map_)
-    entrant = folder_entrant("saved", tmp_path, source.ids())
-    rows, errors = evaluate(entrant, source, tmp_path / "out", pictures=False)
+    predictor = folder_predictor("saved", tmp_path, source.ids())
+    rows, errors = evaluate(predictor, source, tmp_path / "out", pictures=False)
     assert len(rows) == 7 and len(errors) == 2
     assert any("7.png: no map of it in" in error for error in errors)
-    direct, _ = evaluate(model_entrant("red", red), source, tmp_path / "direct", pictures=False)
+    direct, _ = evaluate(model_predictor("red", red), source, tmp_path / "direct", pictures=False)
     for row, other in zip(rows, direct, strict=False):
         assert row["benco.f1"] == pytest.approx(other["benco.f1"], abs=0.02 if row["number"] < 3 else 1e-9)
-    assert "7 of 9" in set_table([_result("saved", rows, errors)])[1]
+    assert "7 of 9" in dataset_table([_result("saved", rows, errors)])[1]
 
 
 def _result(name, rows, errors=()):
     from pimjax.evaluation.tables import Result
 
-    return Result(name, "set", summarize_set(rows, errors), rows)
+    return Result(name, "dataset", summarize_dataset(rows, errors), rows)
 
 
 def test_inverted_maps_are_noticed_and_can_be_turned(source, tmp_path):
     for number in range(8):
         write_png(tmp_path / f"{number}.png", 255 - np.rint(red(source[number]["image"]) * 255).astype(np.uint8))
     # Six manipulated images are too few to tell; the same ones twice are not.
-    rows, _ = evaluate(folder_entrant("maps", tmp_path, source.ids()), source, tmp_path / "a", pictures=False)
-    assert any("may be inverted" in w for w in summarize_set([*rows, *rows], [])["warnings"])
-    rows, _ = evaluate(folder_entrant("maps", tmp_path, source.ids(), True), source, tmp_path / "b", pictures=False)
-    assert not any("inverted" in w for w in summarize_set([*rows, *rows], [])["warnings"])
+    rows, _ = evaluate(folder_predictor("maps", tmp_path, source.ids()), source, tmp_path / "a", pictures=False)
+    assert any("may be inverted" in w for w in summarize_dataset([*rows, *rows], [])["warnings"])
+    rows, _ = evaluate(folder_predictor("maps", tmp_path, source.ids(), True), source, tmp_path / "b", pictures=False)
+    assert not any("inverted" in w for w in summarize_dataset([*rows, *rows], [])["warnings"])
     assert np.nanmean(column(rows, "benco.auc")) > 0.9
 
 
@@ -259,19 +259,19 @@ def test_a_map_that_two_images_could_own_is_refused(folder, tmp_path):
     ids = ["/data/a/1.jpg", "/data/b/1.jpg"]
     np.save(tmp_path / "1.npy", np.zeros((4, 4)))
     with pytest.raises(ImageError, match=r"1\.npy: it could be the map of /data/a/1\.jpg and of /data/b/1\.jpg"):
-        folder_entrant("maps", tmp_path, ids)
+        folder_predictor("maps", tmp_path, ids)
     (tmp_path / "1.npy").unlink()
     for name, value in (("a", 0.25), ("b", 0.75)):
         (tmp_path / name).mkdir()
         np.save(tmp_path / name / "1.npy", np.full((4, 4), value))
-    entrant = folder_entrant("maps", tmp_path, ids)
-    assert [entrant.predict({"id": id_}).map[0, 0] for id_ in ids] == [0.25, 0.75]
+    predictor = folder_predictor("maps", tmp_path, ids)
+    assert [predictor.predict({"id": id_}).map[0, 0] for id_ in ids] == [0.25, 0.75]
     np.save(tmp_path / "b/2.npy", np.zeros((4, 4)))
     write_png(tmp_path / "b/2.png", np.zeros((4, 4), np.uint8))
     with pytest.raises(ImageError, match=r"2\.png: 2\.npy is of the same image"):
-        folder_entrant("maps", tmp_path, ids)
+        folder_predictor("maps", tmp_path, ids)
     with pytest.raises(FileNotFoundError, match="holds no maps"):
-        folder_entrant("maps", folder / "masks" / "nothing", ids)
+        folder_predictor("maps", folder / "masks" / "nothing", ids)
 
 
 @pytest.mark.parametrize(
@@ -310,24 +310,24 @@ def test_maps_are_read_by_their_type(tmp_path):
 
 
 def test_tables_name_conventions_and_compare_pairs(source, tmp_path):
-    entrants = [model_entrant("red", red), model_entrant("dim", dim), model_entrant("dim_too", dim)]
-    results = run_benchmark(entrants, {"a set": source}, tmp_path, command="pimjax evaluate …")
-    table = set_table(results)
+    predictors = [model_predictor("red", red), model_predictor("dim", dim), model_predictor("dim_too", dim)]
+    results = run_benchmark(predictors, {"a set": source}, tmp_path, command="pimjax evaluate …")
+    table = dataset_table(results)
     assert "F1, pim-fullsize" in table[0] and table[0][-1] == "F1, pim-fullsize, against red"
     assert all(row[1] == "8 of 9" for row in table[1:])
     column_ = table[0].index("F1, pim-fullsize")
     assert table[1][column_] == show(results[0].summary["scores"]["pim-fullsize"]["f1"], 8)
     assert table[1][column_].endswith("(6)")
     assert table[2][-1].startswith("-0.") and table[2][-1] == table[3][-1]
-    more = run_benchmark([model_entrant("late", red)], {"a set": source}, tmp_path)
+    more = run_benchmark([model_predictor("late", red)], {"a set": source}, tmp_path)
     assert [result.model for result in more] == ["red", "dim", "dim_too", "late"]
     with pytest.raises(ValueError, match=r"results at threshold 0\.5, not 0\.4"):
-        run_benchmark([model_entrant("late", red)], {"a set": source}, tmp_path, threshold=0.4)
-    text = markdown(set_table(more))
+        run_benchmark([model_predictor("late", red)], {"a set": source}, tmp_path, threshold=0.4)
+    text = markdown(dataset_table(more))
     assert len({line.count("|") for line in text.splitlines()}) == 1
     assert r"dim\_too" in latex(table, "50 % & more") and r"50 \% \& more" in latex(table, "50 % & more")
     about, again = read_results(tmp_path)
-    assert about["commands"] == ["pimjax evaluate …", ""] and about["sets"]["a set"]["images"] == 9
+    assert about["commands"] == ["pimjax evaluate …", ""] and about["datasets"]["a set"]["images"] == 9
     assert [(r.model, r.set, r.summary) for r in again[:3]] == [(r.model, r.set, r.summary) for r in results]
     assert again[0].rows == results[0].rows
     assert (tmp_path / "red" / safe("a set") / "scores.json").is_file() and safe("a/b c") == "a_b_c"
@@ -389,7 +389,7 @@ def test_the_commands_from_end_to_end(folder, tmp_path, capsys, monkeypatch):
     assert again == said.out
 
     command = ["robustness", "--source", source, "--output", out + "2", "--model", "test_evaluation:red"]
-    assert main([*command, "--protocol", "gamma"]) == 1
+    assert main([*command, "--corruption", "gamma"]) == 1
     said = capsys.readouterr().out
     assert "### toy: gamma" in said and "mean over the span" in said
     result = json.loads((tmp_path / "out2/robustness.json").read_text())
@@ -398,14 +398,14 @@ def test_the_commands_from_end_to_end(folder, tmp_path, capsys, monkeypatch):
     (area,) = result["areas"]
     values = [levels[level] for level in (0.7, 0.85, 1, 1.15, 1.3)]
     assert area["value"] == pytest.approx((sum(values) - (values[0] + values[-1]) / 2) / 4)
-    assert area["undisturbed"] == levels[None] and area["low"] <= area["value"] <= area["high"]
+    assert area["uncorrupted"] == levels[None] and area["low"] <= area["value"] <= area["high"]
 
 
 def test_robustness_of_what_has_no_score(folder, tmp_path):
     """Authentic images have no F1: tables and curves say so, and JSON has no NaN."""
     (tmp_path / "authentic.csv").write_text(f"image,mask\n{folder / 'images/0.png'},\n")
-    source = open_source(f"csv:{tmp_path / 'authentic.csv'}")
-    result = run_robustness([model_entrant("red", red)], {"set": source}, ["gamma"], tmp_path)
+    source = load_source(f"csv:{tmp_path / 'authentic.csv'}")
+    result = run_robustness([model_predictor("red", red)], {"dataset": source}, ["gamma"], tmp_path)
     assert "NaN" not in (tmp_path / "robustness.json").read_text()
     assert robustness_table(result).count("| –") == 1 + 5 + 1
     save_robustness(result["rows"], tmp_path / "curves")
@@ -417,7 +417,7 @@ def test_robustness_of_what_has_no_score(folder, tmp_path):
     [
         (["--model", "nothing"], "give one, MODULE:FUNCTION, or one of"),
         (["--model", "json:nothing"], "model 'json:nothing': cannot be imported"),
-        (["--model", "everything", "everything"], "two entrants are called everything"),
+        (["--model", "everything", "everything"], "two predictors are called everything"),
         ([], "give --model or --predictions"),
     ],
 )
@@ -433,18 +433,18 @@ def test_a_checkpoint_takes_part(folder, tmp_path):
         jax.eval_shape(PIM(tiny_model()).init, jax.random.key(0), jax.ShapeDtypeStruct((1, 32, 32, 3), np.float32)),
     )
     variables = jax.tree.map(lambda leaf: rng.random(leaf.shape, np.float32) / 10, shapes)
-    example = open_source(f"csv:{folder / 'set.csv'}")[1]
+    example = load_source(f"csv:{folder / 'set.csv'}")[1]
     for fit, size in (("resize", (16, 16)), ("crop", (H // 4, W // 4))):
         localizer = Localizer(
-            variables, card_of_run(Config(model=tiny_model(), data=DataConfig(image_size=64, fit=fit)))
+            variables, card_of_run(Config(model=tiny_model(), data=DataConfig(image_size=64, resize_mode=fit)))
         )
-        entrant = localizer_entrant(localizer, "tiny", {})
-        prediction = entrant.predict(example)
+        predictor = localizer_predictor(localizer, "tiny", {})
+        prediction = predictor.predict(example)
         assert prediction.map.shape == size
         # Asked in other ways, it is scored at the same size.
-        sides = {way.input_side for way in with_options(entrant, flip=True, tiles=32, sides=(32,))}
+        sides = {way.input_side for way in with_options(predictor, flip=True, tiles=32, sides=(32,))}
         assert sides == {None if fit == "crop" else 64}
-        assert entrant.about["sha256"] == localizer.hash
+        assert predictor.about["sha256"] == localizer.hash
         np.testing.assert_allclose(enlarged(prediction, H, W), localizer(example["image"]).probability, atol=1e-6)
     card = card_of_run(Config(model=tiny_model()))
     others = (
@@ -476,8 +476,8 @@ def save_maps(folder, source, function):
 @pytest.mark.parametrize("saved", [False, True], ids=["model", "maps"])
 def test_scores_over_all_thresholds_are_left_out_of_thresholded_maps(function, said, saved, source, tmp_path):
     save_maps(tmp_path / "maps", source, function)
-    entrant = folder_entrant("m", tmp_path / "maps", source.ids()) if saved else model_entrant("m", function)
-    (result,) = run_benchmark([entrant], {"s": source}, tmp_path / "out")
+    predictor = folder_predictor("m", tmp_path / "maps", source.ids()) if saved else model_predictor("m", function)
+    (result,) = run_benchmark([predictor], {"s": source}, tmp_path / "out")
     summary = json.loads((tmp_path / "out/m/s/scores.json").read_text())
     assert summary["thresholded"] == said == any("thresholded already" in text for text in summary["warnings"])
     text = (tmp_path / "out/tables.md").read_text()
@@ -529,7 +529,7 @@ def test_doubtful_masks_are_told_under_the_table(spoil, kind, tmp_path):
         (tmp_path / f"m{number}{suffix}").write_bytes(cv2.imencode(suffix, stored)[1].tobytes())
         lines.append(f"{number}.png,m{number}{suffix}")
     (tmp_path / "s.csv").write_text("\n".join(lines))
-    run_benchmark([model_entrant("red", red)], {"s": open_source(f"csv:{tmp_path / 's.csv'}")}, tmp_path / "out")
+    run_benchmark([model_predictor("red", red)], {"s": load_source(f"csv:{tmp_path / 's.csv'}")}, tmp_path / "out")
     text = (tmp_path / "out/tables.md").read_text()
     assert f"9 of 9 masks ({kind})" in text
     assert any(f"({kind})" in w for w in json.loads((tmp_path / "out/red/s/scores.json").read_text())["warnings"])
@@ -537,15 +537,15 @@ def test_doubtful_masks_are_told_under_the_table(spoil, kind, tmp_path):
 
 def test_only_maps_are_called_inverted_and_once(source, tmp_path):
     save_maps(tmp_path / "maps", source, lambda image: 1 - red(image))
-    entrants = [
-        model_entrant("model", lambda image: 1 - red(image)),
-        folder_entrant("maps", tmp_path / "maps", source.ids()),
+    predictors = [
+        model_predictor("model", lambda image: 1 - red(image)),
+        folder_predictor("maps", tmp_path / "maps", source.ids()),
     ]
-    results = run_benchmark(entrants, {"a": source, "b": source}, tmp_path / "out")
+    results = run_benchmark(predictors, {"a": source, "b": source}, tmp_path / "out")
     hints = [(r.model, r.set) for r in results if any("--invert" in warning for warning in r.summary["warnings"])]
     assert hints == [("maps", "a")]
-    entrant = folder_entrant("maps", tmp_path / "maps", source.ids(), invert=True)
-    (result,) = run_benchmark([entrant], {"a": source}, tmp_path / "other")
+    predictor = folder_predictor("maps", tmp_path / "maps", source.ids(), invert=True)
+    (result,) = run_benchmark([predictor], {"a": source}, tmp_path / "other")
     assert not any("--invert" in warning for warning in result.summary["warnings"])
 
 
@@ -572,7 +572,7 @@ def test_one_model_s_failure_does_not_end_the_others(folder, tmp_path, monkeypat
     assert "broken did not take part" in (tmp_path / "e/tables.md").read_text()
     write_report(tmp_path / "e", tmp_path / "page.html")
     assert "broken did not take part" in (tmp_path / "page.html").read_text()
-    assert main(["robustness", *command, "--output", "r", "--protocol", "jpeg=90"]) == 1
+    assert main(["robustness", *command, "--output", "r", "--corruption", "jpeg=90"]) == 1
     assert "| 90 " in capsys.readouterr().out
     assert any(
         "broken did not take part" in error for error in json.loads(Path("r/robustness.json").read_text())["errors"]
@@ -588,10 +588,10 @@ def not_a_number(image):
 @pytest.mark.parametrize("fit", ["resize", "crop"])
 def test_a_checkpoint_of_nan_is_named_with_the_image(fit, source, tmp_path):
     class Broken:
-        """Of a localizer what an entrant needs."""
+        """Of a localizer what a predictor needs."""
 
         hash = "0"
-        card = card_of_run(Config(model=tiny_model(), data=DataConfig(image_size=64, fit=fit)))
+        card = card_of_run(Config(model=tiny_model(), data=DataConfig(image_size=64, resize_mode=fit)))
 
         def __call__(self, image):
             class Result:
@@ -600,15 +600,15 @@ def test_a_checkpoint_of_nan_is_named_with_the_image(fit, source, tmp_path):
 
             return Result
 
-    _, errors = evaluate(localizer_entrant(Broken(), "broken", {}), source, tmp_path, pictures=False)
+    _, errors = evaluate(localizer_predictor(Broken(), "broken", {}), source, tmp_path, pictures=False)
     assert len(errors) == 9 and "1.png: broken failed on it (broken: gives values from nan" in errors[1]
 
 
 def test_a_function_is_found_in_the_current_folder_which_does_not_stay_on_the_path(tmp_path, monkeypatch):
     write_module(tmp_path, monkeypatch, "def mine(image):\n    return image[..., 0] / 255\n\nnumber = 3\n")
     before = list(sys.path)
-    entrant = open_model("in_this_folder:mine")
-    assert entrant.name == "mine" and entrant.predict({"image": np.full((4, 4, 3), 255, np.uint8)}).map.all()
+    predictor = open_model("in_this_folder:mine")
+    assert predictor.name == "mine" and predictor.predict({"image": np.full((4, 4, 3), 255, np.uint8)}).map.all()
     assert sys.path == before
     for what in ("in_this_folder:nothing", "nowhere_at_all:f", "in_this_folder:number", "pim-smal", ":f", "a:"):
         with pytest.raises(UnknownModelError, match=f"model '{what}'"):
@@ -620,27 +620,29 @@ def test_a_function_is_found_in_the_current_folder_which_does_not_stay_on_the_pa
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("jpg", r"protocol 'jpg': it must be one of these.*jpeg \(quality: 50, 60, 70, 80, 90, 100\)"),
-        ("jpeg=0", r"protocol jpeg=0: levels are whole numbers, 1 … 100 \(quality\)"),
-        ("jpeg=90,75.5", r"protocol jpeg=75\.5"),
-        ("blur=4", "protocol blur=4: levels are odd numbers"),
-        ("noise=nan", "protocol noise=nan"),
-        ("rescale=inf", "protocol rescale=inf"),
-        ("webp=", "protocol webp=:"),
+        ("jpg", r"corruption 'jpg': it must be one of these.*jpeg \(quality: 50, 60, 70, 80, 90, 100\)"),
+        ("jpeg=0", r"corruption jpeg=0: levels are whole numbers, 1 … 100 \(quality\)"),
+        ("jpeg=90,75.5", r"corruption jpeg=75\.5"),
+        ("blur=4", "corruption blur=4: levels are odd numbers"),
+        ("noise=nan", "corruption noise=nan"),
+        ("rescale=inf", "corruption rescale=inf"),
+        ("webp=", "corruption webp=:"),
     ],
 )
 def test_a_wrong_corruption_or_level_is_told_before_work(text, message, folder, capsys):
-    assert main(["robustness", "--model", "nothing", "--source", f"csv:{folder / 'set.csv'}", "--protocol", text]) == 1
+    assert (
+        main(["robustness", "--model", "nothing", "--source", f"csv:{folder / 'set.csv'}", "--corruption", text]) == 1
+    )
     assert re.search(message, capsys.readouterr().err)
 
 
 def test_levels_may_be_chosen(source, tmp_path):
     chosen = ["jpeg=75,90", "webp=80", "rescale=0.5", "jpeg=60"]
-    result = run_robustness([model_entrant("red", red)], {"s": source}, chosen, tmp_path)
-    levels = [(row["protocol"], row["level"]) for row in result["rows"]]
+    result = run_robustness([model_predictor("red", red)], {"s": source}, chosen, tmp_path)
+    levels = [(row["corruption"], row["level"]) for row in result["rows"]]
     assert levels == [(None, None), ("jpeg", 75), ("jpeg", 90), ("jpeg", 60), ("webp", 80), ("rescale", 0.5)]
     value = {row["level"]: row["value"] for row in result["rows"]}
-    areas = {area["protocol"]: area["value"] for area in result["areas"]}
+    areas = {area["corruption"]: area["value"] for area in result["areas"]}
     assert areas["jpeg"] == pytest.approx((15 * (value[60] + value[75]) / 2 + 15 * (value[75] + value[90]) / 2) / 30)
     assert areas["webp"] == value[80] and areas["rescale"] == value[0.5]
 
@@ -649,4 +651,4 @@ def test_the_help_of_robustness_has_corruptions_and_levels(capsys):
     with pytest.raises(SystemExit):
         main(["robustness", "--help"])
     said = capsys.readouterr().out
-    assert all(f"{name} (" in said for name in PROTOCOLS) and "webp (quality: 90, 80, 70, 60, 50)" in said
+    assert all(f"{name} (" in said for name in CORRUPTIONS) and "webp (quality: 90, 80, 70, 60, 50)" in said

@@ -13,11 +13,11 @@ import pytest
 from toy_set import write_set
 
 from pimjax.cli import main
-from pimjax.data.named_sources import open_source
+from pimjax.data.registry import load_source
 from pimjax.evaluation import report
-from pimjax.evaluation.contest import locked, read_results, run_benchmark
-from pimjax.evaluation.entrants import model_entrant
+from pimjax.evaluation.benchmark import locked, read_results, run_benchmark
 from pimjax.evaluation.evaluate import evaluate
+from pimjax.evaluation.predictors import model_predictor
 from pimjax.evaluation.report import write_report
 from pimjax.evaluation.robustness import run_robustness
 from pimjax.files import RECORD, ForeignFileError
@@ -41,14 +41,14 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def source(folder):
-    return open_source(f"csv:{folder / 'set.csv'}")
+    return load_source(f"csv:{folder / 'set.csv'}")
 
 
 @pytest.fixture
 def finished(source, tmp_path):
     """The output of evaluate and robustness."""
-    run_benchmark([model_entrant("red", red)], {"s": source}, tmp_path / "out")
-    run_robustness([model_entrant("red", red)], {"s": source}, ["gamma=0.7"], tmp_path / "out/r")
+    run_benchmark([model_predictor("red", red)], {"s": source}, tmp_path / "out")
+    run_robustness([model_predictor("red", red)], {"s": source}, ["gamma=0.7"], tmp_path / "out/r")
     return tmp_path / "out"
 
 
@@ -65,7 +65,7 @@ def test_a_second_one_is_refused_and_the_first_one_s_rows_stay(folder, source, t
 
     def first():
         try:
-            run_benchmark([model_entrant("red", slow)], {"s": source}, tmp_path)
+            run_benchmark([model_predictor("red", slow)], {"s": source}, tmp_path)
         except BaseException as error:
             errors.append(error)
 
@@ -77,13 +77,13 @@ def test_a_second_one_is_refused_and_the_first_one_s_rows_stay(folder, source, t
         file.write('{"number": 0, "id": "half of a li')
     try:
         for other in (
-            lambda: run_benchmark([model_entrant("red", red)], {"s": source}, tmp_path),
-            lambda: run_robustness([model_entrant("red", red)], {"s": source}, ["gamma"], tmp_path),
+            lambda: run_benchmark([model_predictor("red", red)], {"s": source}, tmp_path),
+            lambda: run_robustness([model_predictor("red", red)], {"s": source}, ["gamma"], tmp_path),
         ):
             with pytest.raises(ValueError, match="another pimjax evaluate or robustness writes there"):
                 other()
         with pytest.raises(ValueError, match=r"images\.jsonl: another process writes it"):
-            evaluate(model_entrant("red", red), source, tmp_path / "red/s")
+            evaluate(model_predictor("red", red), source, tmp_path / "red/s")
         assert rows.read_text().endswith("half of a li")
     finally:
         rows.write_text("")
@@ -109,7 +109,9 @@ def test_each_command_is_refused_in_one_line_while_another_runs(command, folder,
 
 
 def test_a_report_needs_no_right_to_write_where_the_results_are(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr("pimjax.evaluation.contest.lock_file", lambda *_: (_ for _ in ()).throw(PermissionError("no")))
+    monkeypatch.setattr(
+        "pimjax.evaluation.benchmark.lock_file", lambda *_: (_ for _ in ()).throw(PermissionError("no"))
+    )
     write_report(finished, tmp_path / "page.html")
     assert (tmp_path / "page.html").is_file()
 
@@ -129,7 +131,7 @@ def test_a_user_s_file_is_no_place_for_results(name, source, tmp_path):
     (tmp_path / name).write_text("mine")
     asked = []
     with pytest.raises(ValueError, match=os.path.basename(name)):
-        run_benchmark([model_entrant("red", asked.append)], {"s": source}, tmp_path)
+        run_benchmark([model_predictor("red", asked.append)], {"s": source}, tmp_path)
     assert not asked and (tmp_path / name).read_text() == "mine"
 
 
@@ -139,7 +141,7 @@ def test_a_user_s_file_is_no_place_for_robustness(name, source, tmp_path):
     (tmp_path / name).write_text("mine")
     asked = []
     with pytest.raises(ValueError, match=os.path.basename(name)):
-        run_robustness([model_entrant("red", asked.append)], {"s": source}, ["gamma=0.7"], tmp_path)
+        run_robustness([model_predictor("red", asked.append)], {"s": source}, ["gamma=0.7"], tmp_path)
     assert not asked and (tmp_path / name).read_text() == "mine"
 
 
@@ -153,15 +155,15 @@ def test_a_user_s_page_stays(finished, tmp_path, capsys):
 def test_what_was_corrected_by_hand_stays(finished, source):
     (finished / "tables.md").write_text("corrected")
     with pytest.raises(ForeignFileError, match=r"tables\.md: exists and was changed"):
-        run_benchmark([model_entrant("red", red)], {"s": source}, finished)
+        run_benchmark([model_predictor("red", red)], {"s": source}, finished)
     assert (finished / "tables.md").read_text() == "corrected"
 
 
 def test_results_of_an_older_pimjax_which_kept_no_record_are_gone_on_with(finished, source):
     for record in finished.rglob(RECORD):
         record.unlink()
-    run_benchmark([model_entrant("red", red), model_entrant("too", red)], {"s": source}, finished)
-    run_robustness([model_entrant("red", red)], {"s": source}, ["gamma=0.7"], finished / "r")
+    run_benchmark([model_predictor("red", red), model_predictor("too", red)], {"s": source}, finished)
+    run_robustness([model_predictor("red", red)], {"s": source}, ["gamma=0.7"], finished / "r")
     assert [result.model for result in read_results(finished)[1]] == ["red", "too"]
 
 
@@ -187,7 +189,7 @@ def test_a_damaged_state_file_is_one_clear_line_or_nothing(name, finished, sourc
         write_report(finished, tmp_path / "page.html", finished / "r")
 
     def write():
-        run_benchmark([model_entrant("red", red)], {"s": source}, finished)
+        run_benchmark([model_predictor("red", red)], {"s": source}, finished)
 
     uses = {"benchmark.json": (read, write), "red/s/about.json": (write,)}
     uses |= dict.fromkeys(("red/s/scores.json", "r/robustness.json"), (read,))
@@ -197,7 +199,7 @@ def test_a_damaged_state_file_is_one_clear_line_or_nothing(name, finished, sourc
         file.write_bytes(content.encode())
         for use in (
             lambda: write_report(finished, tmp_path / "page.html", finished / "r"),
-            lambda: run_benchmark([model_entrant("red", red)], {"s": source}, finished),
+            lambda: run_benchmark([model_predictor("red", red)], {"s": source}, finished),
         ):
             if name == "r/robustness.json" and use.__code__.co_names[0] != "write_report":
                 continue
@@ -236,7 +238,7 @@ def test_whatever_is_missing_at_any_depth_is_refused_or_shown_as_undefined(finis
     counts = {"of": 1, "manipulated": 1, "authentic": 0}
     for file, use in (
         (finished / "red/s/scores.json", lambda: report._in_words(read_results(finished)[1], counts)),
-        (finished / "r/robustness.json", lambda: report._protocols(report._read_robustness(finished / "r"))),
+        (finished / "r/robustness.json", lambda: report._corruptions(report._read_robustness(finished / "r"))),
     ):
         whole = file.read_text()
         for content in anywhere(json.loads(whole)):
@@ -263,7 +265,7 @@ def test_a_row_that_lacks_something_is_scored_again_and_no_page_is_made_of_it(fi
     file = finished / "red/s/images.jsonl"
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     outside, asked = tmp_path / "secret.jpg", []
-    entrant = model_entrant("red", lambda image: asked.append(1) or red(image))
+    predictor = model_predictor("red", lambda image: asked.append(1) or red(image))
     shutil.copy(finished / "red/s" / rows[0]["picture"], outside)
     for key, value in rows[0].items():
         wrong = [{k: v for k, v in rows[0].items() if k != key}] if key not in ("number", "picture") else []
@@ -276,7 +278,7 @@ def test_a_row_that_lacks_something_is_scored_again_and_no_page_is_made_of_it(fi
                 write_report(finished, tmp_path / "page.html")
             if key not in ("number",):  # such a line is no row at all
                 asked.clear()
-                evaluate(entrant, source, finished / "red/s")
+                evaluate(predictor, source, finished / "red/s")
                 assert len(asked) == 1, row
     write_report(finished, tmp_path / "page.html")
 
@@ -286,5 +288,5 @@ def test_only_the_models_of_a_run_are_scored_before_others_faults_are_told(finis
     asked = []
     (finished / "red/s/scores.json").write_text("{}")
     with pytest.raises(ValueError, match=r"scores\.json: not what pimjax evaluate writes \(lacks 'scored'\)"):
-        run_benchmark([model_entrant("late", asked.append)], {"s": source}, finished)
+        run_benchmark([model_predictor("late", asked.append)], {"s": source}, finished)
     assert not asked

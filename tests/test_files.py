@@ -6,7 +6,7 @@ import os
 import pytest
 
 from pimjax import files
-from pimjax.files import RECORD, ForeignFileError, appearing, claim, lock_file, printable, write_bytes, write_text
+from pimjax.files import RECORD, ForeignFileError, atomic_path, claim, lock_file, printable, write_bytes, write_text
 
 
 def test_our_own_files_are_replaced_and_others_are_not(tmp_path):
@@ -59,12 +59,12 @@ def test_a_kill_between_record_and_name_leaves_files_that_can_be_replaced(tmp_pa
 
 
 def test_a_library_writes_under_a_name_of_the_same_suffix(tmp_path):
-    with appearing(tmp_path / "a.svg") as temporary:
+    with atomic_path(tmp_path / "a.svg") as temporary:
         assert temporary.suffix == ".svg"
         temporary.write_text("<svg/>")
         assert not (tmp_path / "a.svg").exists()
     claim(tmp_path / "a.svg")
-    with pytest.raises(ValueError, match="broken"), appearing(tmp_path / "a.svg") as temporary:
+    with pytest.raises(ValueError, match="broken"), atomic_path(tmp_path / "a.svg") as temporary:
         temporary.write_text("half")
         raise ValueError("broken")
     assert (tmp_path / "a.svg").read_text() == "<svg/>"

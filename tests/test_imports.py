@@ -1,75 +1,36 @@
 """Imports run one way: each package may import the ones before it, and itself."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-CONFIG = {"config", "config_values", "config_checks", "config_files", "config_flags"}
-TELL = {"files", "terminal"}  # writing and printing
-ALLOWED = {
-    "config_values": set(),
-    "config": {"config_values"},
-    "config_checks": {"config", "config_values"},
-    "config_files": {"config", "config_values", "files"},
-    "config_flags": {"config", "config_values", "config_files", "terminal"},
-    "normalization": set(),
-    "jpeg_tables": set(),
-    "allocator": set(),
-    "files": set(),
-    "terminal": {"files"},
-    "ending": {"terminal"},
-    "pictures": set(),
-    "data": TELL | {"config", "normalization", "jpeg_tables"},
-    "inspection": TELL | {"config", "data", "pictures"},
-    "models": {"config", "normalization", "jpeg_tables"},
-    "weights": CONFIG | TELL | {"normalization", "models"},
-    "baselines": {"data", "models"},
-    "evaluation": TELL | {"data", "inspection", "normalization", "pictures"},
-    "training": CONFIG | TELL | {"ending", "normalization", "data", "inspection", "models", "weights", "evaluation"},
-    "inference": TELL
-    | {"config", "ending", "normalization", "pictures", "data", "models", "weights", "baselines"}
-    | {"evaluation", "training"},
-    "benchmark": {
-        "config",
-        "ending",
-        "files",
-        "terminal",
-        "allocator",
-        "data",
-        "models",
-        "weights",
-        "evaluation",
-        "training",
-    },
-    "cli": CONFIG
-    | TELL
-    | {
-        "allocator",
-        "ending",
-        "pictures",
-        "benchmark",
-        "data",
-        "inspection",
-        "weights",
-        "evaluation",
-        "training",
-        "inference",
-    },
-}
-# Files that know less than their package.
+# Every room, and below it those that it may import from.
+ORDER = (
+    "aliases files terminal shutdown config normalization visualize allocator jpeg metrics data data_checks models weights "
+    "baselines training inference evaluation profiling cli"
+).split()
+SIBLINGS = {
+    "training": {"inference"},
+    "inference": {"training"},
+    "evaluation": {"training"},
+}  # that do without each other
+NO_JAX = {*ORDER[: ORDER.index("data_checks") + 1]} - {"jpeg", "allocator"}
+# Files that know less than their room may.
 STRICTER = {
     "training/step.py": {"config", "normalization", "models"},
-    **{f"evaluation/{name}.py": set() for name in ("counts", "curves", "pooled", "intervals", "metrics", "protocols")},
+    "evaluation/corruptions.py": set(),
 }
 ONLY_HERE = {
     "gradio": {"pimjax/inference/app.py"},
     "jinja2": {"pimjax/evaluation/report.py"},
     "matplotlib": {"pimjax/evaluation/plots.py"},
     "grain": {"pimjax/data/pipeline.py"},
-    "orbax": {"pimjax/training/checkpoint.py", "pimjax/weights/files.py"},
-    "safetensors": {"pimjax/weights/files.py"},
+    "orbax": {"pimjax/training/checkpoint.py", "pimjax/weights/formats.py", "pimjax/weights/runs.py"},
+    "safetensors": {"pimjax/weights/formats.py"},
 }
 
 
@@ -90,9 +51,20 @@ FILES = sorted((ROOT / "pimjax").rglob("*.py"))
 @pytest.mark.parametrize("path", [p for p in FILES if p.parent.name != "pimjax" or p.name != "__init__.py"], ids=str)
 def test_imports_run_one_way(path):
     relative = path.relative_to(ROOT / "pimjax")
-    package = relative.parts[0].removesuffix(".py")
-    rooms = {name.split(".")[1] for name in imported(path) if name.startswith("pimjax.")} - {package}
-    assert rooms <= STRICTER.get(relative.as_posix(), ALLOWED[package]), f"{relative} imports {rooms}"
+    room = relative.parts[0].removesuffix(".py")
+    rooms = {name.split(".")[1] for name in imported(path) if name.startswith("pimjax.")} - {room}
+    above = set(ORDER[ORDER.index(room) :]) | SIBLINGS.get(room, set())
+    assert not rooms & above, f"{relative} imports {rooms & above}, which stand above it: move what it needs below both"
+    allowed = STRICTER.get(relative.as_posix(), rooms)
+    assert rooms <= allowed, f"{relative} imports {rooms - allowed}; it must do without"
+
+
+def test_using_a_model_needs_nothing_of_training():
+    """A fresh interpreter, since the tests' own has imported everything."""
+    code = "import sys, pimjax.inference.localizer, pimjax.inference.predict; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "pimjax.inference.localizer" in modules
+    assert not [name for name in modules if name.startswith(("pimjax.training", "pimjax.evaluation", "optax", "grain"))]
 
 
 def test_formats_of_others_are_known_to_their_files_only():
@@ -101,18 +73,9 @@ def test_formats_of_others_are_known_to_their_files_only():
         assert users == homes
 
 
-def test_configuration_and_data_need_no_jax():
+def test_configuration_data_and_metrics_need_no_jax():
     for path in FILES:
-        if path.relative_to(ROOT / "pimjax").parts[0].removesuffix(".py") in CONFIG | {
-            "data",
-            "files",
-            "terminal",
-            "ending",
-            "inspection",
-            "normalization",
-            "baselines",
-            "evaluation",
-        }:
+        if path.relative_to(ROOT / "pimjax").parts[0].removesuffix(".py") in NO_JAX:
             assert not {name for name in imported(path) if name.split(".")[0] in ("jax", "flax", "optax")}, path
 
 

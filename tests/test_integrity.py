@@ -12,12 +12,12 @@ import safetensors.numpy
 from pimjax import Localizer, from_torch, init_from_upernet, to_torch
 from pimjax.cli import main
 from pimjax.config import Config, tiny_model
-from pimjax.training.checkpoint import ITEMS, load_variables, open_manager
-from pimjax.training.checksums import CHECKSUMS, add_checksums
-from pimjax.training.initial import initial_variables, load_model
+from pimjax.training.starting_weights import initial_variables
 from pimjax.weights.card import ModelCard
-from pimjax.weights.convert import match_torch, variable_shapes
-from pimjax.weights.files import read_arrays, write_model
+from pimjax.weights.formats import read_arrays, write_model
+from pimjax.weights.load import load_model
+from pimjax.weights.names.pim import from_arrays, variable_shapes
+from pimjax.weights.runs import CHECKSUMS, ITEMS, add_checksums, load_variables, open_manager
 from pimjax.weights.unpickle import WeightsFileError
 
 MODEL = tiny_model()
@@ -38,7 +38,7 @@ def variables_of(arrays):
 
 def write_run(folder, arrays):
     """A run's directory with one checkpoint, as a run writes it."""
-    variables = match_torch(arrays, MODEL)
+    variables = from_arrays(arrays, MODEL)
     variables = {name: variables[name] for name in ("params", "batch_stats")}
     items = ocp.args.Composite(
         variables=ocp.args.StandardSave(variables),
@@ -209,7 +209,7 @@ def test_large_sums_are_no_infinities(arrays):
 
 
 def test_the_shipped_model_has_checksums(tmp_path):
-    from pimjax.weights.shipped import weights_path
+    from pimjax.weights.bundled import weights_path
 
     whole = weights_path("pim-small").read_bytes()
     damaged = bytearray(whole)

@@ -12,8 +12,8 @@ import pytest
 from pimjax.cli import main
 from pimjax.data.datasets import challenges, lists
 from pimjax.data.images import ImageError
-from pimjax.data.named_sources import csv_source, open_source
-from pimjax.inspection.examine import examine
+from pimjax.data.registry import csv_source, load_source
+from pimjax.data_checks.facts import read_facts
 
 CASES = Path(__file__).parent / "cases"
 MANIPULATED = ("1", "1.0", "True", "yes", "FAKE", "tampered", "Manipulated", "forged", "spliced", "copy-move")
@@ -47,7 +47,7 @@ def refused(folder, text, message):
 def test_a_label_without_its_mask_is_refused_in_any_spelling(folder, tmp_path, capsys):
     for case, word in (("true", "True"), ("words", r"1\.0")):
         with pytest.raises(ValueError, match=rf"{case}\.csv, line 2: label {word} \(manipulated\), yet no mask"):
-            open_source(f"csv:{CASES}/B08_label_words/{case}.csv")
+            load_source(f"csv:{CASES}/B08_label_words/{case}.csv")
     shutil.copytree(CASES / "B08_label_words", tmp_path / "D")
     output = str(tmp_path / "out")
     assert (
@@ -99,7 +99,7 @@ def test_masks_that_contradict_their_label_are_refused_when_decoded(folder, mask
         source[0]
         with pytest.raises(ImageError, match=rf"list\.csv, line {line}: .*{message}; correct the line"):
             source[1]
-        assert f"line {line}" in examine(source, 1).error
+        assert f"line {line}" in read_facts(source, 1).error
 
 
 def test_masks_that_agree_are_kept(folder):
@@ -118,7 +118,7 @@ def test_a_label_that_was_changed_is_looked_at_again(folder, tmp_path):
 def test_json_lists_have_many_words_for_no_mask(folder):
     pairs = [["a.png", "m.png"], *(["b.png", word] for word in ("Negative", "negative", None, "", "None"))]
     (folder / "list.json").write_text(json.dumps(pairs))
-    source = open_source(f"json:{folder}/list.json")
+    source = load_source(f"json:{folder}/list.json")
     assert [record.mask is not None for record in source.records] == [True] + [False] * 5
     for text, message in (
         ('[["a.png", 1]]', "write a list of pairs"),
@@ -127,7 +127,7 @@ def test_json_lists_have_many_words_for_no_mask(folder):
     ):
         (folder / "list.json").write_text(text)
         with pytest.raises(ValueError, match=rf"list\.json.*{message}"):
-            open_source(f"json:{folder}/list.json")
+            load_source(f"json:{folder}/list.json")
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_the_index_of_nist16_says_yes_or_no(tmp_path):
 
 @pytest.mark.parametrize("case", ["semi", "tab", "names"])
 def test_separators_and_usual_names(case):
-    (record,) = open_source(f"csv:{CASES}/B21_csv_headers/{case}.csv").records
+    (record,) = load_source(f"csv:{CASES}/B21_csv_headers/{case}.csv").records
     assert (record.image.name, record.mask.name) == ("f0.jpg", "f0_m.png")
 
 
@@ -164,12 +164,12 @@ def test_separators_and_usual_names(case):
 def test_a_pipe_is_no_manifest(tmp_path, kind):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OSError, match="pipe: a named pipe, not a file"):
-        open_source(f"{kind}:{tmp_path}/pipe")
+        load_source(f"{kind}:{tmp_path}/pipe")
 
 
 def test_a_nul_byte_is_named():
     with pytest.raises(ValueError, match=r"nul\.csv, line 2: 'f0\\x00\.jpg' has a NUL byte"):
-        open_source(f"csv:{CASES}/B21_csv_headers/nul.csv")
+        load_source(f"csv:{CASES}/B21_csv_headers/nul.csv")
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import sklearn.metrics
 
-from pimjax.evaluation.curves import average_precision, best_f1, curve, equal_error_rate, roc_auc
-from pimjax.evaluation.intervals import bootstrap_interval, paired_difference
-from pimjax.evaluation.metrics import CONVENTIONS, detection, image_score, score, score_images
-from pimjax.evaluation.pooled import Pooled, calibration_error, pool
-from pimjax.evaluation.validate import summarize
+from pimjax.metrics.bootstrap import bootstrap_interval, paired_difference
+from pimjax.metrics.conventions import CONVENTIONS, detection, image_score, score, score_images
+from pimjax.metrics.curves import average_precision, best_f1, curve, equal_error_rate, roc_auc
+from pimjax.metrics.pooled import Pooled, calibration_error, pool
+from pimjax.training.prediction_tables import summarize
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -202,9 +202,9 @@ def test_pooling_parts_in_any_order_equals_pooling_all():
     nothing = Pooled(np.zeros(4, np.int64), np.zeros((2, 256), np.int64))
     for parts in (images, images[::-1], tiles):
         total = sum(parts, nothing)
-        assert (total.counts == whole.counts).all() and (total.histogram == whole.histogram).all()
+        assert (total.confusion == whole.confusion).all() and (total.histogram == whole.histogram).all()
         assert total.scores() == whole.scores()
-    assert whole.counts.sum() == whole.histogram.sum() == truth.size
+    assert whole.confusion.sum() == whole.histogram.sum() == truth.size
 
 
 def test_without_positives_only_false_alarms_are_defined():
@@ -228,10 +228,10 @@ def test_images_are_told_apart():
     assert found["auc"] == pytest.approx(8 / 9)
     assert found["equal_error_rate"] == pytest.approx(1 / 3)
     assert found["balanced_accuracy"] == pytest.approx(2 / 3)
-    assert found["false_alarm_rate"] == pytest.approx(1 / 3)
+    assert found["fpr"] == pytest.approx(1 / 3)
     assert found["f1"] == pytest.approx(2 / 3)
     alone = detection(scores[3:], manipulated[3:])
-    assert alone["false_alarm_rate"] == pytest.approx(1 / 3)
+    assert alone["fpr"] == pytest.approx(1 / 3)
     assert np.isnan([alone[name] for name in ("auc", "f1", "balanced_accuracy", "equal_error_rate")]).all()
 
 

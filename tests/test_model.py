@@ -17,7 +17,7 @@ from pimjax.models.stems import cosine_transform, filter_patches, high_pass_init
 from pimjax.models.swin import SwinBlock, WindowAttention
 from pimjax.models.windows import merge_windows, roll_mask, roll_regions, split_windows
 from pimjax.normalization import IMAGENET_MEAN, normalize
-from pimjax.weights.convert import variable_shapes
+from pimjax.weights.names.pim import variable_shapes
 
 
 def count(tree) -> int:
@@ -33,7 +33,7 @@ def tiny():
 
 def attention(masked: bool, window: int = 3, blind_query: bool = False):
     """One window as a function from its tokens [N, 8] in raster order to its outputs, likewise."""
-    module = WindowAttention(num_heads=2, window=window, masked=masked)
+    module = WindowAttention(num_heads=2, window_size=window, masked=masked)
     x = jax.random.normal(jax.random.key(0), (window * window, 8))
     params = module.init(jax.random.key(1), x.reshape(1, window, window, 8))["params"]
     if blind_query:
@@ -79,7 +79,7 @@ def test_first_token_of_a_window_attends_to_nothing():
 
 def test_causality_survives_the_roll_mask():
     """A region mask of −100 must not let the future shine through its −1e4."""
-    module = WindowAttention(num_heads=1, window=3, masked=True, shift=1)
+    module = WindowAttention(num_heads=1, window_size=3, masked=True, shift=1)
     x = jax.random.normal(jax.random.key(0), (1, 6, 6, 4))
     variables = module.init(jax.random.key(1), x)
     jacobian = jnp.abs(jax.jacobian(lambda x: module.apply(variables, x))(x)).sum((0, 3, 4, 7)).reshape(36, 36)
@@ -96,7 +96,7 @@ def test_causality_survives_the_roll_mask():
 
 def test_padded_tokens_are_the_bias_alone():
     """A map that fills no window attends also to the padding, whose keys and values are the projection's bias."""
-    module = WindowAttention(num_heads=1, window=2, masked=False)
+    module = WindowAttention(num_heads=1, window_size=2, masked=False)
     x = jax.random.normal(jax.random.key(0), (1, 1, 1, 4))
     params = module.init(jax.random.key(1), x)["params"]
     params["qkv"]["bias"] = jax.random.normal(jax.random.key(2), (12,))
@@ -110,7 +110,7 @@ def test_padded_tokens_are_the_bias_alone():
 
 
 def test_masked_block_keeps_the_token_on_its_residual_path():
-    block = SwinBlock(num_heads=1, window=3, shift=0, mlp_ratio=2, drop_path=0.0, masked=True)
+    block = SwinBlock(num_heads=1, window_size=3, shift=0, mlp_ratio=2, drop_path_rate=0.0, masked=True)
     x = jax.random.normal(jax.random.key(0), (1, 3, 3, 4))
     variables = block.init(jax.random.key(1), x, False)
     gradient = jax.grad(lambda x: (block.apply(variables, x, False)[0, 0, 0] ** 2).sum())(x)
@@ -209,7 +209,7 @@ def test_parameter_counts_of_the_published_model():
     parts = {
         "encoder": 27_520_698,
         "masked_encoder": 27_520_698,
-        "forgery_decoder": 31_421_442,
+        "mask_decoder": 31_421_442,
         "boundary_decoder": 31_421_442,
         "image_decoder": 31_421_955,
     }
@@ -266,7 +266,7 @@ def test_streams_that_are_off_leave_no_trace():
 
 
 def test_stochastic_depth_drops_branches_of_whole_samples():
-    block = SwinBlock(num_heads=1, window=2, shift=0, mlp_ratio=1, drop_path=0.5, masked=False)
+    block = SwinBlock(num_heads=1, window_size=2, shift=0, mlp_ratio=1, drop_path_rate=0.5, masked=False)
     one = jax.random.normal(jax.random.key(2), (1, 2, 2, 4))
     x = jnp.repeat(one, 400, axis=0)
     variables = block.init(jax.random.key(0), one, False)
@@ -310,7 +310,9 @@ def test_batch_norm_averages_with_weight_one_tenth():
 
 @pytest.mark.parametrize("shape", [(1, 5, 9, 3), (2, 33, 70, 3)])
 def test_tokens_of_eight_pixels_give_maps_of_the_same_size(shape):
-    config = tiny_model(patch=8, depths=(2, 1, 1), num_heads=(1, 2, 4), spectral_stem=True, jpeg_traces=True)
+    config = tiny_model(
+        patch_size=8, depths=(2, 1, 1), num_heads=(1, 2, 4), spectral_stem=True, double_compression=True
+    )
     out, _ = jax.jit(PIM(config).init_with_output)(jax.random.key(0), jnp.ones(shape))
     B, H, W, C = shape
     assert out.mask_logits.shape == out.boundary_logits.shape == (B, -(-H // 4), -(-W // 4), 2)

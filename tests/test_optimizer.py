@@ -13,10 +13,10 @@ from pimjax import PIM
 from pimjax.config import LossConfig, OptimizerConfig, tiny_model
 from pimjax.models.layers import Execution
 from pimjax.models.pim import Features, PIMOutput
-from pimjax.training.devices import Layout
 from pimjax.training.optimizer import make_optimizer, make_schedule, rate_factors
-from pimjax.training.shards import shard_axis
-from pimjax.training.step import Recipe, init_state, train_step
+from pimjax.training.sharding import Partition
+from pimjax.training.step import StepConfig, init_state, train_step
+from pimjax.training.zero import shard_axis
 
 
 def test_weight_decay_is_coupled():
@@ -30,7 +30,9 @@ def test_weight_decay_is_coupled():
 
 
 def test_warm_up_then_half_a_cosine():
-    rate = make_schedule(OptimizerConfig(learning_rate=2.0, schedule="cosine", warmup=10, final_rate=0.1), steps=110)
+    rate = make_schedule(
+        OptimizerConfig(learning_rate=2.0, schedule="cosine", warmup_steps=10, end_lr_factor=0.1), steps=110
+    )
     expected = {0: 0.0, 5: 1.0, 10: 2.0, 60: 1.1, 110: 0.2, 200: 0.2}
     for step, value in expected.items():
         assert float(rate(step)) == pytest.approx(value, abs=1e-6), step
@@ -39,7 +41,7 @@ def test_warm_up_then_half_a_cosine():
 
 
 def test_the_schedule_reaches_the_parameters():
-    optimizer = make_optimizer(OptimizerConfig(learning_rate=1.0, weight_decay=0, warmup=2), steps=10)
+    optimizer = make_optimizer(OptimizerConfig(learning_rate=1.0, weight_decay=0, warmup_steps=2), steps=10)
     params = {"a": jnp.zeros(3)}
     state, moved = optimizer.init(params), []
     for _ in range(4):
@@ -52,7 +54,7 @@ def test_rates_fall_towards_the_image():
     """Three blocks: 1, 2 in stage 0, 3 in stage 1; the patch embedding is 0, the decoders are outside."""
     model = tiny_model(depths=(2, 1), num_heads=(1, 2))
     shapes = jax.eval_shape(functools.partial(PIM(model).init), jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"]
-    factors = rate_factors(shapes, OptimizerConfig(encoder_rate=0.5, layer_decay=0.1))
+    factors = rate_factors(shapes, OptimizerConfig(encoder_lr_scale=0.5, layer_decay=0.1))
     assert jax.tree.structure(factors) == jax.tree.structure(shapes)
     exponents = {"patch_embed": 4, "patch_norm": 4, "stage0_block0": 3, "stage0_block1": 2, "norm0": 2, "merge0": 2}
     exponents |= {"stage1_block0": 1, "norm1": 1}
@@ -62,7 +64,9 @@ def test_rates_fall_towards_the_image():
             assert set(jax.tree.leaves(factors[encoder][layer])) == {0.5 * 0.1**exponent}
     assert set(jax.tree.leaves({name: part for name, part in factors.items() if "encoder" not in name})) == {1.0}
     # And they reach the parameters: Adam's first step has the rate's size.
-    optimizer = make_optimizer(OptimizerConfig(learning_rate=1.0, weight_decay=0, encoder_rate=0.5, layer_decay=0.1))
+    optimizer = make_optimizer(
+        OptimizerConfig(learning_rate=1.0, weight_decay=0, encoder_lr_scale=0.5, layer_decay=0.1)
+    )
     params = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), shapes)
     updates, _ = optimizer.update(jax.tree.map(jnp.ones_like, params), optimizer.init(params), params)
     jax.tree.map(lambda update, factor: np.testing.assert_allclose(update, -factor, rtol=1e-4), updates, factors)
@@ -74,7 +78,7 @@ class Toy(nn.Module):
     execution: Execution = Execution()
 
     @nn.compact
-    def __call__(self, images, train=False, examples=None):
+    def __call__(self, images, train=False, sample_ids=None):
         x = nn.BatchNorm(use_running_average=not train)(images[:, ::4, ::4])
         return PIMOutput(nn.Dense(2)(x), None, nn.Dense(3)(x), Features((), (), (), ()))
 
@@ -89,18 +93,20 @@ BATCH = {
 }
 
 
-def stepper(optimizer=None, average=False, **recipe):
+def stepper(optimizer=None, ema_params=False, **recipe):
     """A step of the toy on one device, and its first state."""
     model, optimizer = Toy(), optimizer or make_optimizer(OptimizerConfig(learning_rate=0.1))
-    layout = Layout(tuple(jax.devices()[:1]), "shard_map")
-    state = init_state(model, optimizer, jax.random.key(0), average)
-    step = layout.map_step(functools.partial(train_step, Recipe(model, optimizer, LossConfig(), **recipe)), state)
+    partition = Partition(tuple(jax.devices()[:1]), "shard_map")
+    state = init_state(model, optimizer, jax.random.key(0), ema_params)
+    step = partition.map_step(
+        functools.partial(train_step, StepConfig(model, optimizer, LossConfig(), **recipe)), state
+    )
     # The state given to a step is donated; these tests look at it again.
-    return lambda state, **changes: step(jax.tree.map(jnp.copy, state), layout.split_batch(BATCH | changes)), state
+    return lambda state, **changes: step(jax.tree.map(jnp.copy, state), partition.split_batch(BATCH | changes)), state
 
 
 def test_a_loss_that_is_no_number_changes_nothing_but_the_count():
-    step, state = stepper(ema=0.9, average=True)
+    step, state = stepper(ema_decay=0.9, ema_params=True)
     state, metrics = step(state)
     assert not metrics["bad"]
     target = BATCH["target"].copy()
@@ -121,13 +127,13 @@ def test_a_spike_is_many_times_the_usual_loss():
     _, metrics = step(state)
     loss = float(metrics["loss/total"])
     for usual, steps, bad in ((loss / 2, 60, False), (loss / 4, 60, True), (loss / 4, 3, False)):
-        after, metrics = step(state.replace(usual_loss=jnp.float32(usual), step=jnp.int32(steps)))
+        after, metrics = step(state.replace(loss_ema=jnp.float32(usual), step=jnp.int32(steps)))
         assert bool(metrics["bad"]) == bad
-        assert float(after.usual_loss) == pytest.approx(usual if bad else 0.98 * usual + 0.02 * loss, rel=1e-5)
+        assert float(after.loss_ema) == pytest.approx(usual if bad else 0.98 * usual + 0.02 * loss, rel=1e-5)
 
 
 def test_the_gradient_is_clipped_as_a_whole():
-    step, state = stepper(optax.sgd(1.0), clip=0.01)
+    step, state = stepper(optax.sgd(1.0), grad_clip_norm=0.01)
     after, metrics = step(state)
     assert metrics["gradient_norm"] > 0.1  # before clipping
     moved = optax.tree.norm(jax.tree.map(jnp.subtract, after.params, state.params))
@@ -135,12 +141,12 @@ def test_the_gradient_is_clipped_as_a_whole():
 
 
 def test_the_average_follows_the_parameters():
-    step, state = stepper(ema=0.15, average=True)
+    step, state = stepper(ema_decay=0.15, ema_params=True)
     expected = jax.tree.map(np.asarray, state.params)
     for kept in (0.1, 0.15, 0.15):  # (1 + t) / (10 + t), then the decay
         state, _ = step(state)
         expected = jax.tree.map(lambda old, new, k=kept: k * old + (1 - k) * np.asarray(new), expected, state.params)
-        jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), state.average, expected)
+        jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), state.ema_params, expected)
 
 
 def test_one_process_that_was_asked_to_end_tells_all():

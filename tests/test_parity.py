@@ -9,7 +9,7 @@ import pytest
 from pimjax import PIM, ModelConfig, from_torch, to_torch
 from pimjax.config import LossConfig, OptimizerConfig
 from pimjax.data.transforms import network_input, target_mask
-from pimjax.evaluation.metrics import roc_auc, score, score_images
+from pimjax.metrics.conventions import roc_auc, score, score_images
 from pimjax.training.losses import Targets
 from pimjax.training.optimizer import make_optimizer
 from pimjax.training.step import loss_and_gradients, state_from
@@ -40,7 +40,7 @@ def test_inference_equals_the_released_model(file, seed, shape):
 def three_steps(dtype):
     """Losses per step [3, 5] from the formula's weights; first gradients and BatchNorm statistics by released name."""
     images, targets = training_batch(dtype)
-    model, optimizer = PIM(ModelConfig(drop_path=0.0, decoder_dropout=0.0)), make_optimizer(OptimizerConfig())
+    model, optimizer = PIM(ModelConfig(drop_path_rate=0.0, dropout_rate=0.0)), make_optimizer(OptimizerConfig())
     variables = jax.tree.map(lambda x: x.astype(dtype), from_torch(formula.state_dict(3)))
     state = state_from(variables, optimizer, jax.random.key(0))
 

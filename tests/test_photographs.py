@@ -11,12 +11,12 @@ from PIL import Image
 from scipy.io import savemat
 
 from pimjax.cli import main
-from pimjax.config_files import read_config
+from pimjax.config.load import read_config
 from pimjax.data.datasets.bsds500 import IN_CASIA_V1
 from pimjax.data.datasets.camera_originals import cut, originals
 from pimjax.data.datasets.catalogue import BUILDERS, PHOTOGRAPHS
 from pimjax.data.datasets.origins import ORIGINS
-from pimjax.data.named_sources import open_source
+from pimjax.data.registry import load_source
 from pimjax.training.setup import _open_sources
 
 ROOT = Path(__file__).parent.parent
@@ -61,7 +61,7 @@ def test_bsds500_becomes_photographs_with_label_maps(bsds, monkeypatch, capsys):
         ("2018", "test"),
     ]
     assert "17067" in IN_CASIA_V1
-    source = open_source("csv:data/bsds500.csv")
+    source = load_source("csv:data/bsds500.csv")
     expected = np.arange(32 * 48).reshape(32, 48)
     for example, divisor in zip(source, (2, 400, 400), strict=False):
         np.testing.assert_array_equal(example["segments"], expected // divisor + 1)
@@ -125,7 +125,7 @@ def test_camera_originals_become_crops_on_the_grid_of_their_jpeg(name, cameras, 
     whole = cv2.imread(str(cameras / "Canon EOS 20D (1).jpg"), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     np.testing.assert_array_equal(crop, whole[0:992, 32 : 32 + 1024])  # both multiples of 16, about the middle
     assert cv2.imread(str(tmp_path / "to/camera_originals/Canon_Powershot_A2500_1.png")).shape == (1024, 1024, 3)
-    assert len(open_source(f"csv:{tmp_path / 'to/camera_originals.csv'}")) == 3
+    assert len(load_source(f"csv:{tmp_path / 'to/camera_originals.csv'}")) == 3
 
 
 def test_the_camera_originals_are_those_of_the_shipped_model():

@@ -10,12 +10,12 @@ import pytest
 from pimjax.config import ForgeryConfig, MaskConfig, PerturbationConfig, PidaConfig
 from pimjax.data import perturb
 from pimjax.data.masks import boundary_band, random_mask, smooth_shape, superpixel_union, superpixels
-from pimjax.data.named_sources import open_source
 from pimjax.data.pida import blend, forge, perturb_image, pida
+from pimjax.data.registry import load_source
 
 FAMILY = [field.name for field in dataclasses.fields(PerturbationConfig)]
-CAT = open_source("installed:validation")[0]["image"][60:220, 120:300]
-DONOR = open_source("installed:validation")[1]["image"][100:300, 200:460]
+CAT = load_source("installed:validation")[0]["image"][60:220, 120:300]
+DONOR = load_source("installed:validation")[1]["image"][100:300, 200:460]
 BLANK = np.zeros(CAT.shape[:2], np.uint8)
 
 
@@ -145,7 +145,7 @@ def test_remosaicing_leaves_the_trace_of_a_colour_filter_array(number):
 
     Red is sampled at one phase of four, the one that follows worst from its neighbours.
     """
-    image = open_source("installed:validation")[number]["image"]
+    image = load_source("installed:validation")[number]["image"]
 
     def green_ratio(image):
         residuals = interpolation_residuals(image[..., 1])
@@ -369,7 +369,7 @@ def test_forging_is_a_function_of_example_and_generator():
     a, b = (forge(example(), np.random.default_rng(7), PidaConfig()) for _ in range(2))
     np.testing.assert_array_equal(a["image"], b["image"])
     assert a["recipe"] == b["recipe"]
-    np.testing.assert_array_equal(CAT, open_source("installed:validation")[0]["image"][60:220, 120:300])
+    np.testing.assert_array_equal(CAT, load_source("installed:validation")[0]["image"][60:220, 120:300])
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "blur", "gamma", "remosaic"])

@@ -7,19 +7,19 @@ import pytest
 from absl import flags
 
 from pimjax.config import Config, DataConfig, ForgeryConfig, PidaConfig
-from pimjax.config_checks import check
-from pimjax.config_files import from_dict
+from pimjax.config.load import from_dict
+from pimjax.config.validate import check
 from pimjax.data.images import ImageError
-from pimjax.data.named_sources import folder_source, open_source
 from pimjax.data.pipeline import TrainTransform, prepare, train_batches, validation_set
-from pimjax.data.transforms import fit_square, resize, target_mask
+from pimjax.data.registry import folder_source, load_source
+from pimjax.data.transforms import crop_square, resize, target_mask
 from pimjax.normalization import denormalize, normalize
 
-DATA = DataConfig(image_size=64, fit="crop", batch_size=4, workers=0, boundary_width=8)
+DATA = DataConfig(image_size=64, resize_mode="crop", batch_size=4, num_workers=0, boundary_width=8)
 
 
 def batches(count, data=DATA, start=0, **processes):
-    sources = [open_source("installed:train")]
+    sources = [load_source("installed:train")]
     return list(train_batches(sources, data, PidaConfig(), seed=5, start_step=start, steps=count, **processes))
 
 
@@ -48,7 +48,7 @@ def test_batches_do_not_depend_on_the_number_of_workers():
     flags.FLAGS(["pytest"], known_only=True)  # grain's workers read absl flags
     one = batches(5)
     assert_same(one, batches(5))
-    assert_same(one, batches(5, dataclasses.replace(DATA, workers=2)))
+    assert_same(one, batches(5, dataclasses.replace(DATA, num_workers=2)))
     assert len({batch["image"].tobytes() for batch in one}) == 5
 
 
@@ -67,11 +67,11 @@ def test_processes_share_a_batch_without_overlap():
 
 def test_the_validation_set_is_fixed_and_forged():
     data = dataclasses.replace(DATA, validation_images=7)
-    a, b = (validation_set([open_source("installed:validation")], data, PidaConfig(), seed=1) for _ in range(2))
+    a, b = (validation_set([load_source("installed:validation")], data, PidaConfig(), seed=1) for _ in range(2))
     assert_same([a], [b])
     assert a["image"].shape == (7, 64, 64, 3)
     assert all(a["recipe"])
-    other = validation_set([open_source("installed:validation")], data, PidaConfig(), seed=2)
+    other = validation_set([load_source("installed:validation")], data, PidaConfig(), seed=2)
     assert (a["image"] != other["image"]).any()
 
 
@@ -84,7 +84,7 @@ def test_manipulated_validation_examples_are_taken_once_and_as_they_are(tmp_path
     cv2.imwrite(str(tmp_path / "a.png"), image[..., ::-1])
     cv2.imwrite(str(tmp_path / "m.png"), mask)
     (tmp_path / "list.csv").write_text("image,mask\na.png,m.png\n")
-    examples = validation_set([open_source(f"csv:{tmp_path / 'list.csv'}")], DATA, PidaConfig(), seed=0)
+    examples = validation_set([load_source(f"csv:{tmp_path / 'list.csv'}")], DATA, PidaConfig(), seed=0)
     np.testing.assert_array_equal(examples["image"], image[None])
     expected = np.zeros((16, 16))
     expected[4:8, 4:12] = 1
@@ -102,7 +102,7 @@ def test_a_large_validation_source_is_sampled(tmp_path):
         cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((64, 64, 3), 20 * i, np.uint8))
     cv2.imwrite(str(tmp_path / "m.png"), np.full((64, 64), 255, np.uint8))
     (tmp_path / "list.csv").write_text("".join(f"{i}.png,{'m.png' if i % 2 else ''}\n" for i in range(8)))
-    sources = [open_source(f"csv:{tmp_path / 'list.csv'}")]
+    sources = [load_source(f"csv:{tmp_path / 'list.csv'}")]
 
     def ids(most):
         data = dataclasses.replace(DATA, max_validation=most)
@@ -144,10 +144,10 @@ def test_crops_are_native_pixels_and_small_photos_are_mirrored():
     image = np.random.default_rng(0).integers(0, 256, (20, 33, 3), np.uint8)
     mask = image[..., 0]
     maps = {"image": image, "mask": mask}
-    crop, cut = fit_square(maps, 16, (20, 0)).values()
+    crop, cut = crop_square(maps, 16, (20, 0)).values()
     np.testing.assert_array_equal(crop, image[4:, :16])
     np.testing.assert_array_equal(cut, mask[4:, :16])
-    crop, cut = fit_square(maps, 24, (5, 40)).values()
+    crop, cut = crop_square(maps, 24, (5, 40)).values()
     np.testing.assert_array_equal(crop[:20], image[:, 9:])
     np.testing.assert_array_equal(crop[20:], image[:-5:-1, 9:])
     assert cut.shape == (24, 24)
@@ -204,13 +204,13 @@ def test_sources_are_mixed_by_weight_and_each_is_gone_through(tmp_path):
 
 
 def test_mixtures_are_the_same_for_any_number_of_workers_and_processes(tmp_path):
-    sources = [photographs(tmp_path / "a", 3, 10), open_source("installed:train")]
+    sources = [photographs(tmp_path / "a", 3, 10), load_source("installed:train")]
     kinds = ForgeryConfig(1, 1, 1, 1)
     config = PidaConfig(0.8, after_resize=0.5, kinds=kinds)
     flags.FLAGS(["pytest"], known_only=True)
 
-    def drawn(workers=0, **processes):
-        data = dataclasses.replace(DATA, weights=(1.0, 2.0), workers=workers)
+    def drawn(num_workers=0, **processes):
+        data = dataclasses.replace(DATA, weights=(1.0, 2.0), num_workers=workers)
         return list(train_batches(sources, data, config, 3, 0, 3, **processes))
 
     one = drawn()

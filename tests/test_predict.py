@@ -18,21 +18,21 @@ from red import Red
 from pimjax import PIM, Localizer
 from pimjax.cli import main
 from pimjax.config import tiny_model
-from pimjax.config_files import read_config
+from pimjax.config.load import read_config
 from pimjax.data.images import ImageError, write_png
-from pimjax.data.named_sources import open_source
 from pimjax.data.perturb import compress
-from pimjax.evaluation.metrics import roc_auc, score
+from pimjax.data.registry import load_source
 from pimjax.files import RECORD, lock_file, printable
+from pimjax.inference.inputs import Photo, find_photos, read_list, shard
 from pimjax.inference.localizer import GRAIN, OVERLAP, TILE, Localization
 from pimjax.inference.outputs import measure, write_outputs
-from pimjax.inference.photos import Photo, find_photos, read_list, shard
-from pimjax.inference.predict import PhotoRun, Wanted
+from pimjax.inference.predict import BatchPredictor, OutputOptions
 from pimjax.inference.rows import known_names, named_files, read_results
 from pimjax.inference.tiles import tile_places
-from pimjax.pictures import overlay
+from pimjax.metrics.conventions import roc_auc, score
+from pimjax.visualize import overlay
+from pimjax.weights.bundled import BUNDLED, weights_path
 from pimjax.weights.card import ModelCard
-from pimjax.weights.shipped import SHIPPED, weights_path
 
 RNG = np.random.default_rng(0)
 
@@ -125,11 +125,11 @@ def test_photos_of_one_name_are_told_apart():
     assert names(photos) == ["image-2", "image", "image-3", "image-4"]
 
 
-def predict(shots, output, localizer=None, **wanted):
+def predict(shots, output, localizer=None, **settings):
     file = output / "predictions.jsonl"
     rows = read_results(output)
     photos = find_photos([str(shots)], known_names(rows, output), output, named_files(rows, output))
-    return list(PhotoRun(localizer or Red(), "red", photos, output, file, rows, Wanted(**wanted)).run())
+    return list(BatchPredictor(localizer or Red(), "red", photos, output, file, rows, OutputOptions(**settings)).run())
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_a_folder_is_gone_through_once(shots, tmp_path):
         assert row["boxes"][0] | {"score": 0} == {"x": 6, "y": 4, "width": 10, "height": 4, "pixels": 40, "score": 0}
     # Again: only the broken one is tried.
     assert [row["photo"] for row in predict(shots, out)] == [str(shots / "c.jpg")]
-    # What is missing, changed, or wanted otherwise is made anew; a line that a kill cut off as well.
+    # What is missing, changed, or settings otherwise is made anew; a line that a kill cut off as well.
     (out / "a_overlay.png").unlink()
     write_png(shots / "b.png", np.zeros((9, 9, 3), np.uint8))
     file = out / "predictions.jsonl"
@@ -289,7 +289,7 @@ def test_two_commands_do_not_write_into_one_file(tmp_path, capsys):
 def tiny_localizer(batch=1):
     config = tiny_model(depths=(1, 1), num_heads=(1, 2))
     variables = jax.jit(PIM(config).init)(jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
-    card = ModelCard(config, preprocessing=ModelCard().preprocessing | {"fit": "crop", "image_size": 64})
+    card = ModelCard(config, preprocessing=ModelCard().preprocessing | {"resize_mode": "crop", "image_size": 64})
     return Localizer(variables, card, batch=batch)
 
 
@@ -322,7 +322,7 @@ def test_photos_of_all_sizes_go_through_a_network_together(monkeypatch):
     monkeypatch.setattr("pimjax.inference.localizer.OVERLAP", 32)
     config = tiny_model(depths=(1, 1), num_heads=(1, 2), image_decoder=False, boundary_decoder=False)
     variables = jax.jit(PIM(config).init)(jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
-    card = ModelCard(config, preprocessing=ModelCard().preprocessing | {"fit": "crop", "image_size": 64})
+    card = ModelCard(config, preprocessing=ModelCard().preprocessing | {"resize_mode": "crop", "image_size": 64})
     photos = [RNG.integers(0, 256, (*shape, 3), np.uint8) for shape in ((5, 7), (64, 64), (150, 130), (60, 50))]
     together = Localizer(variables, card, batch=3).localize(photos)
     alone = Localizer(variables, card, batch=1)
@@ -342,9 +342,9 @@ def test_tiles_begin_where_jpeg_s_blocks_and_windows_do():
 
 
 def test_the_shipped_model_is_what_it_is_said_to_be_and_finds_a_plain_splice():
-    assert weights_path(SHIPPED).stat().st_size <= 25e6
-    for other in (f"./{SHIPPED}", Path(SHIPPED)):
-        assert weights_path(other) == Path(SHIPPED)
+    assert weights_path(BUNDLED).stat().st_size <= 25e6
+    for other in (f"./{BUNDLED}", Path(BUNDLED)):
+        assert weights_path(other) == Path(BUNDLED)
     localizer = Localizer.load()
     config = read_config(Path(__file__).parents[1] / "configs" / "pim_small.py")
     assert (localizer.card.model, localizer.card.preprocessing["image_size"]) == (config.model, config.data.image_size)
@@ -352,7 +352,7 @@ def test_the_shipped_model_is_what_it_is_said_to_be_and_finds_a_plain_splice():
         "authentic": 224,
         "manipulated": 531,
     }
-    host, donor = (open_source("installed:validation")[i]["image"] for i in (0, 1))
+    host, donor = (load_source("installed:validation")[i]["image"] for i in (0, 1))
     host, donor = (cv2.resize(photo, (384, 256), interpolation=cv2.INTER_AREA) for photo in (host, donor))
     region = cv2.ellipse(np.zeros((256, 384), np.uint8), (200, 120), (70, 45), 20, 0, 360, 1, -1) > 0
     host = compress(host, 75)

@@ -11,11 +11,11 @@ from red import Red
 from pimjax.data.images import write_png
 from pimjax.files import RECORD
 from pimjax.inference import predict
-from pimjax.inference.ahead import ahead, grouped
+from pimjax.inference.inputs import find_photos
 from pimjax.inference.localizer import STRIDE, Localizer
 from pimjax.inference.outputs import measure, write_outputs
-from pimjax.inference.photos import find_photos
-from pimjax.inference.predict import PhotoRun, Wanted
+from pimjax.inference.predict import BatchPredictor, OutputOptions
+from pimjax.inference.prefetch import ahead, grouped
 from pimjax.inference.tiles import blend_tiles
 from pimjax.weights.card import ModelCard
 
@@ -26,7 +26,7 @@ class Blocks(Localizer):
     """A localizer at native resolution whose network averages the red of 4×4 pixels; `seen` are its inputs'."""
 
     def __init__(self, batch=1):
-        self.card = ModelCard(preprocessing=ModelCard().preprocessing | {"fit": "crop", "image_size": 256})
+        self.card = ModelCard(preprocessing=ModelCard().preprocessing | {"resize_mode": "crop", "image_size": 256})
         self.batch, self.seen, self.hash, self.precision = batch, [], "0" * 64, "float32"
         self._native, self._variables, self._predict = True, {}, self.predict
 
@@ -60,7 +60,9 @@ def test_small_photos_share_the_device(tmp_path):
     for number in range(8):
         write_png(tmp_path / f"shots/{number}.png", RNG.integers(0, 255, (60 + 190 * (number % 2), 50, 3), np.uint8))
     localizer, output = Blocks(batch=4), tmp_path / "out"
-    run = PhotoRun(localizer, "", find_photos([str(tmp_path / "shots")]), output, output / "p.jsonl", {}, Wanted(()))
+    run = BatchPredictor(
+        localizer, "", find_photos([str(tmp_path / "shots")]), output, output / "p.jsonl", {}, OutputOptions(())
+    )
     assert [Path(row["photo"]).stem for row in run.run()] == list("01234567")
     assert sorted(localizer.seen) == [(4, 192, 192, 3), (4, 256, 384, 3)]
 
@@ -129,7 +131,9 @@ def test_large_photos_are_held_one_at_a_time(tmp_path, monkeypatch):
             return super().localize(photos, *arguments)
 
     output = tmp_path / "out"
-    run = PhotoRun(Counting(), "", find_photos([str(tmp_path / "shots")]), output, output / "p.jsonl", {}, Wanted(()))
+    run = BatchPredictor(
+        Counting(), "", find_photos([str(tmp_path / "shots")]), output, output / "p.jsonl", {}, OutputOptions(())
+    )
     tracemalloc.start()
     try:
         assert len(list(run.run())) == 6

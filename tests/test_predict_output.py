@@ -14,11 +14,11 @@ from pimjax import Localizer, files
 from pimjax.cli import main
 from pimjax.data.images import write_png
 from pimjax.data.map_frame import Frame, frame_of
-from pimjax.ending import INTERRUPTED
-from pimjax.files import RECORD, appearing
+from pimjax.files import RECORD, atomic_path
 from pimjax.inference.localizer import _localization
-from pimjax.inference.meaning import measured_scores
 from pimjax.inference.rows import inside, is_inside
+from pimjax.inference.score_reference import reference_scores
+from pimjax.shutdown import INTERRUPTED
 
 CASES = Path(__file__).parent / "cases"
 RNG = np.random.default_rng(0)
@@ -172,7 +172,7 @@ def test_links_in_the_folder_lead_nowhere_else(run, tmp_path):
 def test_a_half_written_file_s_name_is_no_way_out(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/.a.pimjax-partial.png").symlink_to(tmp_path / "mine")
-    with appearing(tmp_path / "out/a.png") as temporary:
+    with atomic_path(tmp_path / "out/a.png") as temporary:
         temporary.write_bytes(b"result")
     assert not (tmp_path / "mine").exists()
 
@@ -186,16 +186,16 @@ def test_rows_that_lack_something_are_done_again(file, run, tmp_path):
     text = file.read_text().replace("PATH", str(tmp_path / "a.png"))
     (tmp_path / "out/predictions.jsonl").write_text(text)
     assert run("a.png", "--output", "out", "--write")[0] == 0
-    assert [row["stamp"][0] for row in rows_of(tmp_path / "out")] == [(tmp_path / "a.png").stat().st_size]
+    assert [row["mtime"][0] for row in rows_of(tmp_path / "out")] == [(tmp_path / "a.png").stat().st_size]
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [
         *(("name", value) for value in (7, None, {}, "\ud800")),
-        *(("stamp", value) for value in (1e999, [1, [2]], "now")),
+        *(("mtime", value) for value in (1e999, [1, [2]], "now")),
         *(("files", value) for value in (["a"], {"mask": 1}, {"mask": "\udcff"}, {"mask": "\ud800"})),
-        ("wanted", []),
+        ("settings", []),
         ("model_sha256", 0),
     ],
 )
@@ -238,7 +238,7 @@ def test_evaluations_are_input_too(file, text, tmp_path):
     (tmp_path / "set/images.jsonl").write_text('{"number": 0, "manipulated": true, "image.max": 0.5}\n')
     (tmp_path / "set" / file).unlink() if text is None else (tmp_path / "set" / file).write_text(text + "\n")
     with pytest.raises(ValueError, match=r"set(/images.jsonl)?(, line 1)?: .*(evaluate|delete)"):
-        measured_scores(tmp_path, "abc")
+        reference_scores(tmp_path, "abc")
 
 
 # Frames.

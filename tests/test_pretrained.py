@@ -7,10 +7,10 @@ import pytest
 
 from pimjax import init_from_upernet, to_torch
 from pimjax.config import tiny_model
-from pimjax.training.initial import initial_variables
+from pimjax.training.starting_weights import initial_variables
 from pimjax.weights.card import ModelCard
-from pimjax.weights.convert import variable_shapes
-from pimjax.weights.files import write_model
+from pimjax.weights.formats import write_model
+from pimjax.weights.names.pim import variable_shapes
 from pimjax.weights.pretrained import DECODERS, ENCODERS, initialization_table
 
 MODEL = tiny_model()
@@ -68,7 +68,7 @@ def test_a_swin_transformer_fills_the_encoders(prefix):
     for encoder in ("encoder", "masked_encoder"):
         kernel = variables["params"][encoder]["stage0_block0"]["fc1"]["kernel"]
         np.testing.assert_array_equal(kernel, swin["layers.0.blocks.0.mlp.fc1.weight"].T)
-    assert not variables["params"]["forgery_decoder"]["classifier"]["kernel"].any()
+    assert not variables["params"]["mask_decoder"]["classifier"]["kernel"].any()
     why = {row.source.removeprefix(prefix): row.why for row in table if not row.taken}
     assert why[""] == "keeps its value: the checkpoint gives none"
     assert why["head.weight"] == "no such parameter in this PIM"
@@ -126,8 +126,8 @@ def test_a_run_starts_from_whatever_kind_of_weights(tmp_path, capsys):
 
 
 def test_what_was_learnt_without_traces_is_a_start_for_them(tmp_path):
-    plain = dict(patch=8, depths=(2, 1, 1), num_heads=(1, 2, 4), spectral_stem=True)
-    before, after = tiny_model(**plain), tiny_model(**plain, jpeg_traces=True)
+    plain = dict(patch_size=8, depths=(2, 1, 1), num_heads=(1, 2, 4), spectral_stem=True)
+    before, after = tiny_model(**plain), tiny_model(**plain, double_compression=True)
     zeros, fresh = (jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), variable_shapes(c)) for c in (before, after))
     write_model(tmp_path / "plain", to_torch(jax.tree.map(lambda x: x + 2, zeros), before), ModelCard(before))
     started = initial_variables(tmp_path / "plain", jax.tree.map(lambda x: x + 1, fresh), after)

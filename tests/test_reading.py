@@ -13,10 +13,10 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from pimjax.cli import main
-from pimjax.config_files import read_config
+from pimjax.config.load import read_config
 from pimjax.data.images import ImageError, decode_image, decode_photo, read_bytes
-from pimjax.data.named_sources import open_source
-from pimjax.inference.photos import find_photos, read_list
+from pimjax.data.registry import load_source
+from pimjax.inference.inputs import find_photos, read_list
 
 CASES = Path(__file__).parent / "cases"
 PHOTO = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8), (0, 0), 2)
@@ -56,7 +56,7 @@ def test_a_pipe_is_named_wherever_it_is_listed(odd):
     with pytest.raises(ValueError, match=r"pipe\.jpg: a named pipe"):
         read_config("pipe.jpg")
     Path("s.csv").write_text("image,mask\npipe.jpg,\nok.jpg,link.jpg\n")
-    source = open_source("csv:s.csv")
+    source = load_source("csv:s.csv")
     for number in range(2):
         with pytest.raises(ImageError, match="a named pipe"):
             source[number]

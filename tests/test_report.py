@@ -11,10 +11,10 @@ import pytest
 from toy_set import write_set
 
 from pimjax.data.images import ImageError
-from pimjax.data.named_sources import open_source
+from pimjax.data.registry import load_source
 from pimjax.evaluation import plots, report
-from pimjax.evaluation.contest import read_results, run_benchmark
-from pimjax.evaluation.entrants import Entrant, model_entrant
+from pimjax.evaluation.benchmark import read_results, run_benchmark
+from pimjax.evaluation.predictors import Predictor, model_predictor
 from pimjax.evaluation.report import best_median_worst, write_report
 from pimjax.evaluation.tables import show
 
@@ -38,16 +38,18 @@ def example(number):
     return image, mask
 
 
-def disturbed():
+def corrupted():
     """A robustness.json."""
     rows, areas = [], []
     for model in MODELS:
-        who, value = {"model": model, "set": "main"}, {"value": 0.4, "low": 0.3, "high": 0.5, "images": 9}
-        rows.append(who | {"protocol": None, "parameter": None, "level": None} | value)
-        for protocol in ("jpeg", "noise"):
-            rows += [who | {"protocol": protocol, "parameter": f"{protocol} <&>", "level": n} | value for n in (50, 70)]
+        who, value = {"model": model, "dataset": "main"}, {"value": 0.4, "low": 0.3, "high": 0.5, "images": 9}
+        rows.append(who | {"corruption": None, "parameter": None, "level": None} | value)
+        for corruption in ("jpeg", "noise"):
+            rows += [
+                who | {"corruption": corruption, "parameter": f"{corruption} <&>", "level": n} | value for n in (50, 70)
+            ]
             rows.append(rows[-1] | {"level": 90, "value": None, "low": None, "high": None})
-            areas.append(who | {"protocol": protocol, "value": 0.321, "low": 0.3, "high": 0.5, "images": 9})
+            areas.append(who | {"corruption": corruption, "value": 0.321, "low": 0.3, "high": 0.5, "images": 9})
     about = {"command": "pimjax robustness <x>", "versions": {"jax": "0.0.7"}, "threshold": 0.5}
     return about | {"score": "pim-fullsize.f1", "rows": rows, "areas": areas}
 
@@ -57,9 +59,9 @@ def evaluation(tmp_path_factory):
     """The output of a benchmark of two models on twelve images and a broken one."""
     folder = tmp_path_factory.mktemp("report")
     manifest = write_set(folder, map(example, range(12)), "<broken>.png")
-    sets = {"main": open_source(f"csv:{manifest}")}
-    entrants = [model_entrant(name, model, {"sha256": SHA}) for name, model in MODELS.items()]
-    run_benchmark(entrants, sets, folder / "out", command=COMMAND)
+    datasets = {"main": load_source(f"csv:{manifest}")}
+    predictors = [model_predictor(name, model, {"sha256": SHA}) for name, model in MODELS.items()]
+    run_benchmark(predictors, datasets, folder / "out", command=COMMAND)
     return folder / "out"
 
 
@@ -100,7 +102,7 @@ class Page(html.parser.HTMLParser):
 
 @pytest.fixture(scope="module")
 def page(evaluation):
-    (evaluation / "robustness.json").write_text(json.dumps(disturbed()))
+    (evaluation / "robustness.json").write_text(json.dumps(corrupted()))
     target = evaluation / "pages/report.html"
     write_report(evaluation, target, evaluation, "pimjax report <out>")
     return target.read_text(encoding="utf-8")
@@ -118,7 +120,7 @@ def test_it_needs_nothing_from_outside(page):
 def test_every_id_is_its_own(page):
     repeated = [name for name, times in Counter(Page(page).ids).items() if times > 1]
     assert not repeated
-    assert page.count("<svg ") == 4 + 2  # of the set, and of two protocols
+    assert page.count("<svg ") == 4 + 2  # of the set, and of two corruptions
 
 
 def test_it_says_everything_and_escapes_it(page, evaluation):
@@ -137,7 +139,7 @@ def test_its_numbers_are_those_measured(page, evaluation):
     text = Page(page).text
     for result in read_results(evaluation)[1]:
         scores = result.summary["scores"]
-        for value in (scores["pim"]["f1"], scores["pim-fullsize"]["f1"], result.summary["marked_on_authentic"]):
+        for value in (scores["pim"]["f1"], scores["pim-fullsize"]["f1"], result.summary["pixel_fpr_authentic"]):
             if value["value"] is not None:
                 assert show(value, result.summary["scored"]) in text
     f1 = sorted(row["pim-fullsize.f1"] for row in result.rows if row["manipulated"])
@@ -160,8 +162,8 @@ def test_few_and_many_images():
 
 def test_a_set_without_manipulations_pictures_and_robustness(evaluation, tmp_path):
     (tmp_path / "set.csv").write_text(f"image,mask\n{evaluation.parent}/images/0.png,\n")
-    entrants = [model_entrant("all", lambda image: np.ones((H, W)))]
-    run_benchmark(entrants, {"real": open_source(f"csv:{tmp_path}/set.csv")}, tmp_path)
+    predictors = [model_predictor("all", lambda image: np.ones((H, W)))]
+    run_benchmark(predictors, {"real": load_source(f"csv:{tmp_path}/set.csv")}, tmp_path)
     (tmp_path / "all/real/pictures/000000.jpg").unlink()
     write_report(tmp_path, tmp_path / "a.html")
     text = (tmp_path / "a.html").read_text(encoding="utf-8")
@@ -177,7 +179,7 @@ def test_a_model_that_scored_nothing(evaluation, tmp_path):
         raise ImageError(f"{example['id']}: no map")
 
     (tmp_path / "set.csv").write_text(f"image,mask\n{evaluation.parent}/images/0.png,\n")
-    run_benchmark([Entrant("never", never, {})], {"s": open_source(f"csv:{tmp_path}/set.csv")}, tmp_path)
+    run_benchmark([Predictor("never", never, {})], {"s": load_source(f"csv:{tmp_path}/set.csv")}, tmp_path)
     write_report(tmp_path, tmp_path / "a.html")
     text = Page((tmp_path / "a.html").read_text(encoding="utf-8")).text
     assert "1 image (1 not scored)" in text and "0.png: no map" in text and "Nothing was scored" in text
@@ -200,6 +202,6 @@ def test_without_a_library_one_clear_error(module, monkeypatch):
 
 
 def test_robustness_curves_as_files(tmp_path):
-    plots.save_robustness(disturbed()["rows"], tmp_path / "curves")
+    plots.save_robustness(corrupted()["rows"], tmp_path / "curves")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert "costs $1$ or _less_" in (tmp_path / "curves.svg").read_text(encoding="utf-8")

@@ -15,10 +15,10 @@ from PIL import Image
 from pimjax.cli import main
 from pimjax.data.images import ImageError, turn_upright, write_png
 from pimjax.data.map_frame import Frame, with_text
-from pimjax.data.named_sources import open_source
+from pimjax.data.registry import load_source
 from pimjax.evaluation.evaluate import evaluate
 from pimjax.evaluation.map_files import read_map
-from pimjax.evaluation.saved_maps import folder_entrant
+from pimjax.evaluation.saved_maps import folder_predictor
 
 CASE = Path(__file__).parent / "cases/B19_turned_180_evaluated"
 SIDE = 48
@@ -37,7 +37,7 @@ def photo(tmp_path):
         Image.fromarray(pixels).save(tmp_path / "7.png", exif=exif)
         write_png(tmp_path / "truth.png", TRUTH)
         (tmp_path / "set.csv").write_text("image,mask\n7.png,truth.png\n")
-        return open_source(f"csv:{tmp_path / 'set.csv'}")
+        return load_source(f"csv:{tmp_path / 'set.csv'}")
 
     return write
 
@@ -60,7 +60,7 @@ def write_map(folder, values, kind, frame=None):
 
 
 def f1(source, folder, output, **options):
-    rows, errors = evaluate(folder_entrant("maps", folder, source.ids(), **options), source, output, pictures=False)
+    rows, errors = evaluate(folder_predictor("maps", folder, source.ids(), **options), source, output, pictures=False)
     return (rows[0]["pim-fullsize.f1"] if rows else None), errors
 
 
@@ -133,13 +133,13 @@ def test_what_predict_wrote_is_found(files, used, rows, photo, tmp_path):
             json.dumps(row),
         ]
         (folder / "predictions.jsonl").write_text("\n".join([*lines, '{"path": "/x", "files": []}', ""]))
-    entrant = folder_entrant("maps", folder, source.ids())
+    predictor = folder_predictor("maps", folder, source.ids())
     example = {"id": source.ids()[0]}
     if used is None:
         with pytest.raises(ImageError, match="no map of it"):
-            entrant.predict(example)
+            predictor.predict(example)
     else:
-        assert (entrant.predict(example).map == 1).all()
+        assert (predictor.predict(example).map == 1).all()
 
 
 def test_photos_that_differ_in_their_suffix_alone_keep_their_maps_apart(tmp_path):
@@ -150,12 +150,12 @@ def test_photos_that_differ_in_their_suffix_alone_keep_their_maps_apart(tmp_path
         rows.append({"path": f"/elsewhere/7{suffix}", "name": name, "files": {"npy": f"{name}.npy"}})
     (tmp_path / "predictions.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     ids = ["/data/7.png", "/data/7.jpg"]
-    entrant = folder_entrant("maps", tmp_path, ids)
-    assert [entrant.predict({"id": id_}).map[0, 0] for id_ in ids] == [0.75, 0.25]
-    entrant = folder_entrant("maps", tmp_path, ["/elsewhere/7.png", "/elsewhere/7.jpg"])
-    assert [entrant.predict({"id": f"/elsewhere/7{suffix}"}).map[0, 0] for suffix in (".png", ".jpg")] == [0.75, 0.25]
+    predictor = folder_predictor("maps", tmp_path, ids)
+    assert [predictor.predict({"id": id_}).map[0, 0] for id_ in ids] == [0.75, 0.25]
+    predictor = folder_predictor("maps", tmp_path, ["/elsewhere/7.png", "/elsewhere/7.jpg"])
+    assert [predictor.predict({"id": f"/elsewhere/7{suffix}"}).map[0, 0] for suffix in (".png", ".jpg")] == [0.75, 0.25]
     with pytest.raises(ImageError, match="no map of it"):  # never another photo's
-        folder_entrant("maps", tmp_path, []).predict({"id": "/data/7.webp"})
+        folder_predictor("maps", tmp_path, []).predict({"id": "/data/7.webp"})
 
 
 def test_the_truth_beside_an_image_is_no_map_of_it(photo, tmp_path):
@@ -163,7 +163,7 @@ def test_the_truth_beside_an_image_is_no_map_of_it(photo, tmp_path):
     shutil.copy(tmp_path / "truth.png", tmp_path / "7_mask.png")
     (tmp_path / "7.png").rename(tmp_path / "7.jpg")  # or it would be its own map
     (tmp_path / "set.csv").write_text("image,mask\n7.jpg,7_mask.png\n")
-    source = open_source(f"csv:{tmp_path / 'set.csv'}")
+    source = load_source(f"csv:{tmp_path / 'set.csv'}")
     _, errors = f1(source, tmp_path, tmp_path / "out")
     assert "7_mask.png: it is the truth" in errors[0]
 

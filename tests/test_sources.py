@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from pimjax.data.images import ImageError
-from pimjax.data.named_sources import INSTALLED, csv_source, folder_source, open_source
-from pimjax.data.sources import SkipBroken
+from pimjax.data.registry import INSTALLED, csv_source, folder_source, load_source
+from pimjax.data.sources import SkipUnreadable
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_a_folder_holds_authentic_photographs_in_order(photos):
 )
 def test_manifests_with_and_without_header(photos, text):
     (photos / "list.csv").write_text(text, encoding="utf-8")
-    source = open_source(f"csv:{photos / 'list.csv'}")
+    source = load_source(f"csv:{photos / 'list.csv'}")
     assert len(source) == 2
     assert source[0]["id"].endswith("a.png")
     assert source[0]["mask"].sum() == 20 * 255
@@ -95,36 +95,36 @@ def test_a_smaller_mask_of_the_same_shape_is_scaled(photos):
 @pytest.mark.parametrize("name", ["", "csv:", "folders:x", "installed:test"])
 def test_unknown_source_names_are_refused(name):
     with pytest.raises(ValueError, match="installed:train"):
-        open_source(name)
+        load_source(name)
 
 
 def test_json_pairs(photos):
     (photos / "list.json").write_text('[["a.png", "m.png"], ["b.png", "Negative"]]')
-    source = open_source(f"json:{photos / 'list.json'}")
+    source = load_source(f"json:{photos / 'list.json'}")
     assert [source[i]["id"].rsplit("/")[-1] for i in (0, 1)] == ["a.png", "b.png"]
     assert [source[i]["mask"].sum() for i in (0, 1)] == [20 * 255, 0]
     for text, message in (('{"a": 1}', "write a list of pairs"), ("[", "not JSON"), ('[["a.png"]]', "write a list")):
         (photos / "list.json").write_text(text)
         with pytest.raises(ValueError, match=rf"list\.json: {message}"):
-            open_source(f"json:{photos / 'list.json'}")
+            load_source(f"json:{photos / 'list.json'}")
 
 
 def test_folder_pairs(photos):
     for folder, file in (("Tp/x", "a.png"), ("Gt/x", "m.png"), ("Au", "b.png")):
         (photos / folder).mkdir(parents=True)
         (photos / file).rename(photos / folder / file.replace("m.png", "a_gt.png"))
-    source = open_source(f"pairs:{photos}")
+    source = load_source(f"pairs:{photos}")
     assert [source[i]["mask"].sum() for i in range(len(source))] == [20 * 255, 0]
     (photos / "Gt" / "x" / "a_gt.png").unlink()
     with pytest.raises(ValueError, match=r"a\.png: no mask x/a or x/a_gt"):
-        open_source(f"pairs:{photos}")
+        load_source(f"pairs:{photos}")
 
 
 def test_folder_pairs_without_pairs_are_refused(tmp_path):
     for folder in ("Tp", "Gt"):
         (tmp_path / folder).mkdir()
     with pytest.raises(ValueError, match="holds no images in Tp"):
-        open_source(f"pairs:{tmp_path}")
+        load_source(f"pairs:{tmp_path}")
 
 
 def test_segments_are_labels_of_the_image_s_size(photos):
@@ -144,7 +144,7 @@ def test_empty_and_missing_folders_are_refused(tmp_path):
 
 
 def test_installed_photographs_are_real_and_apart():
-    train, validation = open_source("installed:train"), open_source("installed:validation")
+    train, validation = load_source("installed:train"), load_source("installed:validation")
     assert (len(train), len(validation)) == (6, 2)
     assert not set(INSTALLED["train"]) & set(INSTALLED["validation"])
     for source in (train, validation):
@@ -156,7 +156,7 @@ def test_installed_photographs_are_real_and_apart():
 
 def test_broken_images_are_replaced_by_the_next_and_named(photos):
     (photos / "a.png").write_bytes(b"broken")
-    source = SkipBroken(folder_source(photos))
+    source = SkipUnreadable(folder_source(photos))
     assert source[0]["id"].endswith("b.png")
     assert "a.png: damaged" in source[0]["skipped"]
     assert source[1]["skipped"] == ""
@@ -167,7 +167,7 @@ def test_broken_images_are_replaced_by_the_next_and_named(photos):
 
 
 def test_kept_photographs_are_decoded_once(photos):
-    source = folder_source(str(photos)).keep_decoded()
+    source = folder_source(str(photos)).cache_decoded()
     first = source[0]["image"].copy()
     for path in photos.iterdir():
         path.unlink()

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from pimjax.benchmark import cases as benchmark_cases
-from pimjax.benchmark import report as benchmark_report
 from pimjax.cli import main
-from pimjax.ending import INTERRUPTED, READER_GONE, explain
+from pimjax.data_checks.contact_sheets import checked_sheet
 from pimjax.evaluation.tables import latex, markdown
-from pimjax.inspection.sheets import checked_sheet
-from pimjax.pictures import _drawable, _shortened
+from pimjax.profiling import cases as benchmark_cases
+from pimjax.profiling import report as benchmark_report
+from pimjax.shutdown import INTERRUPTED, READER_GONE, explain
 from pimjax.terminal import accept_any_text, say
+from pimjax.visualize import _drawable, _shortened
 
 ROOT = Path(__file__).parent.parent
 CASES = Path(__file__).parent / "cases"
@@ -164,11 +164,11 @@ def test_where_the_system_lacks_them_commands_work_without(tmp_path):
     prelude = (
         "import os, sys; sys.modules |= {'fcntl': None, 'resource': None}\n"
         "del os.sched_getaffinity, signal.pthread_sigmask\n"
-        "import pimjax.benchmark.measure, pimjax.benchmark.report, pimjax.allocator, pimjax.ending, ctypes\n"
-        "pimjax.benchmark.report.machine()\n"
+        "import pimjax.profiling.measure, pimjax.profiling.report, pimjax.allocator, pimjax.shutdown, ctypes\n"
+        "pimjax.profiling.report.machine()\n"
         "ctypes.CDLL = lambda _: (_ for _ in ()).throw(FileNotFoundError)  # no libc.so.6\n"
         "pimjax.allocator.keep_freed_memory(); pimjax.allocator.return_freed_memory()\n"
-        "with pimjax.ending.deaf_to_interrupts(): pass"
+        "with pimjax.shutdown.ignore_interrupts(): pass"
     )
     status, _, err = finish("predict", "none.jpg", prelude=prelude, cwd=tmp_path)
     assert status == 1 and b"Traceback" not in err and b"none.jpg: cannot be read" in err
@@ -356,11 +356,11 @@ def test_instructions_follow_an_error_line_by_line():
 
 
 def test_pictures_of_a_check_have_names():
-    from pimjax.data.named_sources import open_source
-    from pimjax.inspection.examine import examine_all
+    from pimjax.data.registry import load_source
+    from pimjax.data_checks.facts import read_all_facts
 
-    source = open_source(f"folder:{CASES / 'B24_encoding'}")
-    facts = list(examine_all(source))
+    source = load_source(f"folder:{CASES / 'B24_encoding'}")
+    facts = list(read_all_facts(source))
     sheet = checked_sheet(source, facts)
     cell, top = 220, 6 + 22
     caption = sheet[top + cell : top + cell + 22]

@@ -11,9 +11,9 @@ import zipfile
 import ml_dtypes
 import numpy as np
 import pytest
-from formula import REFERENCE
+from reference_weights import REFERENCE
 
-from pimjax.weights.files import read_arrays
+from pimjax.weights.formats import read_arrays
 from pimjax.weights.torch_file import write_torch
 from pimjax.weights.unpickle import WeightsFileError
 
@@ -250,7 +250,7 @@ def mutated(folder):
 READ_ALL = """
 import json, re, sys, time
 import numpy as np
-from pimjax.weights.files import read_arrays
+from pimjax.weights.formats import read_arrays
 from pimjax.weights.unpickle import WeightsFileError
 expected = dict(np.load(sys.argv[2]))
 outcomes = {}

@@ -10,16 +10,16 @@ import pytest
 
 from pimjax import PIM
 from pimjax.config import LossConfig, OptimizerConfig, tiny_model
-from pimjax.evaluation.metrics import score
-from pimjax.evaluation.validate import predict_all
+from pimjax.metrics.conventions import score
 from pimjax.models.layers import Execution
 from pimjax.models.pim import Features, PIMOutput
-from pimjax.training.devices import Layout, check_batch_size
 from pimjax.training.losses import Targets, compactness, dice, pim_loss
 from pimjax.training.optimizer import make_optimizer
-from pimjax.training.scoring import make_predict
-from pimjax.training.shards import AXIS
-from pimjax.training.step import Recipe, init_state, train_step
+from pimjax.training.prediction_tables import predict_all
+from pimjax.training.sharding import Partition, check_batch_size
+from pimjax.training.step import StepConfig, init_state, train_step
+from pimjax.training.validation import make_predict
+from pimjax.training.zero import AXIS
 
 RNG = np.random.default_rng(0)
 
@@ -110,36 +110,37 @@ def batch(images=8):
 
 # BatchNorm, stochastic depth and dropout, as quick to compile as may be.
 SMALL = tiny_model(
-    depths=(2,), num_heads=(1,), pool_bins=(1, 2), global_stream=False, boundary_decoder=False,
-    drop_path=0.3, decoder_dropout=0.3,
+    depths=(2,), num_heads=(1,), pool_scales=(1, 2), global_stream=False, boundary_decoder=False,
+    drop_path_rate=0.3, dropout_rate=0.3,
 )  # fmt: skip
 ADAM = OptimizerConfig(learning_rate=1e-3)
 
 
 @functools.cache
-def first_state():
-    return jax.device_get(init_state(PIM(SMALL), make_optimizer(ADAM), jax.random.key(0), average=True))
+def create_train_state():
+    return jax.device_get(init_state(PIM(SMALL), make_optimizer(ADAM), jax.random.key(0), ema_params=True))
 
 
 @functools.cache
-def trained(mapping, count, synchronised=True, accumulate=1, shard=False, steps=5, images=8, **recipe):
+def trained(mapping, count, synchronised=True, grad_accum_steps=1, shard=False, steps=5, images=8, **recipe):
     """Losses of the steps over `count` of the simulated devices, and the state after them as it would be stored."""
-    layout = Layout(jax.devices()[:count], mapping, count if shard else 1)
+    partition = Partition(jax.devices()[:count], mapping, count if shard else 1)
     model, optimizer = PIM(SMALL, Execution(bn_axis=AXIS if synchronised else None)), make_optimizer(ADAM)
     step = functools.partial(
-        train_step, Recipe(model, optimizer, LossConfig(), accumulate, shards=layout.shards, ema=0.9, **recipe)
+        train_step,
+        StepConfig(model, optimizer, LossConfig(), grad_accum_steps, shards=partition.shards, ema_decay=0.9, **recipe),
     )
-    first = first_state()
-    state = jax.tree.map(lambda a, like: jax.device_put(a, like.sharding), first, layout.stored_shapes(first))
-    state = layout.from_stored(state)
-    inputs, values, compiled = layout.split_batch(batch(images)), [], None
+    first = create_train_state()
+    state = jax.tree.map(lambda a, like: jax.device_put(a, like.sharding), first, partition.stored_shapes(first))
+    state = partition.from_stored(state)
+    inputs, values, compiled = partition.split_batch(batch(images)), [], None
     for _ in range(steps):
-        compiled = compiled or layout.map_step(step, first).lower(state, inputs).compile()
+        compiled = compiled or partition.map_step(step, first).lower(state, inputs).compile()
         state, metrics = compiled(state, inputs)
         values.append(float(metrics["loss/total"]))
     assert int(state.step) == steps
     assert not bool(metrics["stop"])
-    return values, jax.tree.map(np.asarray, layout.to_stored(state, first))
+    return values, jax.tree.map(np.asarray, partition.to_stored(state, first))
 
 
 # One device with 8 images, 8 with one each, 4 that share out the optimiser's state; two processes of two devices are in
@@ -151,7 +152,7 @@ def test_however_it_is_spread_a_run_is_the_same(way):
     losses, other = trained(*way)
     assert expected[-1] < expected[0]
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
-    for name in ("params", "batch_stats", "opt_state", "average"):
+    for name in ("params", "batch_stats", "opt_state", "ema_params"):
         # Adam's first steps have the sign of gradients of which some are rounding: hence absolute, in learning rates.
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3),
@@ -161,17 +162,17 @@ def test_however_it_is_spread_a_run_is_the_same(way):
 
 
 def test_parts_of_synchronised_statistics_are_computed_at_once():
-    np.testing.assert_allclose(trained("shard_map", 1, accumulate=4)[0], trained("shard_map", 1)[0], rtol=1e-5)
+    np.testing.assert_allclose(trained("shard_map", 1, grad_accum_steps=4)[0], trained("shard_map", 1)[0], rtol=1e-5)
 
 
 def test_scores_do_not_depend_on_devices_or_batches():
     """Seven images, which neither eight devices nor a batch of two or three can share evenly."""
     images, truth = batch(7)["image"], batch(7)["mask"]
-    variables = {"params": first_state().params, "batch_stats": first_state().batch_stats}
+    variables = {"params": create_train_state().params, "batch_stats": create_train_state().batch_stats}
     scores = []
     for count, size in ((1, 2), (1, 3), (8, 8)):
-        layout = Layout(jax.devices()[:count])
-        predict = make_predict(PIM(SMALL), layout)
+        partition = Partition(jax.devices()[:count])
+        predict = make_predict(PIM(SMALL), partition)
         predictions = predict_all(functools.partial(predict, variables), images, size)
         assert predictions.mask.shape == truth.shape
         scores.append(score(predictions.mask, truth, threshold=float(np.median(predictions.mask[0]))))
@@ -186,7 +187,7 @@ def test_unsynchronised_batch_norm_is_another_computation():
 @pytest.mark.parametrize("mapping", ["pmap", "shard_map"])
 def test_parts_in_turn_equal_parts_on_devices(mapping):
     """Where every part has its own statistics, four devices with two images do what two with two parts each do."""
-    losses, state = trained(mapping, 2, synchronised=False, accumulate=2)
+    losses, state = trained(mapping, 2, synchronised=False, grad_accum_steps=2)
     expected, other = trained("pmap", 4, synchronised=False)
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
     jax.tree.map(
@@ -198,4 +199,4 @@ def test_a_batch_that_devices_cannot_share_is_refused():
     with pytest.raises(ValueError, match="batch_size is 6, which 4 devices × 1 parts"):
         check_batch_size(6, 4)
     with pytest.raises(ValueError, match="use a multiple of 4"):
-        check_batch_size(6, 2, accumulate=2)
+        check_batch_size(6, 2, grad_accum_steps=2)

@@ -13,8 +13,8 @@ from pimjax.cli import main
 from pimjax.data.datasets.layout import Placed
 from pimjax.data.datasets.report import Report
 from pimjax.data.images import write_png
-from pimjax.data.named_sources import folder_source, open_source
-from pimjax.inference.photos import find_photos
+from pimjax.data.registry import folder_source, load_source
+from pimjax.inference.inputs import find_photos
 
 CASES = Path(__file__).parent / "cases"
 
@@ -43,7 +43,7 @@ def put(path):
 
 def everywhere(folder):
     """The images that each of the walkers finds, by their paths below the folder; all must find the same."""
-    predicted = [Path(photo.place) for photo in find_photos([str(folder)])]
+    predicted = [Path(photo.relative_path) for photo in find_photos([str(folder)])]
     sources = [record.image.relative_to(folder) for record in folder_source(folder).records]
     placed = [Path(image.id) for image in Placed(folder, "", "", Report()).images(folder, "")]
     assert predicted == sources == sorted(placed)
@@ -144,7 +144,7 @@ def test_results_are_not_photos_whatever_links_lead_to_them(run, tmp_path):
     (tmp_path / "D/link").symlink_to(tmp_path / "elsewhere")
     for _ in range(2):
         run("predict", "D", "--output", "elsewhere/results")
-        assert [photo.place for photo in find_photos(["D"], {}, Path("elsewhere/results"))] == ["a.jpg"]
+        assert [photo.relative_path for photo in find_photos(["D"], {}, Path("elsewhere/results"))] == ["a.jpg"]
 
 
 def test_pairs_are_of_images_only(tmp_path):
@@ -153,6 +153,6 @@ def test_pairs_are_of_images_only(tmp_path):
     put(tmp_path / "Gt/a_gt.png")
     (tmp_path / "Tp/b.heic").write_bytes(b"")
     (tmp_path / "Gt/._a_gt.png").write_bytes(b"")
-    source = open_source(f"pairs:{tmp_path}")
+    source = load_source(f"pairs:{tmp_path}")
     assert [record.image.name for record in source.records] == ["a.jfif"]
     assert "1 .heic" in source.passed_over and "2 files and folders of systems" in source.passed_over

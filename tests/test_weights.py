@@ -6,7 +6,7 @@ import pytest
 
 from pimjax import from_torch, to_torch
 from pimjax.config import tiny_model
-from pimjax.weights.convert import variable_shapes
+from pimjax.weights.names.pim import variable_shapes
 
 CONFIG = tiny_model()
 
@@ -38,7 +38,7 @@ def test_to_torch_is_the_inverse_of_from_torch(state):
         dict(local_stream="central"),
         dict(global_stream=False),
         dict(boundary_decoder=False),
-        dict(patch=8, depths=(2, 1, 1), num_heads=(1, 2, 4), spectral_stem=True, jpeg_traces=True),
+        dict(patch_size=8, depths=(2, 1, 1), num_heads=(1, 2, 4), spectral_stem=True, double_compression=True),
     ],
 )
 def test_ablated_models_round_trip_too(changes):

@@ -7,8 +7,8 @@ import pytest
 from pimjax import from_torch, init_from_upernet, to_torch
 from pimjax.cli import main
 from pimjax.config import tiny_model
-from pimjax.training.initial import initial_variables
-from pimjax.weights.convert import variable_shapes
+from pimjax.training.starting_weights import initial_variables
+from pimjax.weights.names.pim import variable_shapes
 from pimjax.weights.torch_file import write_torch
 
 MODEL = tiny_model()

@@ -11,7 +11,7 @@ import dataclasses
 from pathlib import Path
 
 from pimjax.config import Config, ModelConfig
-from pimjax.config_files import read_config
+from pimjax.config.load import read_config
 
 
 def get_config() -> Config:
@@ -24,6 +24,6 @@ def get_config() -> Config:
             embed_dim=64,
             depths=(3, 4, 6, 3),  # ResNet-50
             decoder_channels=256,
-            decoder_dropout=0.5,  # torchvision's, behind the pyramid
+            dropout_rate=0.5,  # torchvision's, behind the pyramid
         ),
     )

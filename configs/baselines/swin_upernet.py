@@ -14,7 +14,7 @@ import dataclasses
 from pathlib import Path
 
 from pimjax.config import Config, ModelConfig
-from pimjax.config_files import read_config
+from pimjax.config.load import read_config
 
 
 def get_config() -> Config:

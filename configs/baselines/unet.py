@@ -11,7 +11,7 @@ import dataclasses
 from pathlib import Path
 
 from pimjax.config import Config, ModelConfig
-from pimjax.config_files import read_config
+from pimjax.config.load import read_config
 
 
 def get_config() -> Config:
@@ -23,6 +23,6 @@ def get_config() -> Config:
             architecture="unet",
             embed_dim=64,
             depths=(2, 2, 2, 2, 2),
-            decoder_dropout=0.1,  # the paper names no rate
+            dropout_rate=0.1,  # the paper names no rate
         ),
     )

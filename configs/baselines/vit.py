@@ -11,7 +11,7 @@ import dataclasses
 from pathlib import Path
 
 from pimjax.config import Config, ModelConfig
-from pimjax.config_files import read_config
+from pimjax.config.load import read_config
 
 
 def get_config() -> Config:
@@ -25,8 +25,8 @@ def get_config() -> Config:
             depths=(12,),
             num_heads=(12,),
             mlp_ratio=4,
-            drop_path=0.1,  # as Touvron et al. (DeiT, ICML 2021) train ViT-B
+            drop_path_rate=0.1,  # as Touvron et al. (DeiT, ICML 2021) train ViT-B
             decoder_channels=256,
-            decoder_dropout=0.1,
+            dropout_rate=0.1,
         ),
     )

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 
-from pimjax.ending import Ending, guarded
+from pimjax.shutdown import Shutdown, run_guarded
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one subcommand; returns the exit status."""
-    return guarded(lambda ending: _run(argv, ending))
+    return run_guarded(lambda shutdown: _run(argv, shutdown))
 
 
-def _run(argv: Sequence[str] | None, ending: Ending) -> int:
+def _run(argv: Sequence[str] | None, shutdown: Shutdown) -> int:
     # Imported here, where Ctrl-C is one line.
     import argparse
 
@@ -30,6 +30,6 @@ def _run(argv: Sequence[str] | None, ending: Ending) -> int:
     for room in (models, data, benchmark):
         room.add_commands(commands)
     arguments = parser.parse_args(argv)
-    ending.message = getattr(arguments, "interrupted", ending.message)
+    shutdown.message = getattr(arguments, "interrupted", shutdown.message)
     logging.set_verbosity(logging.ERROR)  # orbax and jax tell their every move
     return arguments.command(arguments)

@@ -8,30 +8,31 @@ from pathlib import Path
 from typing import Any
 
 from pimjax.cli import values
-from pimjax.config import PRECISIONS, ModelConfig
-from pimjax.config_files import read_config
+from pimjax.config.load import read_config
+from pimjax.config.schema import PRECISIONS, ModelConfig
 from pimjax.data.map_frame import FRAMES
-from pimjax.ending import RESUMES
 from pimjax.evaluation.corruption_levels import LEVELS, chosen_levels, describe
 from pimjax.files import claim
+from pimjax.shutdown import RESUMES
 from pimjax.terminal import say, warn
 
 
 def add_commands(commands: Any) -> None:
     """Adds them to argparse's subparsers."""
-    evaluate = commands.add_parser("evaluate", help="score models, or saved maps, on sets of images")
-    _add_contest(evaluate, Path("evaluation"))
+    evaluate = commands.add_parser("evaluate", help="score models, or saved maps, on datasets of images")
+    _add_benchmark_options(evaluate, Path("evaluation"))
     evaluate.set_defaults(command=_evaluate, interrupted=RESUMES)
 
     robustness = commands.add_parser(
         "robustness",
-        help="how scores fall as images are disturbed",
+        help="how scores fall as images are corrupted",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="\n  ".join(["what --protocol may name, and the levels that are measured:", *map(describe, LEVELS)]),
+        epilog="\n  ".join(["what --corruption may name, and the levels that are measured:", *map(describe, LEVELS)]),
     )
-    _add_contest(robustness, Path("robustness"))
+    _add_benchmark_options(robustness, Path("robustness"))
     robustness.add_argument(
-        "--protocol",
+        "--corruption",
+        "--protocol",  # as pimjax 0.1 called it
         nargs="+",
         default=["blur", "noise", "jpeg"],
         metavar="NAME[=LEVEL,LEVEL]",
@@ -66,7 +67,7 @@ def add_commands(commands: Any) -> None:
     bench.set_defaults(command=_bench)
 
 
-def _add_contest(parser: argparse.ArgumentParser, output: Path) -> None:
+def _add_benchmark_options(parser: argparse.ArgumentParser, output: Path) -> None:
     """What evaluate and robustness have in common: who takes part, on what."""
     parser.add_argument(
         "--model",
@@ -100,52 +101,54 @@ def _add_contest(parser: argparse.ArgumentParser, output: Path) -> None:
         )
 
 
-def _contest(arguments: argparse.Namespace) -> tuple[list[Any], dict[str, Any], dict[str, str]]:
-    """The entrants, the sets by name, and why others cannot take part, by name; these are printed."""
-    from pimjax.evaluation.contest import safe
-    from pimjax.evaluation.saved_maps import folder_entrant
+def _benchmark(arguments: argparse.Namespace) -> tuple[list[Any], dict[str, Any], dict[str, str]]:
+    """The predictors, the datasets by name, and why others cannot take part, by name; these are printed."""
+    from pimjax.evaluation.benchmark import safe
+    from pimjax.evaluation.saved_maps import folder_predictor
 
-    sets = _sets(arguments)
-    entrants, failed = _models(arguments)
-    ids = [id_ for source in sets.values() for id_ in source.ids()]
+    datasets = _datasets(arguments)
+    predictors, failed = _models(arguments)
+    ids = [id_ for source in datasets.values() for id_ in source.ids()]
     for text in getattr(arguments, "predictions", []):
         name, what = _named(text)
         name = name or Path(what).resolve().name
-        entrants.append(folder_entrant(name, what, ids, arguments.invert, arguments.maps_frame))
-    names = [safe(name) for name in (*(entrant.name for entrant in entrants), *failed)]  # which their folders bear
+        predictors.append(folder_predictor(name, what, ids, arguments.invert, arguments.maps_frame))
+    names = [
+        safe(name) for name in (*(predictor.name for predictor in predictors), *failed)
+    ]  # which their folders bear
     if len(names) != len(set(names)):
         same = sorted({name for name in names if names.count(name) > 1})
-        raise ValueError(f"two entrants are called {same[0]}; name one, as in --model other=...")
-    if not entrants:
+        raise ValueError(f"two predictors are called {same[0]}; name one, as in --model other=...")
+    if not predictors:
         raise ValueError(next(iter(failed.values()), "give --model or --predictions"))
     for name, why in failed.items():
         warn(f"error: {name} does not take part: {why}")
-    return entrants, sets, failed
+    return predictors, datasets, failed
 
 
-def _sets(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The sets by name."""
-    from pimjax.data.named_sources import open_source
-    from pimjax.evaluation.contest import safe
+def _datasets(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The datasets by name."""
+    from pimjax.data.registry import load_source
+    from pimjax.evaluation.benchmark import safe
 
-    sets: dict[str, Any] = {}
+    datasets: dict[str, Any] = {}
     for text in arguments.source:
         name, what = _named(text)
-        source = open_source(what)
+        source = load_source(what)
         name = name or Path(what.partition(":")[2]).resolve().stem
-        if safe(name) in map(safe, sets):
-            raise ValueError(f"two sets are called {name}; name one, as in --source other={what}")
-        sets[name] = source
+        if safe(name) in map(safe, datasets):
+            raise ValueError(f"two datasets are called {name}; name one, as in --source other={what}")
+        datasets[name] = source
         if source.passed_over:
             warn(f"note: {source.name}: {source.passed_over}")
-    return sets
+    return datasets
 
 
 def _models(arguments: argparse.Namespace) -> tuple[list[Any], dict[str, str]]:
     """The models that can be loaded, in all ways that were asked for, and why others cannot, by name."""
-    from pimjax.inference.contestants import UnknownModelError, open_model, with_options
+    from pimjax.evaluation.load_predictor import UnknownModelError, open_model, with_options
 
-    entrants, failed = [], {}
+    predictors, failed = [], {}
     for text in arguments.model:
         name, what = _named(text)
         try:
@@ -155,8 +158,8 @@ def _models(arguments: argparse.Namespace) -> tuple[list[Any], dict[str, str]]:
         except (ValueError, OSError) as error:
             failed[name or Path(what).stem] = str(error)
         else:
-            entrants += with_options(model, arguments.flip, arguments.tiles, arguments.resize)
-    return entrants, failed
+            predictors += with_options(model, arguments.flip, arguments.tiles, arguments.resize)
+    return predictors, failed
 
 
 def _named(text: str) -> tuple[str, str]:
@@ -171,13 +174,13 @@ def _command() -> str:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     """Print the tables; write them, and all that is known of each image. Exit status 1: something was not scored."""
-    from pimjax.evaluation.contest import run_benchmark
+    from pimjax.evaluation.benchmark import run_benchmark
 
-    entrants, sets, failed = _contest(arguments)
-    results = run_benchmark(entrants, sets, arguments.output, arguments.threshold, _command(), failed)
+    predictors, datasets, failed = _benchmark(arguments)
+    results = run_benchmark(predictors, datasets, arguments.output, arguments.threshold, _command(), failed)
     say("", *(arguments.output / "tables.md").read_text(encoding="utf-8").split("\n"))
-    models = {entrant.name for entrant in entrants}
-    now = [result for result in results if result.model in models and result.set in sets]
+    models = {predictor.name for predictor in predictors}
+    now = [result for result in results if result.model in models and result.dataset in datasets]
     say(f"every image: {arguments.output}/MODEL/SET/images.csv", f"a page: pimjax report {arguments.output}")
     return 1 if failed or any(result.summary["errors"] for result in now) else 0
 
@@ -186,10 +189,10 @@ def _robustness(arguments: argparse.Namespace) -> int:
     """Print a row per level; draw the curves. Exit status 1: something was not scored."""
     from pimjax.evaluation.robustness import robustness_table, run_robustness
 
-    chosen_levels(arguments.protocol)  # a wrong one is told before models are loaded
-    entrants, sets, failed = _contest(arguments)
+    chosen_levels(arguments.corruption)  # a wrong one is told before models are loaded
+    predictors, datasets, failed = _benchmark(arguments)
     result = run_robustness(
-        entrants, sets, arguments.protocol, arguments.output, arguments.threshold, _command(), failed
+        predictors, datasets, arguments.corruption, arguments.output, arguments.threshold, _command(), failed
     )
     say("", *robustness_table(result).split("\n"))
     try:
@@ -213,11 +216,11 @@ def _report(arguments: argparse.Namespace) -> int:
 
 def _bench(arguments: argparse.Namespace) -> int:
     """Prints the tables and writes bench.json."""
-    from pimjax.benchmark import peer, report
-    from pimjax.benchmark.cases import Case
-    from pimjax.benchmark.measure import measure
-    from pimjax.benchmark.pipeline import measure_pipeline, pipeline_table
-    from pimjax.benchmark.scoring import measure_scoring, scoring_table
+    from pimjax.profiling import pytorch, report
+    from pimjax.profiling.cases import Case
+    from pimjax.profiling.measure import measure
+    from pimjax.profiling.metrics import measure_scoring, scoring_table
+    from pimjax.profiling.pipeline import measure_pipeline, pipeline_table
 
     claim(arguments.output / "bench.json")
     model = read_config(arguments.config).model if arguments.config else ModelConfig()
@@ -232,7 +235,7 @@ def _bench(arguments: argparse.Namespace) -> int:
     if not arguments.no_pytorch:
         if model.architecture != "pim":
             say("no comparison with PyTorch: its composition is of PIM")
-        elif lacking := peer.missing():
+        elif lacking := pytorch.missing():
             say(f"no comparison with PyTorch: {' and '.join(lacking)} not installed")
         else:
             engines.append("pytorch")

@@ -7,9 +7,9 @@ from typing import Any
 from tqdm import tqdm
 
 from pimjax.cli import values
-from pimjax.config_checks import check
-from pimjax.config_files import read_config
-from pimjax.config_values import ConfigError
+from pimjax.config.load import read_config
+from pimjax.config.validate import check
+from pimjax.config.values import ConfigError
 from pimjax.files import claim
 from pimjax.terminal import say, warn
 
@@ -48,29 +48,29 @@ def add_commands(commands: Any) -> None:
 def _check_data(arguments: argparse.Namespace) -> int:
     """Prints what was found; writes check.json and check.png. Exit status 1: training must not start."""
     from pimjax.data.images import write_png
-    from pimjax.data.named_sources import open_source
-    from pimjax.inspection.examine import examine_all
-    from pimjax.inspection.judge import judge, judge_against, judge_fit, summary
-    from pimjax.inspection.report import findings_table, write_json
-    from pimjax.inspection.sheets import checked_sheet
+    from pimjax.data.registry import load_source
+    from pimjax.data_checks.checks import check_alignment, check_facts, check_overlap, summary
+    from pimjax.data_checks.contact_sheets import checked_sheet
+    from pimjax.data_checks.facts import read_all_facts
+    from pimjax.data_checks.report import findings_table, write_json
 
     for name in ("check.json", "check.png"):
         claim(arguments.output / name)
-    source = open_source(arguments.source)
+    source = load_source(arguments.source)
     _say_passed_over(source)
-    facts = list(tqdm(examine_all(source), total=len(source), unit="example", dynamic_ncols=True))
-    findings = judge(facts, arguments.max_broken) + judge_fit(source, facts)
+    facts = list(tqdm(read_all_facts(source), total=len(source), unit="example", dynamic_ncols=True))
+    findings = check_facts(facts, arguments.max_unreadable) + check_alignment(source, facts)
     if arguments.against:
-        other = open_source(arguments.against)
+        other = load_source(arguments.against)
         _say_passed_over(other)
-        others = list(tqdm(examine_all(other), total=len(other), unit="example", dynamic_ncols=True))
-        findings += judge_against(facts, others)
+        others = list(tqdm(read_all_facts(other), total=len(other), unit="example", dynamic_ncols=True))
+        findings += check_overlap(facts, others)
     # First what is kept: who reads along may leave before the end.
     write_json(arguments.output / "check.json", arguments.source, facts, findings)
     write_png(arguments.output / "check.png", checked_sheet(source, facts))
     say("", *findings_table(summary(facts), findings).split("\n"), "")
     say(f"every example: {arguments.output / 'check.json'}", f"pictures: {arguments.output / 'check.png'}")
-    forbidden = [finding.kind for finding in findings if finding.forbids]
+    forbidden = [finding.kind for finding in findings if finding.fatal]
     say(f"training must not start: {', '.join(forbidden)}" if forbidden else "training may start")
     return 1 if forbidden else 0
 
@@ -84,14 +84,14 @@ def _preview_data(arguments: argparse.Namespace) -> int:
     """Writes a contact sheet of training samples."""
     from pimjax.data.donors import Donors
     from pimjax.data.images import write_png
-    from pimjax.data.named_sources import open_source
     from pimjax.data.pipeline import TrainTransform
-    from pimjax.inspection.sheets import preview_sheet
+    from pimjax.data.registry import load_source
+    from pimjax.data_checks.contact_sheets import preview_sheet
 
     config = read_config(arguments.config)
     check(config)
     claim(arguments.output)
-    sources = tuple(map(open_source, config.data.train))
+    sources = tuple(map(load_source, config.data.train))
     for source in sources:
         _say_passed_over(source)
     transform = TrainTransform(config.data, config.pida, Donors(sources))

@@ -9,12 +9,12 @@ from typing import Any
 from tqdm import tqdm
 
 from pimjax.cli import values
-from pimjax.config import PRECISIONS
-from pimjax.ending import RESUMES
+from pimjax.config.schema import PRECISIONS
 from pimjax.files import lock_file, printable
 from pimjax.inference.output_names import OUTPUTS
+from pimjax.shutdown import RESUMES
 from pimjax.terminal import say, warn
-from pimjax.weights.shipped import SHIPPED
+from pimjax.weights.bundled import BUNDLED
 
 
 class _OutputsAndPhotos(argparse.Action):
@@ -43,7 +43,7 @@ def add_commands(commands: Any) -> None:
     predict.add_argument("--list", type=Path, metavar="FILE", help="photos named in a file, one per line; -: stdin")
     predict.add_argument(
         "--checkpoint",
-        default=SHIPPED,
+        default=BUNDLED,
         metavar="PATH",
         help="a run's directory, or what convert wrote; default: the model that pimjax brings along",
     )
@@ -74,7 +74,7 @@ def add_commands(commands: Any) -> None:
     serve = commands.add_parser(
         "serve", help="a local page on which to drop photos", description="Needs pip install 'pimjax[app]'."
     )
-    serve.add_argument("--checkpoint", default=SHIPPED, metavar="PATH", help="as of predict")
+    serve.add_argument("--checkpoint", default=BUNDLED, metavar="PATH", help="as of predict")
     serve.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this computer alone")
     serve.add_argument("--port", type=values.port, default=7860, help="default: 7860")
     serve.add_argument(
@@ -97,7 +97,7 @@ def add_commands(commands: Any) -> None:
 
 def _predict(arguments: argparse.Namespace) -> int:
     """Localises all photos; a broken one does not stop the others."""
-    from pimjax.inference.photos import read_list
+    from pimjax.inference.inputs import read_list
 
     output, (part, parts) = arguments.output, arguments.shard
     inputs = arguments.photos + arguments.more_photos + (read_list(arguments.list) if arguments.list else [])
@@ -111,9 +111,9 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 def _predict_into(file: Path, inputs: list[str], arguments: argparse.Namespace) -> int:
     from pimjax.data.walk import describe
+    from pimjax.inference.inputs import find_photos, shard
     from pimjax.inference.localizer import Localizer
-    from pimjax.inference.photos import find_photos, shard
-    from pimjax.inference.predict import PhotoRun, Wanted
+    from pimjax.inference.predict import BatchPredictor, OutputOptions
     from pimjax.inference.rows import known_names, named_files, read_results
 
     output, rows = file.parent, read_results(file.parent)
@@ -122,8 +122,8 @@ def _predict_into(file: Path, inputs: list[str], arguments: argparse.Namespace) 
     mine = shard(photos, *arguments.shard)
     localizer = Localizer.load(arguments.checkpoint, arguments.precision, arguments.batch)
     most_pixels = round(arguments.max_megapixels * 1e6)
-    wanted = Wanted(tuple(dict.fromkeys(arguments.write)), arguments.threshold, arguments.bits, most_pixels)
-    run = PhotoRun(localizer, arguments.checkpoint, mine, output, file, rows, wanted)
+    settings = OutputOptions(tuple(dict.fromkeys(arguments.write)), arguments.threshold, arguments.bits, most_pixels)
+    run = BatchPredictor(localizer, arguments.checkpoint, mine, output, file, rows, settings)
     failed, done = 0, len(mine) - len(run.todo)
     if done:
         warn(f"{done} of {len(mine)} photos are in {output} already")
@@ -161,17 +161,17 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 def _convert(arguments: argparse.Namespace) -> int:
     """Converts, checks, and says what the model is."""
-    from pimjax.training.initial import read_model
     from pimjax.weights.card import provenance
-    from pimjax.weights.conversion import convert
+    from pimjax.weights.convert import convert
+    from pimjax.weights.load import read_model
 
     arrays, card = read_model(arguments.source, arguments.config)
     before = {"before": card.provenance or None}
     if arguments.scores:
         from pimjax.inference.localizer import Localizer
-        from pimjax.inference.meaning import measured_scores
+        from pimjax.inference.score_reference import reference_scores
 
-        before |= {"scores": measured_scores(arguments.scores, Localizer.load(arguments.source).hash)}
+        before |= {"scores": reference_scores(arguments.scores, Localizer.load(arguments.source).hash)}
     card = dataclasses.replace(card, provenance=provenance(arguments.source) | before)
     parameters = convert(arrays, card, arguments.target, arguments.source)
     say(f"{arguments.target}: {parameters:,} parameters, reads back equal")

@@ -3,18 +3,18 @@
 import os
 import sys
 
-from pimjax.ending import INTERRUPTED, RESUMES, Ending, guarded
+from pimjax.shutdown import INTERRUPTED, RESUMES, Shutdown, run_guarded
 
 
 def main() -> int:
     """Read the flags of `sys.argv`, train, and return the exit status."""
-    return guarded(_run)
+    return run_guarded(_run)
 
 
-def _run(_: Ending) -> None:
+def _run(_: Shutdown) -> None:
     from absl import app, flags  # here, where Ctrl-C is one line
 
-    from pimjax.config_flags import define_config, parse_flags
+    from pimjax.config.flags import define_config, parse_flags
 
     several = "one process of several"
     flags.DEFINE_bool("distributed", False, f"{several}, as the cluster says: SLURM, TPU pod, GKE, Open MPI")
@@ -29,11 +29,11 @@ def _train(argv: list[str], given) -> None:
     from absl import logging
 
     from pimjax.allocator import keep_freed_memory
-    from pimjax.config_values import ConfigError
+    from pimjax.config.values import ConfigError
 
     keep_freed_memory()  # before jax's threads have arenas of their own
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA's "Very slow compile?"; what fails, it raises as well
-    from pimjax.training import loop, processes  # after the flags: a misspelt one need not wait for jax
+    from pimjax.training import distributed, loop  # after the flags: a misspelt one need not wait for jax
 
     logging.set_verbosity(logging.FATAL)  # orbax and jax tell their every move; what fails, we say ourselves
     if argv[1:]:
@@ -41,10 +41,10 @@ def _train(argv: list[str], given) -> None:
     try:
         place = (given.coordinator, given.process_count, given.process_index)
         if given.distributed or any(value is not None for value in place):
-            processes.join(*place)
+            distributed.initialize_distributed(*place)
         loop.run(given.config)
     except KeyboardInterrupt as interrupt:
-        processes.leave(str(interrupt) or f"{RESUMES} from the last checkpoint", INTERRUPTED)
+        distributed.exit_now(str(interrupt) or f"{RESUMES} from the last checkpoint", INTERRUPTED)
 
 
 if __name__ == "__main__":

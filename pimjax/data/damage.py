@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from pimjax.data import jpeg_scans
 from pimjax.data.headers import Header, open_lazily
+from pimjax.jpeg import scans
 
 _OFFSETS = ((273, 279), (324, 325))  # TIFF's tags of strips and tiles: where they are, and how long
 _BITS, _COMPRESSION, _JPEG_TABLES = 258, 259, 347
@@ -28,8 +28,8 @@ def damage(encoded: bytes, header: Header) -> str:
 
 
 def _jpeg(encoded: bytes) -> str:
-    frame = jpeg_scans.read_frame(encoded)
-    return jpeg_scans.damage(encoded, frame) if frame else "it has no frame header"
+    frame = scans.read_frame(encoded)
+    return scans.damage(encoded, frame) if frame else "it has no frame header"
 
 
 def _png(encoded: bytes) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pimjax.data.images import ImageError, decode_labels, decode_mask
-from pimjax.data.sources import Example, SkipBroken, Source
+from pimjax.data.sources import Example, SkipUnreadable, Source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Donors:
     def photograph(self, rng: np.random.Generator) -> Example:
         """One of them; of one that cannot be read, the next."""
         source, index = _draw([(source, range(len(source))) for source in self.sources], rng)
-        return SkipBroken(source)[index]
+        return SkipUnreadable(source)[index]
 
     @property
     def lend(self) -> bool:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
-from pimjax.data import jpeg_scans
 from pimjax.files import MAX_FILE_BYTES, read_regular
+from pimjax.jpeg import scans
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 MAX_PIXELS = 100_000_000  # of an image that is decoded, unless the caller allows more
@@ -84,8 +84,8 @@ _BRANDS = {  # of the ISO base media file format, in which HEIF files come
 def _not_read(encoded: bytes) -> str:
     """Return the name of a known format that is not read, such as "HEIC", or "" if the content is of none."""
     if encoded.startswith(b"\xff\xd8\xff"):
-        frame = jpeg_scans.read_frame(encoded)
-        return jpeg_scans.not_read(frame) if frame else ""
+        frame = scans.read_frame(encoded)
+        return scans.not_read(frame) if frame else ""
     if encoded[4:8] == b"ftyp":
         brands = [encoded[8:12], *(encoded[at : at + 4] for at in range(16, min(int.from_bytes(encoded[:4]), 64), 4))]
         # Both kinds of HEIF may call themselves mif1; what else they say tells them apart.

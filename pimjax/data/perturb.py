@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from pimjax.jpeg_tables import CHROMA_TABLE, LUMA_TABLE, scaled
+from pimjax.jpeg.tables import CHROMA_TABLE, LUMA_TABLE, scaled
 
 Perturbed = tuple[np.ndarray, dict[str, float]]
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from pimjax.config import PerturbationConfig, PidaConfig
-from pimjax.data import history, perturb
+from pimjax.data import degradation, perturb
 from pimjax.data.donors import Donors
 from pimjax.data.forge import paste, remove
 from pimjax.data.images import SMALLEST
@@ -99,11 +99,13 @@ def _perturb(
     part = np.ascontiguousarray(image[around])
     if kind == "removal":
         changed, parameters = remove(part, np.ascontiguousarray(mask[around]), rng)
-    elif kind == "past":
+    elif kind == "recompressed":
         before = np.ascontiguousarray(example.get("before", image)[around])
-        changed, parameters = history.another_past(before, rng, config.history)
+        changed, parameters = degradation.recompress(before, rng, config.degradation)
         if np.array_equal(changed, part):  # neither has a past
-            changed, parameters = history.compress_anyhow(before, rng, config.history.lowest, aligned=0.0)
+            changed, parameters = degradation.random_jpeg(
+                before, rng, config.degradation.min_quality, grid_aligned_prob=0.0
+            )
     else:
         changed, kind, parameters = perturb_image(part, rng, config.perturbations)
     forged = image.copy()
@@ -127,7 +129,9 @@ def _paste(
     if donor["id"] == example["id"]:  # there may be no other photograph
         kind, donor = "copy_move", example
     else:
-        donor = history.take(donor, min(*donor["mask"].shape, *example["mask"].shape), rng, config.history)
+        donor = degradation.crop_and_degrade(
+            donor, min(*donor["mask"].shape, *example["mask"].shape), rng, config.degradation
+        )
     region, shape = random_mask(donor, rng, config.masks)
     for _ in range(4):
         pasted = paste(example["image"], donor["image"], region, rng, config.masks, match_colours=kind == "splicing")
@@ -169,7 +173,7 @@ def _finish(
             mask, recipe["after_resize"] = smaller, factor
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
     if rng.random() < config.after_jpeg:
-        image, settings = history.compress_anyhow(image, rng, LOWEST_AFTER, aligned=0.97)
+        image, settings = degradation.random_jpeg(image, rng, LOWEST_AFTER, grid_aligned_prob=0.97)
         recipe |= {f"after_{name}": value for name, value in settings.items()}
     return example | {"image": image, "mask": mask, "recipe": json.dumps(recipe) if recipe else ""}
 

@@ -16,12 +16,12 @@ import grain
 import numpy as np
 
 from pimjax.config import DataConfig, PidaConfig
+from pimjax.data.degradation import crop_and_degrade
 from pimjax.data.donors import Donors
-from pimjax.data.history import take
 from pimjax.data.masks import boundary_band, is_manipulated
 from pimjax.data.pida import after_factor, forge, pida
-from pimjax.data.sources import Example, SkipBroken, Source, decode_example
-from pimjax.data.transforms import STRIDE, fit_square, resize, target_mask, to_uint8
+from pimjax.data.sources import Example, SkipUnreadable, Source, decode_example
+from pimjax.data.transforms import STRIDE, crop_square, resize, target_mask, to_uint8
 from pimjax.normalization import normalize
 
 Batch = dict[str, np.ndarray]
@@ -33,7 +33,7 @@ def prepare(example: Example, data: DataConfig) -> Example:
 
     Returns "image" uint8 [S, S, 3], "mask" and "boundary" uint8 0/1 [s, s], "target" float32 [s, s, 3] (the
     normalised image that the image decoder should reconstruct), s = S/4, and the strings "id", "recipe" and (from a
-    `SkipBroken`) "skipped". The image is rounded to uint8 to travel to the device: up to 0.009 of the normalised
+    `SkipUnreadable`) "skipped". The image is rounded to uint8 to travel to the device: up to 0.009 of the normalised
     input's unit away from the released preprocessing, which does not round.
     """
     image, mask, size = example["image"], example["mask"], data.image_size
@@ -67,10 +67,10 @@ class TrainTransform(grain.transforms.RandomMap):
     def augment(self, example: Example, rng: np.random.Generator) -> tuple[Example, Example]:
         """The example cut and flipped, and what was made of it; "recipe" says what."""
         manipulated, factor = is_manipulated(example["mask"]), after_factor(rng, self.pida)
-        if manipulated or self.data.fit != "crop":
+        if manipulated or self.data.resize_mode != "crop":
             example = _square(example, self.data, tuple(rng.random(2) * example["mask"].shape))
         else:
-            example = take(example, math.ceil(self.data.image_size / factor), rng, self.pida.history)
+            example = crop_and_degrade(example, math.ceil(self.data.image_size / factor), rng, self.pida.degradation)
         if self.data.flip and rng.random() < 0.5:
             example = example | {key: cv2.flip(example[key], 1) for key in MAPS if key in example}
         # A crop that misses the mask of a manipulated photo is a sample without manipulation, not one to forge again.
@@ -108,15 +108,15 @@ def train_batches(
         .slice(slice(start_step * process_count + process_index, steps * process_count, process_count))
     )
     iterable = dataset.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4))
-    if data.workers:
+    if data.num_workers:
         iterable = iterable.mp_prefetch(
-            grain.MultiprocessingOptions(num_workers=data.workers, per_worker_buffer_size=2),
+            grain.MultiprocessingOptions(num_workers=data.num_workers, per_worker_buffer_size=2),
             worker_init_fn=_start_worker,
         )
-    return _telling_of_workers(iter(iterable), data.workers)
+    return _explain_worker_errors(iter(iterable), data.num_workers)
 
 
-def _telling_of_workers(batches: Iterator[Batch], workers: int) -> Iterator[Batch]:
+def _explain_worker_errors(batches: Iterator[Batch], workers: int) -> Iterator[Batch]:
     """The same batches; a worker process that cannot go on is an OSError that says why and what to do."""
     try:
         yield from batches
@@ -126,12 +126,12 @@ def _telling_of_workers(batches: Iterator[Batch], workers: int) -> Iterator[Batc
         if getattr(error, "errno", None) == errno.ENOSPC or f"exit code {-signal.SIGBUS:d}" in text:
             free = f"{shutil.disk_usage('/dev/shm').free / 1e6:.1f} MB are free"
             raise OSError(
-                f"/dev/shm: too small for the batches of config.data.workers = {workers} ({free}); enlarge it, as with "
-                "docker run --shm-size=2g, or give --config.data.workers=0"
+                f"/dev/shm: too small for the batches of config.data.num_workers = {workers} ({free}); enlarge it, as with "
+                "docker run --shm-size=2g, or give --config.data.num_workers=0"
             ) from None
         if f"exit code {-signal.SIGKILL:d}" in text:
             raise OSError(
-                f"one of config.data.workers = {workers} processes was killed, as when memory runs out; give fewer"
+                f"one of config.data.num_workers = {workers} processes was killed, as when memory runs out; give fewer"
             ) from None
         raise
 
@@ -139,7 +139,7 @@ def _telling_of_workers(batches: Iterator[Batch], workers: int) -> Iterator[Batc
 def _mixture(sources: Sequence[Source], weights: Sequence[float], seed: int) -> grain.MapDataset:
     """An endless interleaving of the sources, each shuffled anew whenever it is through."""
     parts = [
-        grain.MapDataset.source(Reshuffled(SkipBroken(source), seed + number)).seed(seed + number)
+        grain.MapDataset.source(Reshuffled(SkipUnreadable(source), seed + number)).seed(seed + number)
         for number, source in enumerate(sources)
     ]
     if len(parts) == 1:
@@ -154,7 +154,7 @@ class Reshuffled:
     (grain 0.2.18; 0.1 ms where there are 440).
     """
 
-    def __init__(self, source: SkipBroken, seed: int):
+    def __init__(self, source: SkipUnreadable, seed: int):
         self._source, self._seed = source, seed
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, int))  # the newest round's
 
@@ -208,8 +208,8 @@ def validation_set(sources: Sequence[Source], data: DataConfig, pida_config: Pid
         source, index = photographs[number % len(photographs)]
         example = source[index]
         factor = after_factor(rng, pida_config)
-        if data.fit == "crop":
-            example = take(example, math.ceil(data.image_size / factor), rng, pida_config.history)
+        if data.resize_mode == "crop":
+            example = crop_and_degrade(example, math.ceil(data.image_size / factor), rng, pida_config.degradation)
         forged = forge(example, rng, pida_config, donors, factor)
         examples.append(prepare(_square(forged, data, tuple(rng.random(2) * forged["mask"].shape)), data))
     return {key: np.stack([example[key] for example in examples]) for key in examples[0]}
@@ -232,8 +232,8 @@ def _manipulated(sources: Sequence[Source], most: int) -> Iterator[Example]:
 
 def _square(example: Example, data: DataConfig, centre: tuple[float, float]) -> Example:
     """The example cut to a square of native pixels around `centre` (y, x), or whole where the model resizes."""
-    if data.fit != "crop":
+    if data.resize_mode != "crop":
         return example
     maps = {key: example[key] for key in MAPS if key in example}
-    cut = fit_square(maps, data.image_size, centre)
+    cut = crop_square(maps, data.image_size, centre)
     return example | {key: np.ascontiguousarray(array) for key, array in cut.items()}

@@ -58,7 +58,7 @@ class Source(abc.ABC):
             self._decoded[index] = decode_example(self.encoded(index))
         return self._decoded[index]
 
-    def keep_decoded(self) -> "Source":
+    def cache_decoded(self) -> "Source":
         """The same source, which from now on decodes each example once and keeps it in memory."""
         self._decoded = {}
         return self
@@ -76,7 +76,7 @@ def decode_example(encoded: Encoded) -> Example:
     image = decode_image(encoded.image, encoded.id)
     example = {"image": image, "mask": np.zeros(image.shape[:2], np.uint8), "id": encoded.id}
     if encoded.mask is not None:
-        example["mask"] = fit_mask(decode_mask(encoded.mask, encoded.mask_id), image, encoded)
+        example["mask"] = align_mask(decode_mask(encoded.mask, encoded.mask_id), image, encoded)
     if encoded.segments is not None:
         example["segments"] = decode_segments(encoded, image)
     return example
@@ -90,7 +90,7 @@ def decode_segments(encoded: Encoded, image: np.ndarray) -> np.ndarray:
     return segments
 
 
-def fit_mask(mask: np.ndarray, image: np.ndarray, encoded: Encoded) -> np.ndarray:
+def align_mask(mask: np.ndarray, image: np.ndarray, encoded: Encoded) -> np.ndarray:
     """Return `mask` at the image's size; ImageError if its sides are not in proportion, or it contradicts the label."""
     _require_agreement(mask, encoded)
     (h, w), (H, W) = mask.shape, image.shape[:2]
@@ -187,7 +187,7 @@ class TfdsSource(Source):
         return [f"{self.name}:{index}" for index in range(len(self))]
 
 
-class SkipBroken:
+class SkipUnreadable:
     """A source whose unreadable examples are replaced by the next readable one.
 
     Which one that is depends on the index alone, so every worker and every rerun gets the same. Examples carry

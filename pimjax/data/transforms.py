@@ -80,7 +80,7 @@ def in_proportion(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
     return abs(h * W - w * H) <= 2 * max(h, w, H, W)
 
 
-def fit_square(maps: dict[str, np.ndarray], size: int, centre: tuple[float, float]) -> dict[str, np.ndarray]:
+def crop_square(maps: dict[str, np.ndarray], size: int, centre: tuple[float, float]) -> dict[str, np.ndarray]:
     """Cuts a size×size square of native pixels out of maps of one size, as near to `centre` (y, x) as fits.
 
     A photo smaller than the square is first continued by mirroring (its pixels stay as they are, unlike in scaling).

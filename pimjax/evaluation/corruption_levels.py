@@ -46,7 +46,7 @@ def chosen_levels(texts: Sequence[str]) -> dict[str, tuple[float, ...]]:
         name, equals, asked = text.partition("=")
         if name not in LEVELS:
             known = "; ".join(describe(other) for other in LEVELS)
-            raise ValueError(f"protocol {name!r}: it must be one of these, NAME or NAME=LEVEL,LEVEL: {known}")
+            raise ValueError(f"corruption {name!r}: it must be one of these, NAME or NAME=LEVEL,LEVEL: {known}")
         levels = tuple(_level(name, part) for part in asked.split(",")) if equals else LEVELS[name].usual
         chosen[name] = tuple(dict.fromkeys((*chosen.get(name, ()), *levels)))
     return chosen
@@ -65,5 +65,5 @@ def _level(name: str, text: str) -> float:
         level = math.nan
     if not of.low <= level <= of.high or (of.step and (level - of.low) % of.step):
         kind = {0: "", 1: "whole numbers, "}.get(of.step, "odd numbers, ")
-        raise ValueError(f"protocol {name}={text}: levels are {kind}{of.low:g} … {of.high:g} ({of.unit})")
+        raise ValueError(f"corruption {name}={text}: levels are {kind}{of.low:g} … {of.high:g} ({of.unit})")
     return int(level) if level.is_integer() else level

@@ -1,4 +1,4 @@
-"""An entrant on a set, image by image: every convention's scores, what the map says of the image, a picture."""
+"""A predictor on a set, image by image: every convention's scores, what the map says of the image, a picture."""
 
 import math
 import time
@@ -15,20 +15,20 @@ from pimjax.data.images import ImageError, read_header
 from pimjax.data.mask_checks import grey_share
 from pimjax.data.sources import Encoded, Example, Source, decode_example
 from pimjax.data.transforms import in_proportion, resize, target_mask
-from pimjax.evaluation.entrants import Entrant, Prediction
-from pimjax.evaluation.metrics import IMAGE_SCORES, benco_variants, image_score, score
-from pimjax.evaluation.pooled import pool
+from pimjax.evaluation.predictors import Prediction, Predictor
 from pimjax.evaluation.record import PICTURE, Record, versions
 from pimjax.files import Row, printable, write_bytes
-from pimjax.pictures import heat, overlay
+from pimjax.metrics.conventions import IMAGE_SCORES, benco_variants, image_score, score
+from pimjax.metrics.pooled import pool
 from pimjax.terminal import warn
+from pimjax.visualize import heat, overlay
 
 PIM_SIDE = 128  # of the map that convention "pim" scores, in pixels
 SIDE = 256  # of a picture's longer side, in pixels
 
 
 def evaluate(
-    entrant: Entrant,
+    predictor: Predictor,
     source: Source,
     folder: Path,
     threshold: float = 0.5,
@@ -36,14 +36,14 @@ def evaluate(
     pictures: bool = True,
     about: dict[str, Any] | None = None,
 ) -> tuple[list[Row], list[str]]:
-    """Scores `entrant` on every example of `source`; what `folder` has of the same files is not computed again.
+    """Scores `predictor` on every example of `source`; what `folder` has of the same files is not computed again.
 
     Args:
-        entrant: who is scored.
+        predictor: who is scored.
         source: the set.
         folder: for images.jsonl, images.csv and pictures.
         threshold: a prediction strictly above it is positive.
-        change: what is done to an example, given its number, before the entrant sees it; the mask stays.
+        change: what is done to an example, given its number, before the predictor sees it; the mask stays.
         pictures: whether to write a strip (image, truth, map, overlay) of every image.
         about: what else tells these results from others.
 
@@ -54,13 +54,13 @@ def evaluate(
         ValueError: `folder` has the results of something else.
     """
     errors: list[str] = []
-    with Record(folder, told(entrant, threshold, about), len(source) if pictures else 0) as record:
-        known = (_is_known(record.rows.get(number), entrant, source, number) for number in range(len(source)))
+    with Record(folder, settings(predictor, threshold, about), len(source) if pictures else 0) as record:
+        known = (_is_known(record.rows.get(number), predictor, source, number) for number in range(len(source)))
         left = [number for number, done in enumerate(known) if not done]
-        what = {"desc": printable(f"{entrant.name} on {folder.name}"), "unit": "image", "dynamic_ncols": True}
+        what = {"desc": printable(f"{predictor.name} on {folder.name}"), "unit": "image", "dynamic_ncols": True}
         for number in tqdm(left, initial=len(source) - len(left), total=len(source), **what):
             try:
-                row = _row(entrant, source.encoded(number), number, threshold, change, folder if pictures else None)
+                row = _row(predictor, source.encoded(number), number, threshold, change, folder if pictures else None)
             except ImageError as error:
                 errors.append(str(error))
                 warn(f"error: {error}")
@@ -70,44 +70,44 @@ def evaluate(
         return record.finish(len(source)), errors
 
 
-def told(entrant: Entrant, threshold: float, about: dict[str, Any] | None = None) -> dict[str, Any]:
+def settings(predictor: Predictor, threshold: float, about: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return what tells the results of `evaluate`, with these arguments, from others."""
-    return {"threshold": threshold, "versions": versions(), **entrant.about, **(about or {})}
+    return {"threshold": threshold, "versions": versions(), **predictor.about, **(about or {})}
 
 
-def _is_known(row: Row | None, entrant: Entrant, source: Source, number: int) -> bool:
+def _is_known(row: Row | None, predictor: Predictor, source: Source, number: int) -> bool:
     try:
-        return row is not None and (row["input"], row["version"]) == _origin(entrant, source.encoded(number))
+        return row is not None and (row["input"], row["version"]) == _origin(predictor, source.encoded(number))
     except ImageError:
         return False
 
 
-def _origin(entrant: Entrant, encoded: Encoded) -> tuple[str, str]:
+def _origin(predictor: Predictor, encoded: Encoded) -> tuple[str, str]:
     """What tells whether an image's row still is of the same files, the same label and the same map."""
     files = "-".join(f"{zlib.crc32(content):08x}" for content in (encoded.image, encoded.mask or b""))
     label = "" if encoded.label is None else f"-{encoded.label:d}"  # which the mask must not contradict
-    return files + label, entrant.version(encoded.id)
+    return files + label, predictor.version(encoded.id)
 
 
 def _row(
-    entrant: Entrant,
+    predictor: Predictor,
     encoded: Encoded,
     number: int,
     threshold: float,
     change: Callable[[Example, int], Example] | None,
     pictures: Path | None,
 ) -> Row:
-    (files, version), orientation = _origin(entrant, encoded), read_header(encoded.image, encoded.id).orientation
+    (files, version), orientation = _origin(predictor, encoded), read_header(encoded.image, encoded.id).orientation
     example = decode_example(encoded) | {"orientation": orientation, "mask_id": encoded.mask_id}
     start = time.perf_counter()
     try:
-        prediction = entrant.predict(change(example, number) if change else example)
+        prediction = predictor.predict(change(example, number) if change else example)
         seconds = time.perf_counter() - start
-        scores = score_example(example, prediction, threshold, entrant.input_side)
+        scores = score_example(example, prediction, threshold, predictor.input_side)
     except Exception as error:  # whatever anyone's model does, the other images are scored
         what = str(error) if isinstance(error, ImageError) else f"{type(error).__name__}: {error}"
         raise ImageError(
-            what if encoded.id in what else f"{encoded.id}: {entrant.name} failed on it ({what})"
+            what if encoded.id in what else f"{encoded.id}: {predictor.name} failed on it ({what})"
         ) from None
     row = {"number": number, "id": encoded.id, "input": files, "version": version, "orientation": orientation}
     row |= _mask_facts(encoded, example["mask"]) | scores | {"seconds": round(seconds, 4)}
@@ -118,7 +118,7 @@ def _row(
 
 
 def _mask_facts(encoded: Encoded, mask: np.ndarray) -> Row:
-    """What `pimjax.evaluation.doubts` judges a mask by; "mask_format" is "" of an authentic image."""
+    """What `pimjax.evaluation.caveats` judges a mask by; "mask_format" is "" of an authentic image."""
     if encoded.mask is None:
         return {"mask_format": "", "mask_grey": 0.0, "mask_scaled": False}
     header = read_header(encoded.mask, encoded.mask_id)
@@ -127,14 +127,14 @@ def _mask_facts(encoded: Encoded, mask: np.ndarray) -> Row:
 
 
 def score_example(example: Example, prediction: Prediction, threshold: float, input_side: int | None = None) -> Row:
-    """One image's row; `input_side` as of `Entrant`.
+    """One image's row; `input_side` as of `Predictor`.
 
     "manipulated", "height", "width", "map_height", "map_width" (pixels); "map_values", how many different ones the map
     has, at most 3; "CONVENTION.METRIC" for all of
-    `pimjax.evaluation.metrics.CONVENTIONS`, None where undefined: "pim" at 128×128, the size of the released model's
+    `pimjax.metrics.conventions.CONVENTIONS`, None where undefined: "pim" at 128×128, the size of the released model's
     map, "benco…" at the network's input size, where it has one of its own, the others at the image's size;
     "image.max", "image.top1", "image.logit"; "tp", "fp", "fn", "tn" (pixels at the image's size); "histogram", that of
-    `pimjax.evaluation.pooled.Pooled`.
+    `pimjax.metrics.pooled.Pooled`.
 
     Raises:
         ImageError: the map is neither square nor of the image's proportions.
@@ -158,9 +158,9 @@ def score_example(example: Example, prediction: Prediction, threshold: float, in
     for convention, values in scores.items():
         for name, value in values.items():
             row[f"{convention}.{name}"] = None if math.isnan(value) else value
-    row |= {f"image.{how}": image_score(own, how) for how in IMAGE_SCORES}
+    row |= {f"image.{reduction}": image_score(own, reduction) for reduction in IMAGE_SCORES}
     pooled = pool(full, truth, threshold)
-    row |= dict(zip(("tp", "fp", "fn", "tn"), pooled.counts.tolist(), strict=True))
+    row |= dict(zip(("tp", "fp", "fn", "tn"), pooled.confusion.tolist(), strict=True))
     return row | {"histogram": pooled.histogram.tolist()}
 
 

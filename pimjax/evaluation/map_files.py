@@ -9,7 +9,7 @@ from typing import IO
 import numpy as np
 
 from pimjax.data.images import ImageError, decode_values, read_bytes, read_header
-from pimjax.evaluation.entrants import checked_map
+from pimjax.evaluation.predictors import checked_map
 
 SUFFIXES = (".png", ".npy", ".npz")
 MOST_PIXELS = 100_000_000

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pimjax.evaluation.pooled import Pooled, reliability
-from pimjax.files import appearing
+from pimjax.files import atomic_path
+from pimjax.metrics.pooled import Pooled, reliability
 
 try:
     import matplotlib
@@ -71,7 +71,7 @@ def precision_recall(pooled: Mapping[str, Pooled | None], name: str) -> str:
     """
 
     def draw(axes: Axes, style: dict[str, Any], found: Pooled) -> Any:
-        tp, fp, fn, _ = found.counts
+        tp, fp, fn, _ = found.confusion
         over = found.curve()
         marked = np.maximum(over.tp + over.fp, 1)
         seen = over.tp + over.fp > 0
@@ -107,13 +107,13 @@ def reliability_curves(pooled: Mapping[str, Pooled | None], name: str) -> str:
 
 
 @matplotlib.rc_context(STYLE)
-def robustness_curves(rows: Rows, set_: str, protocol: str, name: str) -> str:
-    """The mean score by level, with its interval, a thin line at the undisturbed mean, for all models of `rows`.
+def robustness_curves(rows: Rows, dataset: str, corruption: str, name: str) -> str:
+    """The mean score by level, with its interval, a thin line at the uncorrupted mean, for all models of `rows`.
 
     Args:
         rows: "rows" of robustness.json (`pimjax.evaluation.robustness.run_robustness`).
-        set_: which set.
-        protocol: which protocol.
+        dataset: which set.
+        corruption: which corruption.
         name: as for `exceedance`.
 
     Returns:
@@ -121,48 +121,50 @@ def robustness_curves(rows: Rows, set_: str, protocol: str, name: str) -> str:
     """
     models = list(dict.fromkeys(row["model"] for row in rows))
     figure = Figure((WIDTH, HEIGHT + _legend_height(models)), layout="constrained")
-    _legend(figure, _draw_levels(figure.subplots(), rows, models, set_, protocol))
+    _legend(figure, _draw_levels(figure.subplots(), rows, models, dataset, corruption))
     return _svg(figure, name)
 
 
 @matplotlib.rc_context(STYLE)
 def save_robustness(rows: Rows, stem: Path, ours: bool = False) -> None:
-    """Write `stem`.png (200 dpi) and `stem`.svg: as `robustness_curves`, a row per set, a column per protocol.
+    """Write `stem`.png (200 dpi) and `stem`.svg: as `robustness_curves`, a row per set, a column per corruption.
 
     `ours`, and what is raised where a file is in the way, as of `pimjax.files.write_bytes`.
     """
-    models, sets, protocols = (list(dict.fromkeys(row[key] for row in rows)) for key in ("model", "set", "protocol"))
-    protocols = [protocol for protocol in protocols if protocol is not None]
-    size = WIDTH * len(protocols), HEIGHT * len(sets) + _legend_height(models)
+    models, datasets, corruptions = (
+        list(dict.fromkeys(row[key] for row in rows)) for key in ("model", "dataset", "corruption")
+    )
+    corruptions = [corruption for corruption in corruptions if corruption is not None]
+    size = WIDTH * len(corruptions), HEIGHT * len(datasets) + _legend_height(models)
     figure = Figure(size, layout="constrained")
-    for line, set_ in zip(figure.subplots(len(sets), len(protocols), squeeze=False), sets, strict=True):
-        for axes, protocol in zip(line, protocols, strict=True):
-            handles = _draw_levels(axes, rows, models, set_, protocol)
-            axes.set_title(f"{set_}: {protocol}")
+    for line, dataset in zip(figure.subplots(len(datasets), len(corruptions), squeeze=False), datasets, strict=True):
+        for axes, corruption in zip(line, corruptions, strict=True):
+            handles = _draw_levels(axes, rows, models, dataset, corruption)
+            axes.set_title(f"{dataset}: {corruption}")
     _legend(figure, handles)
     for suffix in (".png", ".svg"):
-        with appearing(stem.with_name(stem.name + suffix), ours) as path:
+        with atomic_path(stem.with_name(stem.name + suffix), ours) as path:
             figure.savefig(path, dpi=200)
 
 
-def _draw_levels(axes: Axes, rows: Rows, models: Sequence[str], set_: str, protocol: str) -> dict[str, Any]:
-    """One protocol on one set; returns a line per model for the legend."""
+def _draw_levels(axes: Axes, rows: Rows, models: Sequence[str], dataset: str, corruption: str) -> dict[str, Any]:
+    """One corruption on one set; returns a line per model for the legend."""
     handles = {}
     for place, model in enumerate(models):
-        of_model = [row for row in rows if (row["model"], row["set"]) == (model, set_)]
-        found = [row for row in of_model if row["protocol"] == protocol and row["level"] is not None]
+        of_model = [row for row in rows if (row["model"], row["dataset"]) == (model, dataset)]
+        found = [row for row in of_model if row["corruption"] == corruption and row["level"] is not None]
         level, value, low, high = (np.array([row[key] for row in found], float) for key in _COLUMNS)  # None: NaN
         style = _style(place)
         handles[model] = axes.plot(level, value, marker=".", **style)[0]
         axes.fill_between(level, low, high, color=style["color"], alpha=0.12, linewidth=0)
         for row in of_model:
-            if row["level"] is None and row["protocol"] in (None, protocol) and row["value"] is not None:
+            if row["level"] is None and row["corruption"] in (None, corruption) and row["value"] is not None:
                 axes.axhline(row["value"], color=style["color"], linewidth=0.7, linestyle=style["linestyle"])
-    some = [row for row in rows if row["protocol"] == protocol and row["level"] is not None]
+    some = [row for row in rows if row["corruption"] == corruption and row["level"] is not None]
     levels = sorted({row["level"] for row in some})
     if len(levels) <= 12:
         axes.set_xticks(levels, [f"{level:g}" for level in levels])
-    axes.set(xlabel=some[0]["parameter"] if some else protocol, ylabel="F1, pim-fullsize")
+    axes.set(xlabel=some[0]["parameter"] if some else corruption, ylabel="F1, pim-fullsize")
     axes.set_ylim(bottom=0)
     return handles
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pimjax.evaluation.doubts import OF_CURVES, is_thresholded
+from pimjax.evaluation.caveats import OF_CURVES, is_thresholded
 from pimjax.evaluation.state import ABOUT, read_state, row_fault
 from pimjax.files import ForeignFileError, Row, cannot_write, claim, lock_file, read_rows, write_bytes, write_text
 
@@ -18,7 +18,7 @@ PICTURE = "pictures/{:06d}.jpg"  # of an image's number
 
 
 class Record:
-    """The rows of one entrant on one set, in `folder`: about.json, images.jsonl, and images.csv when it is done.
+    """The rows of one predictor on one set, in `folder`: about.json, images.jsonl, and images.csv when it is done.
 
     A context: until its end, no other process writes there.
     """

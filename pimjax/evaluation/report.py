@@ -12,13 +12,13 @@ import cv2
 import numpy as np
 
 from pimjax.evaluation import plots
-from pimjax.evaluation.contest import locked, read_results, safe
-from pimjax.evaluation.pooled import Pooled
+from pimjax.evaluation.benchmark import locked, read_results, safe
 from pimjax.evaluation.robustness import show_level
 from pimjax.evaluation.state import ROBUSTNESS, read_state
 from pimjax.evaluation.summary import column
-from pimjax.evaluation.tables import COMPARED, Result, by_text, find, set_table, show
+from pimjax.evaluation.tables import COMPARED, Result, by_text, dataset_table, find, show
 from pimjax.files import Row, claim, write_text
+from pimjax.metrics.pooled import Pooled
 
 try:
     import jinja2
@@ -33,7 +33,7 @@ def write_report(evaluation: Path, target: Path, robustness: Path | None = None,
     """Write the report.
 
     Args:
-        evaluation: the output folder of `pimjax.evaluation.contest.run_benchmark`.
+        evaluation: the output folder of `pimjax.evaluation.benchmark.run_benchmark`.
         target: the HTML file.
         robustness: robustness.json of `pimjax.evaluation.robustness.run_robustness`, or its folder.
         command: what made the report, to stand in it.
@@ -47,10 +47,10 @@ def write_report(evaluation: Path, target: Path, robustness: Path | None = None,
         read_results(evaluation)
     with locked(evaluation, reading=True):
         about, results = read_results(evaluation)
-    disturbed = _read_robustness(robustness)
-    names = list(dict.fromkeys(result.set for result in results))
-    sets = [
-        _set(number, name, [result for result in results if result.set == name], evaluation)
+    corrupted = _read_robustness(robustness)
+    names = list(dict.fromkeys(result.dataset for result in results))
+    datasets = [
+        _dataset(number, name, [result for result in results if result.dataset == name], evaluation)
         for number, name in enumerate(names)
     ]
     environment = jinja2.Environment(
@@ -62,12 +62,12 @@ def write_report(evaluation: Path, target: Path, robustness: Path | None = None,
     )
     page = environment.get_template("report.html").render(
         about=about,
-        sets=sets,
-        compared=any(", against " in part["table"][-1][0] for part in sets),
-        robustness=disturbed,
-        protocols=_protocols(disturbed) if disturbed else [],
+        datasets=datasets,
+        compared=any(", against " in part["table"][-1][0] for part in datasets),
+        robustness=corrupted,
+        corruptions=_corruptions(corrupted) if corrupted else [],
         date=about["date"],
-        commands=[text for text in (*about["commands"], (disturbed or {}).get("command"), command) if text],
+        commands=[text for text in (*about["commands"], (corrupted or {}).get("command"), command) if text],
     )
     write_text(target, page)
 
@@ -81,7 +81,7 @@ def _read_robustness(path: Path | None) -> dict[str, Any] | None:
     return read_state(file, ROBUSTNESS, "pimjax robustness")
 
 
-def _set(number: int, name: str, results: Sequence[Result], evaluation: Path) -> dict[str, Any]:
+def _dataset(number: int, name: str, results: Sequence[Result], evaluation: Path) -> dict[str, Any]:
     """All that the page says of one set."""
     counts = {key: max(result.summary[key] for result in results) for key in ("of", "manipulated", "authentic")}
     ids = [row["id"] for result in results for row in result.rows]
@@ -90,7 +90,7 @@ def _set(number: int, name: str, results: Sequence[Result], evaluation: Path) ->
         "name": name,
         "counts": counts,
         "sentence": _in_words(results, counts),
-        "table": list(zip(*set_table(results), strict=True)),  # a row per score: models are fewer
+        "table": list(zip(*dataset_table(results), strict=True)),  # a row per score: models are fewer
         "warnings": by_text(results, "warnings"),
         "errors": by_text(results, "errors"),
         "figures": _figures(results, f"set{number}"),
@@ -105,7 +105,7 @@ def _in_words(results: Sequence[Result], counts: dict[str, int]) -> str:
     text = f"{counts['of']} image{'s' * (counts['of'] > 1)} ({listed}). "
     paths = (
         (("scores", *COMPARED.split(".")), max, "highest", "Mean F1 (pim-fullsize)"),
-        (("marked_on_authentic",), min, "lowest", "Share of authentic pixels marked"),
+        (("pixel_fpr_authentic",), min, "lowest", "Share of authentic pixels marked"),
     )
     for path, choose, adjective, title in paths:
         values = {result.model: find(result.summary, path) for result in results}
@@ -169,7 +169,7 @@ def _pooled(rows: Sequence[Row]) -> Pooled | None:
 
 def _pictures(result: Result, evaluation: Path, skip: int) -> dict[str, Any]:
     """A model's telling images on a set; `skip` characters of every id are left out."""
-    folder = evaluation / safe(result.model) / safe(result.set)
+    folder = evaluation / safe(result.model) / safe(result.dataset)
 
     def pictures(label: str, rows: Iterable[Row], text: str) -> list[dict[str, str]]:
         return [
@@ -223,22 +223,24 @@ def two_by_two(path: Path) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
 
 
-def _protocols(disturbed: dict[str, Any]) -> list[dict[str, Any]]:
+def _corruptions(corrupted: dict[str, Any]) -> list[dict[str, Any]]:
     """Figures and areas of each set in robustness.json."""
-    rows, areas = disturbed["rows"], disturbed["areas"]
-    models, sets, protocols = (list(dict.fromkeys(row[key] for row in rows)) for key in ("model", "set", "protocol"))
-    protocols = [protocol for protocol in protocols if protocol is not None]
+    rows, areas = corrupted["rows"], corrupted["areas"]
+    models, datasets, corruptions = (
+        list(dict.fromkeys(row[key] for row in rows)) for key in ("model", "dataset", "corruption")
+    )
+    corruptions = [corruption for corruption in corruptions if corruption is not None]
     found = []
-    for number, name in enumerate(sets):
+    for number, name in enumerate(datasets):
         figures = [
-            (protocol, plots.robustness_curves(rows, name, protocol, f"robustness{number}-{place}"))
-            for place, protocol in enumerate(protocols)
+            (corruption, plots.robustness_curves(rows, name, corruption, f"robustness{number}-{place}"))
+            for place, corruption in enumerate(corruptions)
         ]
-        of = {(area["model"], area["protocol"]): area for area in areas if area["set"] == name}
-        plain = {row["model"]: row for row in rows if row["set"] == name and row["level"] is None}
-        table = [["mean F1", *models], ["undisturbed", *(_show(plain.get(model)) for model in models)]]
-        table += [[protocol, *(_show(of.get((model, protocol))) for model in models)] for protocol in protocols]
-        found.append({"set": name, "figures": figures, "table": table})
+        of = {(area["model"], area["corruption"]): area for area in areas if area["dataset"] == name}
+        plain = {row["model"]: row for row in rows if row["dataset"] == name and row["level"] is None}
+        table = [["mean F1", *models], ["uncorrupted", *(_show(plain.get(model)) for model in models)]]
+        table += [[corruption, *(_show(of.get((model, corruption))) for model in models)] for corruption in corruptions]
+        found.append({"dataset": name, "figures": figures, "table": table})
     return found
 
 

@@ -12,18 +12,18 @@ import numpy as np
 from pimjax.data.images import ImageError, turn_upright
 from pimjax.data.map_frame import FRAMES, frame_of
 from pimjax.data.sources import Example
-from pimjax.evaluation.entrants import Entrant, Prediction
 from pimjax.evaluation.map_files import SUFFIXES, read_map
+from pimjax.evaluation.predictors import Prediction, Predictor
 from pimjax.files import read_rows
 
 _WRITTEN = ("probability", "npy", "mask")  # by `pimjax predict`, the best first
 _BACK = {6: 8, 8: 6}  # EXIF orientations that undo others; the rest undo themselves
 
 
-def folder_entrant(
+def folder_predictor(
     name: str, folder: str | os.PathLike, ids: Sequence[str], invert: bool = False, frame: str | None = None
-) -> Entrant:
-    """Return the maps in `folder`, PNG (8 or 16 bits), NPY or NPZ (one array), as an entrant.
+) -> Predictor:
+    """Return the maps in `folder`, PNG (8 or 16 bits), NPY or NPZ (one array), as a predictor.
 
     Maps are named as the images, with any suffix: `images/7.png` belongs to the image whose path ends in `images/7`;
     `7.png` or `7.jpg.png` to any image `7`. What `pimjax predict` wrote is found by its rows, or its names: of an
@@ -74,7 +74,7 @@ def folder_entrant(
         return f"{file.stat().st_size}-{file.stat().st_mtime_ns}" if file else ""
 
     about = {"predictions": str(folder.resolve()), "inverted": invert} | ({"maps_frame": frame} if frame else {})
-    return Entrant(name, predict, about, version)
+    return Predictor(name, predict, about, version)
 
 
 def as_stored(map_: np.ndarray, file: Path, orientation: int, frame: str | None = None) -> np.ndarray:
@@ -133,10 +133,10 @@ def _find_maps(folder: Path) -> _Maps:
     )
     if not files:
         raise FileNotFoundError(f"{folder}: holds no maps ({', '.join(SUFFIXES)}); give another folder")
-    there, of_photo, told = set(files), {}, set()
+    there, of_photo, recorded = set(files), {}, set()
     for row in _rows(folder):
         written = {kind: folder / file for kind, file in _files(row).items() if folder / file in there}
-        told |= set(written.values())
+        recorded |= set(written.values())
         best = next((written[kind] for kind in _WRITTEN if kind in written), None)
         if best and (photo := _photo(row)):
             of_photo[photo] = best
@@ -145,7 +145,7 @@ def _find_maps(folder: Path) -> _Maps:
     once = Counter(key for both in keys.values() for key in both)
     by_name = {key: file for photo, file in of_photo.items() for key in keys[photo] if once[key] == 1}
     by_path = {path: file for (path, _), file in of_photo.items()}
-    return _Maps(by_path, _by_name(folder, [file for file in files if file not in told]) | by_name)
+    return _Maps(by_path, _by_name(folder, [file for file in files if file not in recorded]) | by_name)
 
 
 def _rows(folder: Path) -> list[dict[str, Any]]:

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pimjax.evaluation.pooled import BINS
+from pimjax.aliases import EVALUATION, renamed
 from pimjax.files import Row
+from pimjax.metrics.pooled import BINS
 
 
 class Each(NamedTuple):
@@ -35,7 +36,7 @@ BENCHMARK = {  # benchmark.json
     "versions": Each(str),
     "threshold": NUMBER,
     "models": Each(Each(object)),
-    "sets": Each({"source": str, "images": int}),
+    "datasets": Each({"source": str, "images": int}),
     "failed": Maybe(Each(str)),
 }
 SUMMARY = {  # scores.json
@@ -45,21 +46,21 @@ SUMMARY = {  # scores.json
     "warnings": [str],
     "scores": Maybe(Each(_SCORES)),
     "pooled": Maybe(_SCORES),
-    "marked_on_authentic": Maybe(_VALUE),
+    "pixel_fpr_authentic": Maybe(_VALUE),
     "image_level": Maybe(Each(_SCORES)),
     "thresholded": Maybe(bool),
 }
-_MEAN = {"model": str, "set": str, **_VALUE}
+_MEAN = {"model": str, "dataset": str, **_VALUE}
 ROBUSTNESS = {  # robustness.json
     "command": Maybe(str),
     "versions": Each(str),
     "threshold": NUMBER,
     "rows": [
-        {**dict.fromkeys(("protocol", "parameter"), (str, _NULL)), "level": (*NUMBER, _NULL)}
+        {**dict.fromkeys(("corruption", "parameter"), (str, _NULL)), "level": (*NUMBER, _NULL)}
         | {"scored": Maybe(int), "of": Maybe(int)}
         | _MEAN
     ],
-    "areas": [{"protocol": str} | _MEAN],
+    "areas": [{"corruption": str} | _MEAN],
     "errors": Maybe([str]),
 }
 _PIXELS = ("height", "width", "map_height", "map_width")
@@ -96,8 +97,22 @@ def read_state(file: Path, shape: Any, writer: str) -> Any:
         raise ValueError(f"{file}: cannot be read ({error.strerror}); correct the permissions") from None
     except (ValueError, RecursionError) as error:  # of JSON and of Unicode
         raise ValueError(_foreign(file, writer, str(error) if isinstance(error, ValueError) else "too deep")) from None
+    content = _current(content)
     if fault := fault_of(content, shape):
         raise ValueError(_foreign(file, writer, fault))
+    return content
+
+
+def _current(content: Any) -> Any:
+    """Return JSON with the keys of its objects, and of those in its lists, as they are called now."""
+    if not isinstance(content, dict):
+        return content
+    content = renamed(content, EVALUATION)
+    for key, value in content.items():
+        if key in ("rows", "areas") and isinstance(value, list):
+            content[key] = [_current(item) for item in value]
+        elif key == "image_level" and isinstance(value, dict):
+            content[key] = {reduction: _current(scores) for reduction, scores in value.items()}
     return content
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from pimjax.evaluation.doubts import doubts, is_thresholded, without_curves
-from pimjax.evaluation.intervals import bootstrap_interval, paired_difference
-from pimjax.evaluation.metrics import CONVENTIONS, IMAGE_SCORES, detection
-from pimjax.evaluation.pooled import Pooled
+from pimjax.evaluation.caveats import caveats, is_thresholded, without_curves
 from pimjax.files import Row
+from pimjax.metrics.bootstrap import bootstrap_interval, paired_difference
+from pimjax.metrics.conventions import CONVENTIONS, IMAGE_SCORES, detection
+from pimjax.metrics.pooled import Pooled
 
 Value = dict[str, float]  # "value", "low", "high", "images", "undefined"
 
@@ -20,7 +20,7 @@ def column(rows: Sequence[Row], name: str) -> np.ndarray:
     return np.array([math.nan if row[name] is None else row[name] for row in rows], float)
 
 
-def summarize_set(
+def summarize_dataset(
     rows: Sequence[Row], errors: Sequence[str], threshold: float = 0.5, maps: str = "as saved"
 ) -> dict[str, Any]:
     """What a set's rows say, ready for JSON (NaN is None). Intervals: 95 %, bootstrap over images.
@@ -29,12 +29,12 @@ def summarize_set(
         rows: of scored images.
         errors: one for each other image.
         threshold: that the rows are of.
-        maps: as of `pimjax.evaluation.doubts.doubts`.
+        maps: as of `pimjax.evaluation.caveats.caveats`.
 
     Returns:
         "scored", "of", "manipulated", "authentic" (images), "errors"; "scores": {convention: {metric: value}}, means
-        over the images of which the convention defines the metric; "pooled" likewise; "marked_on_authentic" (share of
-        an authentic image's pixels above the threshold, mean); "image_level": {how: {metric: value}}; "warnings";
+        over the images of which the convention defines the metric; "pooled" likewise; "pixel_fpr_authentic" (share of
+        an authentic image's pixels above the threshold, mean); "image_level": {reduction: {metric: value}}; "warnings";
         "thresholded", whether all maps have two values, which leaves scores over all thresholds undefined. A value is
         {"value", "low", "high", "images", "undefined"}.
     """
@@ -59,9 +59,11 @@ def summarize_set(
     }
     summary["pooled"] = _pooled_values(rows)
     false, right = (column([row for row in rows if not row["manipulated"]], name) for name in ("fp", "tn"))
-    summary["marked_on_authentic"] = mean_value(false / np.maximum(false + right, 1))
-    summary["image_level"] = {how: _detection_values(rows, manipulated, how, threshold) for how in IMAGE_SCORES}
-    summary["warnings"] = doubts(rows, errors, mean_value(column(rows, "benco.auc")), maps)
+    summary["pixel_fpr_authentic"] = mean_value(false / np.maximum(false + right, 1))
+    summary["image_level"] = {
+        reduction: _detection_values(rows, manipulated, reduction, threshold) for reduction in IMAGE_SCORES
+    }
+    summary["warnings"] = caveats(rows, errors, mean_value(column(rows, "benco.auc")), maps)
     summary["thresholded"] = is_thresholded(rows)
     return without_nan(without_curves(summary) if summary["thresholded"] else summary)
 
@@ -86,14 +88,16 @@ def _pooled_values(rows: Sequence[Row]) -> dict[str, Value]:
     return _values(scores, len(rows))
 
 
-def _detection_values(rows: Sequence[Row], manipulated: np.ndarray, how: str, threshold: float) -> dict[str, Value]:
-    scores = column(rows, f"image.{how}")
+def _detection_values(
+    rows: Sequence[Row], manipulated: np.ndarray, reduction: str, threshold: float
+) -> dict[str, Value]:
+    scores = column(rows, f"image.{reduction}")
 
     def resampled(weights: np.ndarray) -> dict[str, float]:
         return detection(np.repeat(scores, weights), np.repeat(manipulated, weights), threshold)
 
     values = _values(resampled, len(rows))
-    values["false_alarm_rate"]["images"] = int((~manipulated).sum())
+    values["fpr"]["images"] = int((~manipulated).sum())
     return values
 
 

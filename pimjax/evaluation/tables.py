@@ -8,11 +8,11 @@ from pimjax.files import Row, printable
 
 
 class Result(NamedTuple):
-    """One entrant on one set."""
+    """One predictor on one set."""
 
     model: str
-    set: str
-    summary: dict[str, Any]  # of `pimjax.evaluation.summary.summarize_set`
+    dataset: str
+    summary: dict[str, Any]  # of `pimjax.evaluation.summary.summarize_dataset`
     rows: list[Row]
 
 
@@ -28,15 +28,15 @@ COLUMNS = (
     ("F1, pooled", ("pooled", "f1")),
     ("calibration error, pooled", ("pooled", "calibration_error")),
     ("image AUC, largest value", ("image_level", "max", "auc")),
-    ("authentic pixels marked", ("marked_on_authentic",)),
+    ("authentic pixels marked", ("pixel_fpr_authentic",)),
 )
 COMPARED = "pim-fullsize.f1"
 
 
-def set_table(results: Sequence[Result]) -> list[list[str]]:
-    """Header and a row per entrant for results on one set; columns that no entrant has a value for are left out.
+def dataset_table(results: Sequence[Result]) -> list[list[str]]:
+    """Header and a row per predictor for results on one set; columns that no predictor has a value for are left out.
 
-    The last column is the difference to the first entrant, paired by image: mean, 95 % interval, p.
+    The last column is the difference to the first predictor, paired by image: mean, 95 % interval, p.
     """
     columns = [(header, path) for header, path in COLUMNS if any(find(r.summary, path) for r in results)]
     header = ["model", "images", *(name for name, _ in columns)]

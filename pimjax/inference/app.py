@@ -15,13 +15,13 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from pimjax.data.images import ImageError
-from pimjax.ending import explain
 from pimjax.inference import page_results
 from pimjax.inference.examples import example_photos
 from pimjax.inference.localizer import Localizer
 from pimjax.inference.page_guard import KEPT_SECONDS, MOST_BYTES, MOST_WAITING, SWEEP_SECONDS, Guard
 from pimjax.inference.page_results import VIEWS, Shown, forget, plain
 from pimjax.inference.page_work import SupersededError, Work
+from pimjax.shutdown import explain
 from pimjax.terminal import say
 
 BUTTONS = ["fullscreen", "download"]
@@ -58,19 +58,19 @@ class Page:
     ) -> AsyncIterator[tuple[Any, ...]]:
         """Say what is being done, then show what was found: [state, picture, verdict, downloads]."""
 
-        def wanted() -> bool:
+        def settings() -> bool:
             return self.work.is_newest(request.session_hash, number)
 
-        if file is None or not wanted():
+        if file is None or not settings():
             yield (gr.skip(),) * 4
             return
         path, began = Path(file), time.monotonic()
         try:
             photo = await asyncio.to_thread(page_results.read_upload, path)
-            job = self.work.localize(photo, wanted)
+            job = self.work.localize(photo, settings)
             while not job.result.done():
                 doing = f"Looking at {plain(path.name)}: {job.doing[-1]} … {time.monotonic() - began:.0f} s"
-                yield gr.skip(), gr.skip(), doing if wanted() else gr.skip(), gr.skip()
+                yield gr.skip(), gr.skip(), doing if settings() else gr.skip(), gr.skip()
                 await asyncio.sleep(TICK)
             shown = await asyncio.to_thread(self._keep, job.result.result(), path.name, number, photo.notes)
             found = await asyncio.to_thread(self._show, shown, view, opacity, threshold)
@@ -79,7 +79,7 @@ class Page:
             return
         except Exception as error:
             found = None, None, _complaint(path.name, error), gr.skip()
-        if wanted():
+        if settings():
             yield found
         else:
             forget(found[0])

@@ -7,9 +7,9 @@ import numpy as np
 from pimjax.config import ForgeryConfig, MaskConfig, PidaConfig
 from pimjax.data.donors import Donors
 from pimjax.data.images import write_png
-from pimjax.data.named_sources import installed_source
 from pimjax.data.perturb import compress
 from pimjax.data.pida import forge
+from pimjax.data.registry import installed_source
 
 KINDS = ("splicing", "copy_move", "removal")
 

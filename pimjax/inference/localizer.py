@@ -12,20 +12,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pimjax.config import PRECISIONS
+from pimjax.aliases import PARAMETERS, inverse, renamed_tree
+from pimjax.config.schema import PRECISIONS
 from pimjax.data.images import DecodedPhoto, decode_photo, read_bytes, turn_upright
 from pimjax.data.transforms import STRIDE, network_input
 from pimjax.inference.tiles import Canvas, Maps, Places, tile_places
+from pimjax.models.factory import create_model
 from pimjax.models.layers import Execution
-from pimjax.models.networks import build_network
+from pimjax.models.pim import predictions_of
 from pimjax.models.stems import BLOCK
 from pimjax.normalization import denormalize, normalize
-from pimjax.pictures import strips
-from pimjax.training.initial import load_model
-from pimjax.training.step import predictions_of
+from pimjax.visualize import strips
+from pimjax.weights.bundled import BUNDLED
 from pimjax.weights.card import ModelCard
 from pimjax.weights.fold import fold_batch_norm
-from pimjax.weights.shipped import SHIPPED
+from pimjax.weights.load import load_model
 
 MAPS = ("mask", "boundary", "reconstruction")
 # Pixels. Tiles begin at multiples of GRAIN, which JPEG's blocks, tokens and attention windows divide: photos look the
@@ -69,7 +70,7 @@ class Localizer:
             raise ValueError(f"precision {precision!r}: it must be one of {', '.join(map(repr, PRECISIONS))}")
         self.card, self.precision = card, precision
         self.batch = batch or (1 if jax.default_backend() == "cpu" else 8)
-        model = build_network(card.model, Execution(dtype=jnp.dtype(precision), folded=True))
+        model = create_model(card.model, Execution(dtype=jnp.dtype(precision), folded=True))
 
         @functools.partial(jax.jit, static_argnames="details")
         def predict(variables: dict[str, Any], images: jax.Array, details: bool) -> tuple[jax.Array | None, ...]:
@@ -77,7 +78,7 @@ class Localizer:
             # Where only the mask is asked for, XLA drops the other decoders.
             return predictions if details else predictions[:1]
 
-        self._native = card.preprocessing["fit"] == "crop"
+        self._native = card.preprocessing["resize_mode"] == "crop"
         self.hash = model_hash(variables, card)
         self._variables = jax.device_put(fold_batch_norm(variables))
         self._predict = predict
@@ -134,7 +135,7 @@ class Localizer:
         return normalize(cv2.copyMakeBorder(tile, *missing, cv2.BORDER_REFLECT))
 
     @classmethod
-    def load(cls, path: str | os.PathLike = SHIPPED, precision: str = "float32", batch: int = 0) -> "Localizer":
+    def load(cls, path: str | os.PathLike = BUNDLED, precision: str = "float32", batch: int = 0) -> "Localizer":
         """The model at `path`: a run's directory (its best checkpoint), a native directory, `.safetensors` or `.pth`.
 
         "pim-small", the default, is the model that pimjax brings along (configs/pim_small.py).
@@ -237,8 +238,9 @@ def _picture(normalized: np.ndarray) -> np.ndarray:
 
 def model_hash(variables: dict[str, Any], card: ModelCard) -> str:
     """SHA-256 over configuration, preprocessing, and the names and values of all arrays: 64 hexadecimal digits."""
-    digest = hashlib.sha256(repr((card.model, sorted(card.preprocessing.items()))).encode())
-    for path, array in jax.tree_util.tree_leaves_with_path(variables):
+    digest = hashlib.sha256(card.identity().encode())
+    # Under the names of pimjax 0.1, so that a model's hash stays what it was.
+    for path, array in jax.tree_util.tree_leaves_with_path(renamed_tree(variables, inverse(PARAMETERS))):
         digest.update(jax.tree_util.keystr(path).encode())
         digest.update(np.ascontiguousarray(array))
     return digest.hexdigest()

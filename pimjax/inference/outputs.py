@@ -10,9 +10,9 @@ import numpy as np
 
 from pimjax.data.images import encode_png
 from pimjax.data.map_frame import Frame, with_text
-from pimjax.files import ForeignFileError, appearing, claim, write_bytes
+from pimjax.files import ForeignFileError, atomic_path, claim, write_bytes
 from pimjax.inference.localizer import Localization
-from pimjax.pictures import overlay, strips
+from pimjax.visualize import overlay, strips
 
 DETAILS = ("boundary", "reconstruction")  # which other decoders give
 MOST_BOXES = 100  # a noisy map has thousands of specks
@@ -45,7 +45,7 @@ def write_outputs(
         path = output_path(where, output)
         old = os.path.abspath(path) in ours
         if output == "npy":
-            with appearing(path, old) as temporary:
+            with atomic_path(path, old) as temporary:
                 np.save(temporary, result.probability)
         elif (picture := _picture(result, output, threshold, bits)) is not None:
             write_bytes(path, with_text(encode_png(picture), text), old)

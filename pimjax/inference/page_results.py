@@ -12,10 +12,10 @@ import numpy as np
 from pimjax.data.images import DecodedPhoto, ImageError, decode_photo, read_bytes, read_header, write_png
 from pimjax.files import write_text
 from pimjax.inference.localizer import Localization, Localizer
-from pimjax.inference.meaning import meaning_of_score
 from pimjax.inference.outputs import grey, measure
 from pimjax.inference.page_guard import MOST_BYTES
-from pimjax.pictures import overlay
+from pimjax.inference.score_reference import describe_score
+from pimjax.visualize import overlay
 
 MOST_PIXELS = 64_000_000  # of a photo
 SHOWN = 1600  # pixels of the longer side on the page; downloads are of the photo's size
@@ -65,8 +65,8 @@ def keep(
     if not math.isfinite(found.score):
         raise ImageError(f"{name}: the model gave NaN or infinity; its weights may be damaged, get them again")
     write_png(folder / f"{Path(name).stem}_probability.png", grey(found.probability, 16))
-    small = [_fit(map_) for map_ in (found.photo, found.probability, found.boundary)]
-    meaning = meaning_of_score(found.score, localizer.card)
+    small = [_page_sized(map_) for map_ in (found.photo, found.probability, found.boundary)]
+    meaning = describe_score(found.score, localizer.card)
     return Shown(*small, found.score, meaning, localizer.hash, folder, name, number, notes)
 
 
@@ -76,7 +76,7 @@ def forget(shown: Shown | None) -> None:
         shutil.rmtree(shown.folder, ignore_errors=True)
 
 
-def _fit(map_: np.ndarray | None) -> np.ndarray | None:
+def _page_sized(map_: np.ndarray | None) -> np.ndarray | None:
     scale = 1.0 if map_ is None else SHOWN / max(map_.shape[:2])
     return map_ if scale >= 1 else cv2.resize(map_, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
@@ -100,11 +100,11 @@ def figures(shown: Shown, threshold: float) -> tuple[str, list[str]]:
     written = np.frombuffer(files[0].read_bytes(), np.uint8)
     probability = cv2.imdecode(written, cv2.IMREAD_UNCHANGED) / np.float32(65535)
     write_png(files[1], (probability > threshold).view(np.uint8) * np.uint8(255))
-    told = {"photo": shown.name, **measure(probability, shown.score, threshold), "threshold": threshold}
-    told |= {"meaning": shown.meaning, "model_sha256": shown.model_sha256, "notes": list(shown.notes)}
-    write_text(files[2], json.dumps(told, indent=1))
+    record = {"photo": shown.name, **measure(probability, shown.score, threshold), "threshold": threshold}
+    record |= {"meaning": shown.meaning, "model_sha256": shown.model_sha256, "notes": list(shown.notes)}
+    write_text(files[2], json.dumps(record, indent=1))
     lines = [
-        f"**Score {shown.score:.2f}**, {told['area']:.1%} of the pixels above {threshold:.2f}.",
+        f"**Score {shown.score:.2f}**, {record['area']:.1%} of the pixels above {threshold:.2f}.",
         *(f"**Note:** {plain(note)}" for note in shown.notes),
         shown.meaning,
     ]

@@ -1,4 +1,4 @@
-"""Many photos: read ahead, localized in batches, written while the next are computed, and resumed."""
+"""Many photos: read prefetch, localized in batches, written while the next are computed, and resumed."""
 
 import functools
 import json
@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from pimjax.data.headers import MAX_PIXELS, ImageError, read_header
 from pimjax.data.images import DecodedPhoto, decode_photo
-from pimjax.inference.ahead import ahead, grouped
+from pimjax.inference.inputs import Photo
 from pimjax.inference.localizer import Localization, Localizer
 from pimjax.inference.outputs import DETAILS, measure, output_path, refuse_foreign, write_outputs
-from pimjax.inference.photos import Photo
+from pimjax.inference.prefetch import grouped, prefetch
 from pimjax.inference.rows import Row, Rows, discard, is_whole, named_files
 
 # What is held at a time in each stage (read, decoded, localized, written), but for one photo more: bytes, pixels.
@@ -34,25 +34,25 @@ class Found(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class OutputOptions:
     """What is to be made of every photo."""
 
-    outputs: tuple[str, ...] = ("probability", "overlay")  # of `pimjax.inference.photos.OUTPUTS`
+    outputs: tuple[str, ...] = ("probability", "overlay")  # of `pimjax.inference.inputs.OUTPUTS`
     threshold: float = 0.5
     bits: int = 8  # of grey PNGs
     most_pixels: int = MAX_PIXELS  # of a photo; larger ones are not decoded
 
 
-class PhotoRun:
+class BatchPredictor:
     """A folder of photos, or any number of them, and what became of each.
 
     Every photo gets a row in `rows_file`, a file of JSON lines: what `measure` says, and "photo" as it was given,
-    "path" from anywhere, "name", "stamp" (bytes and time of the file), "model", "model_sha256", "wanted", "files",
+    "path" from anywhere, "name", "mtime" (bytes and time of the file), "model", "model_sha256", "settings", "files",
     "frame" and "orientation" of these (`pimjax.data.map_frame`), and "notes" where the file calls for some; one that
     cannot be used, "photo", "path" and "error".
 
     `todo` are the photos that no such row is of: by the same model in the same precision, of the unchanged file, with
-    all that is wanted still there. So what was broken off goes on, and unusable photos are tried again.
+    all that is settings still there. So what was broken off goes on, and unusable photos are tried again.
     """
 
     def __init__(
@@ -63,18 +63,18 @@ class PhotoRun:
         output: Path,
         rows_file: Path,
         rows: Rows,
-        wanted: Wanted,
+        settings: OutputOptions,
     ):
         """`rows` are those of this file and others, as of `read_results`; `model` is what they shall call the model.
 
         Raises:
             pimjax.files.ForeignFileError: results would replace files that pimjax did not write. Nothing is written.
         """
-        self._localizer, self._model, self._wanted = localizer, model, wanted
+        self._localizer, self._model, self._options = localizer, model, settings
         self._output, self._rows_file = output, rows_file
         # As JSON gives it back.
-        told = {"outputs": list(wanted.outputs), "threshold": wanted.threshold, "bits": wanted.bits}
-        self._told = told | {"precision": localizer.precision}
+        settings = {"outputs": list(settings.outputs), "threshold": settings.threshold, "bits": settings.bits}
+        self._settings = settings | {"precision": localizer.precision}
         self._ours = named_files(rows, output)
         here = rows.get(rows_file, {})
         not_here = [photo for photo in photos if not self._is_done(here.get(photo.absolute), photo)]
@@ -84,7 +84,7 @@ class PhotoRun:
             for photo in not_here
             if not any(self._is_done(found.get(photo.absolute), photo) for found in elsewhere)
         ]
-        places = (output_path(output / photo.name, kind) for photo in self.todo for kind in wanted.outputs)
+        places = (output_path(output / photo.name, kind) for photo in self.todo for kind in settings.outputs)
         refuse_foreign(places, self._ours)
         discard(rows_file, {photo.absolute for photo in not_here})
 
@@ -94,8 +94,8 @@ class PhotoRun:
             and "error" not in row
             and is_whole(row, self._output)
             and row["model_sha256"] == self._localizer.hash
-            and row["wanted"] == self._told
-            and row["stamp"] == photo.stamp() != []
+            and row["settings"] == self._settings
+            and row["mtime"] == photo.mtime() != []
             and all((self._output / file).exists() for file in row["files"].values())
         )
 
@@ -106,11 +106,11 @@ class PhotoRun:
             OSError: something cannot be written; what was yielded is kept.
         """
         batch = self._localizer.batch
-        decode = functools.partial(_decode, most_pixels=self._wanted.most_pixels)
+        decode = functools.partial(_decode, most_pixels=self._options.most_pixels)
         with ThreadPoolExecutor(2 + batch) as pool, self._rows_file.open("a", encoding="utf-8") as file:
-            read = ahead(pool, _read, self.todo, 2 * batch, _bytes, MOST_BYTES)
-            decoded = ahead(pool, decode, read, 2 * batch, _pixels, MOST_PIXELS)
-            for row in ahead(pool, self._write, self._localize(decoded), 1 + batch, _pixels, MOST_PIXELS):
+            read = prefetch(pool, _read, self.todo, 2 * batch, _bytes, MOST_BYTES)
+            decoded = prefetch(pool, decode, read, 2 * batch, _pixels, MOST_PIXELS)
+            for row in prefetch(pool, self._write, self._localize(decoded), 1 + batch, _pixels, MOST_PIXELS):
                 file.write(json.dumps(row) + "\n")
                 file.flush()
                 yield row
@@ -123,7 +123,7 @@ class PhotoRun:
             del group  # before the next is decoded
 
     def _localize_group(self, group: list[Found]) -> Iterator[Found]:
-        details = any(output in DETAILS for output in self._wanted.outputs)
+        details = any(output in DETAILS for output in self._options.outputs)
         usable = [found for found in group if isinstance(found.result, DecodedPhoto)]
         images, turns = [found.result.pixels for found in usable], [found.orientation for found in usable]
         results = iter(self._localizer.localize(images, details, turns) if usable else ())
@@ -131,31 +131,31 @@ class PhotoRun:
             yield found._replace(result=next(results)) if isinstance(found.result, DecodedPhoto) else found
 
     def _write(self, found: Found) -> Row:
-        photo, result, wanted = found.photo, found.result, self._wanted
+        photo, result, settings = found.photo, found.result, self._options
         if not isinstance(result, str) and not math.isfinite(result.score):
             result = f"{photo.path}: the model gave NaN or infinity; its weights may be damaged, get them again"
         if isinstance(result, str):
             return {"photo": photo.path, "path": photo.absolute, "error": result}
-        where, options = self._output / photo.name, (wanted.outputs, wanted.threshold, wanted.bits)
+        where, options = self._output / photo.name, (settings.outputs, settings.threshold, settings.bits)
         files = write_outputs(result, where, *options, found.orientation, self._ours)
         return {
             "photo": photo.path,
             "path": photo.absolute,
             "name": photo.name,
-            **measure(result.probability, result.score, wanted.threshold),
+            **measure(result.probability, result.score, settings.threshold),
             **({"notes": list(found.notes)} if found.notes else {}),
             "frame": "upright",
             "orientation": found.orientation,
             "model": self._model,
             "model_sha256": self._localizer.hash,
-            "stamp": photo.stamp(),
-            "wanted": self._told,
+            "mtime": photo.mtime(),
+            "settings": self._settings,
             "files": {kind: os.path.relpath(path, self._output) for kind, path in files.items()},
         }
 
 
 def _bytes(photo: Photo) -> int:
-    return (photo.stamp() or [0])[0]
+    return (photo.mtime() or [0])[0]
 
 
 def _pixels(found: Found) -> int:

@@ -8,12 +8,13 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePath, PureWindowsPath
 from typing import Any
 
+from pimjax.aliases import ROW, renamed
 from pimjax.files import cannot_write, read_rows
 
 Row = dict[str, Any]
 Rows = Mapping[Path, Mapping[str, Row]]  # by file, then by the photo's absolute path
 
-_TYPES = {"path": str, "name": str, "stamp": list, "wanted": dict, "model_sha256": str, "files": dict}
+_TYPES = {"path": str, "name": str, "mtime": list, "settings": dict, "model_sha256": str, "files": dict}
 
 
 def read_results(output: Path) -> dict[Path, dict[str, Row]]:
@@ -28,7 +29,8 @@ def read_results(output: Path) -> dict[Path, dict[str, Row]]:
         if file.is_symlink() or not file.is_file():
             raise ValueError(f"{file}: not a regular file; move it away, or give another --output")
         try:
-            results[file] = read_rows(file, "path", without="boxes")[0]
+            found = read_rows(file, "path", without="boxes")[0]
+            results[file] = {path: renamed(row, ROW) for path, row in found.items()}
         except ValueError as error:
             raise ValueError(f"{error}; if pimjax did not write the file, give another --output") from None
         for path, row in results[file].items():

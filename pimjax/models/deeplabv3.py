@@ -21,7 +21,7 @@ class DeepLabV3(Segmenter):
     multiple = 8
 
     @nn.compact
-    def logits(self, images: jax.Array, train: bool, examples: jax.Array | None) -> jax.Array:
+    def logits(self, images: jax.Array, train: bool, sample_ids: jax.Array | None) -> jax.Array:
         c = self.config
 
         def unit(x: jax.Array, name: str, kernel: int = 1, rate: int = 1) -> jax.Array:
@@ -31,5 +31,5 @@ class DeepLabV3(Segmenter):
         levels = [unit(x, "point"), *(unit(x, f"atrous{rate}", 3, rate) for rate in RATES)]
         levels.append(jnp.broadcast_to(unit(adaptive_average_pool(x, 1), "pool"), levels[0].shape))
         x = unit(jnp.concatenate(levels, axis=-1), "mix")
-        x = Dropout(c.decoder_dropout, channels=True, name="dropout")(x, train, examples)
+        x = Dropout(c.dropout_rate, channels=True, name="dropout")(x, train, sample_ids)
         return Conv(2, use_bias=True, name="classifier")(unit(x, "head", 3))

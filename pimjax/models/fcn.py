@@ -17,9 +17,9 @@ class FCN(Segmenter):
     multiple = 8
 
     @nn.compact
-    def logits(self, images: jax.Array, train: bool, examples: jax.Array | None) -> jax.Array:
+    def logits(self, images: jax.Array, train: bool, sample_ids: jax.Array | None) -> jax.Array:
         c = self.config
         x = ResNet(c, self.execution, name="encoder")(images, train)
         x = ConvBNReLU(c.decoder_channels, 3, self.execution, name="head")([x], train)
-        x = Dropout(c.decoder_dropout, channels=True, name="dropout")(x, train, examples)
+        x = Dropout(c.dropout_rate, channels=True, name="dropout")(x, train, sample_ids)
         return Conv(2, use_bias=True, name="classifier")(x)

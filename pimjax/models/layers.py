@@ -56,7 +56,7 @@ def dense(x: jax.Array, features: int, name: str, use_bias: bool = True) -> jax.
 class Dropout(nn.Module):
     """Drops whole images of a map [B, H, W, C], or whole channels of each, with probability `rate`; scales the rest up.
 
-    What is drawn for an image depends on the key and its number in `examples`, int32 [B] (0 … B − 1 unless
+    What is drawn for an image depends on the key and its number in `sample_ids`, int32 [B] (0 … B − 1 unless
     given), alone: not on the images beside it, so that any device may compute it.
     """
 
@@ -64,14 +64,14 @@ class Dropout(nn.Module):
     channels: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool, examples: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x: jax.Array, train: bool, sample_ids: jax.Array | None = None) -> jax.Array:
         if not train or not self.rate:
             return x
-        if examples is None:
-            examples = jnp.arange(len(x))
+        if sample_ids is None:
+            sample_ids = jnp.arange(len(x))
         key, shape = self.make_rng("dropout"), (1, 1, x.shape[-1] if self.channels else 1)
         draw = lambda example: jax.random.bernoulli(jax.random.fold_in(key, example), 1 - self.rate, shape)  # noqa: E731
-        return jnp.where(jax.vmap(draw)(examples), x / (1 - self.rate), 0)
+        return jnp.where(jax.vmap(draw)(sample_ids), x / (1 - self.rate), 0)
 
 
 def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1, dilation: int = 1) -> jax.Array:

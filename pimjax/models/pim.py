@@ -36,13 +36,26 @@ class PIMOutput(NamedTuple):
     features: Features
 
 
+def predictions_of(output: PIMOutput) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
+    """Probability of manipulation [B, h, w], of the boundary [B, h, w], and the reconstruction [B, h, w, 3].
+
+    None where the model has no such decoder.
+    """
+    boundary = output.boundary_logits
+    return (
+        jax.nn.softmax(output.mask_logits)[..., 1],
+        None if boundary is None else jax.nn.softmax(boundary)[..., 1],
+        output.reconstruction,
+    )
+
+
 class PIM(nn.Module):
     """Pixel-Inconsistency Modeling (Kong et al., TPAMI 2025, doi 10.1109/TPAMI.2025.3541028).
 
     `PIM(ModelConfig()).apply(variables, images, train=False)` with float32 images [B, H, W, 3], RGB in 0..1
     normalised with `pimjax.normalization.normalize`; any H and W. Outputs are float32 whatever `execution.dtype`, maps
     are not. In training pass `rngs={"dropout": key}` and `mutable=["batch_stats"]`; what is dropped of an image depends
-    on the key and on its number in `examples`, int32 [B] (0 … B − 1 unless given). Under `jax.jit`, what of the output
+    on the key and on its number in `sample_ids`, int32 [B] (0 … B − 1 unless given). Under `jax.jit`, what of the output
     is not returned is not computed.
     """
 
@@ -50,7 +63,7 @@ class PIM(nn.Module):
     execution: Execution = Execution()
 
     @nn.compact
-    def __call__(self, images: jax.Array, train: bool = False, examples: jax.Array | None = None) -> PIMOutput:
+    def __call__(self, images: jax.Array, train: bool = False, sample_ids: jax.Array | None = None) -> PIMOutput:
         c, execution = self.config, self.execution
         B, H, W, _ = images.shape
 
@@ -59,7 +72,7 @@ class PIM(nn.Module):
             positions = {LearningToWeight: 3}
             return nn.remat(module, static_argnums=(positions.get(module, 2),)) if execution.remat else module
 
-        swin = SwinEncoder(c, execution=execution, name="encoder")(images, train, examples)
+        swin = SwinEncoder(c, execution=execution, name="encoder")(images, train, sample_ids)
         local = swin
         if c.local_stream != "none":
             local = tuple(
@@ -68,21 +81,23 @@ class PIM(nn.Module):
             )
         global_, fused = (), local
         if c.global_stream:
-            global_ = SwinEncoder(c, c.raster_mask, execution=execution, name="masked_encoder")(images, train, examples)
+            global_ = SwinEncoder(c, c.raster_mask, execution=execution, name="masked_encoder")(
+                images, train, sample_ids
+            )
             fused = tuple(
                 block(LearningToWeight)(c.fusion, execution, name=f"fusion{i}")((a, b), a, train)
                 for i, (a, b) in enumerate(zip(local, global_, strict=True))
             )
 
         def decode(name: str, maps: Maps, outputs: int) -> jax.Array:
-            decoded = block(UPerNetDecoder)(c, outputs, execution, name=name)(maps, train, examples)
+            decoded = block(UPerNetDecoder)(c, outputs, execution, name=name)(maps, train, sample_ids)
             decoded = decoded.astype(jnp.promote_types(decoded.dtype, jnp.float32))
-            if c.patch != STRIDE:
-                decoded = resize_bilinear(decoded, *(n * c.patch // STRIDE for n in decoded.shape[1:3]))
+            if c.patch_size != STRIDE:
+                decoded = resize_bilinear(decoded, *(n * c.patch_size // STRIDE for n in decoded.shape[1:3]))
             return decoded[:, : -(-H // STRIDE), : -(-W // STRIDE)]
 
         return PIMOutput(
-            mask_logits=decode("forgery_decoder", fused, 2),
+            mask_logits=decode("mask_decoder", fused, 2),
             boundary_logits=decode("boundary_decoder", fused, 2) if c.boundary_decoder else None,
             reconstruction=decode("image_decoder", global_, 3) if c.image_decoder and c.global_stream else None,
             features=Features(swin, local, global_, fused),

@@ -23,14 +23,14 @@ class Segmenter(nn.Module):
     execution: Execution = Execution()
     multiple: ClassVar[int] = 16
 
-    def __call__(self, images: jax.Array, train: bool = False, examples: jax.Array | None = None) -> PIMOutput:
+    def __call__(self, images: jax.Array, train: bool = False, sample_ids: jax.Array | None = None) -> PIMOutput:
         B, H, W, _ = images.shape
         padded = pad_to_multiple(images, self.multiple)
-        logits = self.logits(padded, train, examples)
+        logits = self.logits(padded, train, sample_ids)
         logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
         logits = resize_bilinear(logits, padded.shape[1] // 4, padded.shape[2] // 4)
         return PIMOutput(logits[:, : -(-H // 4), : -(-W // 4)], None, None, Features((), (), (), ()))
 
-    def logits(self, images: jax.Array, train: bool, examples: jax.Array | None) -> jax.Array:
+    def logits(self, images: jax.Array, train: bool, sample_ids: jax.Array | None) -> jax.Array:
         """Padded images [B, H, W, 3] → [B, H/s, W/s, 2], s ≥ 4."""
         raise NotImplementedError

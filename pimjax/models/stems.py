@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pimjax.models.jpeg_traces import FREQUENCIES, TRACES, jpeg_traces
+from pimjax.jpeg.double_compression import FREQUENCIES, NUM_FEATURES, double_compression
 from pimjax.models.layers import dense
 from pimjax.models.windows import pad_to_multiple
 from pimjax.normalization import IMAGENET_MEAN, IMAGENET_STD
@@ -33,7 +33,7 @@ class PatchEmbedding(nn.Module):
     """Image [B, H, W, 3] → [B, ⌈H/p⌉, ⌈W/p⌉, features]: each patch of p×p pixels by one matrix product."""
 
     features: int
-    patch: int  # p
+    patch_size: int  # p
     high_pass_init: bool = False
 
     @nn.compact
@@ -42,7 +42,7 @@ class PatchEmbedding(nn.Module):
         if self.high_pass_init:
             # Beside a bias as large as they are, the LayerNorm that follows leaves the residuals their strength.
             kernel_init, bias_init = high_pass_init, nn.initializers.normal(1.0)
-        kernel = self.param("kernel", kernel_init, (self.patch, self.patch, 3, self.features))
+        kernel = self.param("kernel", kernel_init, (self.patch_size, self.patch_size, 3, self.features))
         return filter_patches(images, kernel) + self.param("bias", bias_init, (self.features,))
 
 
@@ -53,15 +53,15 @@ class SpectralEmbedding(nn.Module):
     a block's discrete cosine transform in grey levels, all without parameters:
 
     - log(0.5 + |y|), the strength of each frequency of luma and the lower ones of chroma: compression cuts the high
-      ones off, on the grid of blocks where it worked;
+      ones off_grid_llr, on the grid of blocks where it worked;
     - sin²(π y / q) of luma's lower frequencies y for many q: 0 where y is a multiple of q, as all are, or nearly, that
       were once quantised with step q on this grid, even if a finer compression followed;
     - the lowest frequencies themselves: content;
-    - with `jpeg_traces`, what tells blocks of one compression from those of two, by the whole picture's histograms.
+    - with `double_compression`, what tells blocks of one compression from those of two, by the whole picture's histograms.
     """
 
     features: int
-    jpeg_traces: bool = False
+    double_compression: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
@@ -73,22 +73,24 @@ class SpectralEmbedding(nn.Module):
         content = jnp.concatenate([luma[..., :1] / 300, luma[..., 1:8] / 50, chroma[..., :8] / 100], axis=-1)
         parts = (strength, 2 * misfit.reshape(*luma.shape[:-1], -1) - 1, content)
         mixed = dense(jnp.concatenate(parts, axis=-1), self.features, "mix")
-        if self.jpeg_traces:
+        if self.double_compression:
             # Without parameters, and slow to trace: what they are does not matter yet when parameters are made.
-            traces = jnp.zeros((*luma.shape[:3], TRACES)) if self.is_initializing() else block_traces(images, luma)
+            traces = (
+                jnp.zeros((*luma.shape[:3], NUM_FEATURES)) if self.is_initializing() else block_traces(images, luma)
+            )
             mixed += dense(traces, self.features, "traces", use_bias=False)
         return mixed
 
 
 def block_traces(images: jax.Array, luma: jax.Array) -> jax.Array:
-    """`jpeg_traces` [B, ⌈H/8⌉, ⌈W/8⌉, 7] of normalised images [B, H, W, 3] and their luma's transform [..., 64]."""
+    """`double_compression` [B, ⌈H/8⌉, ⌈W/8⌉, 7] of normalised images [B, H, W, 3] and their luma's transform [..., 64]."""
     # On the other grid whole blocks only: half a block of padding has a step of its own.
     half, (H, W) = BLOCK // 2, (max(0, n - BLOCK // 2) // BLOCK * BLOCK for n in images.shape[1:3])
     inner = images[:, half : half + H, half : half + W]
     n = len(FREQUENCIES) + 1  # the first of both is the mean
     shifted = filter_patches(inner, cosine_transform()[..., :n])
     extreme = jnp.abs(images * IMAGENET_STD + IMAGENET_MEAN - 0.5) > 0.5 - 0.5 / 255
-    return jpeg_traces(luma[..., 1:n], shifted[..., 1:], _any_of_patch(extreme, BLOCK))
+    return double_compression(luma[..., 1:n], shifted[..., 1:], _any_of_patch(extreme, BLOCK))
 
 
 def _any_of_patch(pixels: jax.Array, p: int) -> jax.Array:

@@ -42,24 +42,24 @@ class WindowAttention(nn.Module):
     """
 
     num_heads: int
-    window: int
+    window_size: int
     masked: bool
     shift: int = 0
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         B, H, W, C = x.shape
-        h, N, shift = self.num_heads, self.window**2, self.shift
+        h, N, shift = self.num_heads, self.window_size**2, self.shift
         product, bias = Projection(3 * C, name="qkv")(x)
-        padded = pad_to_multiple(product, self.window)
+        padded = pad_to_multiple(product, self.window_size)
         _, padded_h, padded_w, _ = padded.shape
         if shift:
             padded = jnp.roll(padded, (-shift, -shift), axis=(1, 2))
-        qkv = (split_windows(padded, self.window) + bias).reshape(-1, N, 3, h, C // h)
-        mask = roll_mask(jnp.asarray(roll_regions(padded_h, padded_w, self.window, shift))) if shift else None
+        qkv = (split_windows(padded, self.window_size) + bias).reshape(-1, N, 3, h, C // h)
+        mask = roll_mask(jnp.asarray(roll_regions(padded_h, padded_w, self.window_size, shift))) if shift else None
         weights = self._weights(qkv[:, :, 0], qkv[:, :, 1], mask)
         out = jnp.einsum("bhnm,bmhd->bnhd", weights.astype(x.dtype), qkv[:, :, 2]).reshape(-1, N, C)
-        out = merge_windows(out, self.window, padded_h, padded_w)
+        out = merge_windows(out, self.window_size, padded_h, padded_w)
         if shift:
             out = jnp.roll(out, (shift, shift), axis=(1, 2))
         return dense(out[:, :H, :W], C, "proj")
@@ -70,16 +70,16 @@ class WindowAttention(nn.Module):
         exact = jnp.promote_types(q.dtype, jnp.float32)
         logits = jnp.einsum("bnhd,bmhd->bhnm", q * d**-0.5, k, preferred_element_type=exact)
         table = self.param(
-            "relative_position_bias", nn.initializers.truncated_normal(0.02), ((2 * self.window - 1) ** 2, h)
+            "relative_position_bias", nn.initializers.truncated_normal(0.02), ((2 * self.window_size - 1) ** 2, h)
         )
-        logits += table[relative_position_index(self.window)].transpose(2, 0, 1)
+        logits += table[relative_position_index(self.window_size)].transpose(2, 0, 1)
         if region_mask is not None:
             logits = logits.reshape(-1, len(region_mask), h, N, N) + region_mask[:, None]
             logits = logits.reshape(BW, h, N, N)
         if not self.masked:
             return nn.softmax(logits)
         # Assigned, not added: a logit of the future must not shine through, whatever its size.
-        weights = nn.softmax(jnp.where(raster_mask(self.window), logits, -1e4))
+        weights = nn.softmax(jnp.where(raster_mask(self.window_size), logits, -1e4))
         return weights.at[:, :, 0].multiply(0)
 
 
@@ -87,19 +87,19 @@ class SwinBlock(nn.Module):
     """x + attention(LN(x)), then x + MLP(LN(x)), both branches under stochastic depth. [B, H, W, C] → the same."""
 
     num_heads: int
-    window: int
+    window_size: int
     shift: int
     mlp_ratio: int
     drop_path: float
     masked: bool
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool, examples: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x: jax.Array, train: bool, sample_ids: jax.Array | None = None) -> jax.Array:
         drop_path = Dropout(self.drop_path, name="drop_path")
-        attention = WindowAttention(self.num_heads, self.window, self.masked, self.shift, name="attention")
-        x = x + drop_path(attention(layer_norm(x, "norm1")), train, examples)
+        attention = WindowAttention(self.num_heads, self.window_size, self.masked, self.shift, name="attention")
+        x = x + drop_path(attention(layer_norm(x, "norm1")), train, sample_ids)
         y = dense(layer_norm(x, "norm2"), self.mlp_ratio * x.shape[-1], "fc1")
-        return x + drop_path(dense(nn.gelu(y, approximate=False), x.shape[-1], "fc2"), train, examples)
+        return x + drop_path(dense(nn.gelu(y, approximate=False), x.shape[-1], "fc2"), train, sample_ids)
 
 
 class PatchMerging(nn.Module):
@@ -116,7 +116,7 @@ class PatchMerging(nn.Module):
 class SwinEncoder(nn.Module):
     """Normalised image [B, H, W, 3] → a map per stage, strides patch · 1, 2, 4, 8 and channels embed_dim · 1, 2, 4, 8.
 
-    `examples`, int32 [B]: the images' numbers in the whole batch, by which stochastic depth is drawn.
+    `sample_ids`, int32 [B]: the images' numbers in the whole batch, by which stochastic depth is drawn.
     """
 
     config: ModelConfig
@@ -124,14 +124,14 @@ class SwinEncoder(nn.Module):
     execution: Execution = Execution()
 
     @nn.compact
-    def __call__(self, images: jax.Array, train: bool, examples: jax.Array | None = None) -> tuple[jax.Array, ...]:
+    def __call__(self, images: jax.Array, train: bool, sample_ids: jax.Array | None = None) -> tuple[jax.Array, ...]:
         c = self.config
         block = nn.remat(SwinBlock, static_argnums=(2,)) if self.execution.remat else SwinBlock
         # The masked encoder has the published stem always: what it predicts is content.
         if c.spectral_stem and not self.masked:
-            stem = SpectralEmbedding(c.embed_dim, c.jpeg_traces, name="patch_embed")
+            stem = SpectralEmbedding(c.embed_dim, c.double_compression, name="patch_embed")
         else:
-            stem = PatchEmbedding(c.embed_dim, c.patch, c.high_pass_init and not self.masked, name="patch_embed")
+            stem = PatchEmbedding(c.embed_dim, c.patch_size, c.high_pass_init and not self.masked, name="patch_embed")
         x = layer_norm(stem(images), "patch_norm")
         x = x.astype(self.execution.dtype or x.dtype)
         total, index, maps = sum(c.depths), 0, []
@@ -141,13 +141,13 @@ class SwinEncoder(nn.Module):
             for i in range(depth):
                 x = block(
                     num_heads=heads,
-                    window=c.window,
-                    shift=c.window // 2 if i % 2 else 0,
+                    window_size=c.window_size,
+                    shift=c.window_size // 2 if i % 2 else 0,
                     mlp_ratio=c.mlp_ratio,
-                    drop_path=c.drop_path * index / max(total - 1, 1),
+                    drop_path=c.drop_path_rate * index / max(total - 1, 1),
                     masked=self.masked,
                     name=f"stage{stage}_block{i}",
-                )(x, train, examples)
+                )(x, train, sample_ids)
                 index += 1
             maps.append(layer_norm(x, f"norm{stage}"))
         return tuple(maps)

@@ -50,7 +50,7 @@ class UNet(Segmenter):
         return max(4, 2 ** (len(self.config.depths) - 1))
 
     @nn.compact
-    def logits(self, images: jax.Array, train: bool, examples: jax.Array | None) -> jax.Array:
+    def logits(self, images: jax.Array, train: bool, sample_ids: jax.Array | None) -> jax.Array:
         c, execution = self.config, self.execution
         level = nn.remat(Level, static_argnums=(2,)) if execution.remat else Level
         with jax.default_matmul_precision("highest"):  # half of it cannot tell a grey level from the next
@@ -63,7 +63,7 @@ class UNet(Segmenter):
                 x = nn.max_pool(x, (2, 2), (2, 2))
             # The stem is the finest level's first convolution.
             x = level(c.embed_dim * 2**i, depth - (i == 0), execution, name=f"down{i}")(x, train)
-        x = Dropout(c.decoder_dropout, channels=True, name="dropout")(x, train, examples)
+        x = Dropout(c.dropout_rate, channels=True, name="dropout")(x, train, sample_ids)
         for i, skip in reversed(list(enumerate(skips))):
             x = jnp.concatenate([skip, UpConv(skip.shape[-1], name=f"enlarge{i}")(x)], axis=-1)
             x = level(skip.shape[-1], c.depths[i], execution, name=f"up{i}")(x, train)

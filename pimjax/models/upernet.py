@@ -17,13 +17,13 @@ class UPerNetDecoder(nn.Module):
     execution: Execution = Execution()
 
     @nn.compact
-    def __call__(self, maps: Sequence[jax.Array], train: bool, examples: jax.Array | None = None) -> jax.Array:
+    def __call__(self, maps: Sequence[jax.Array], train: bool, sample_ids: jax.Array | None = None) -> jax.Array:
         def unit(kernel: int, name: str, *maps: jax.Array) -> jax.Array:
             return ConvBNReLU(self.config.decoder_channels, kernel, self.execution, name=name)(maps, train)
 
         *finer, coarsest = maps
         pooled = [
-            unit(1, f"pool{i}", adaptive_average_pool(coarsest, bins)) for i, bins in enumerate(self.config.pool_bins)
+            unit(1, f"pool{i}", adaptive_average_pool(coarsest, bins)) for i, bins in enumerate(self.config.pool_scales)
         ]
         levels = [unit(3, "bottleneck", coarsest, *pooled)]
         for i, x in reversed(list(enumerate(finer))):
@@ -33,5 +33,5 @@ class UPerNetDecoder(nn.Module):
         last = len(levels) - 1
         levels = [x if i == last else unit(3, f"fpn{i}", x) for i, x in enumerate(levels)]
         x = unit(3, "fpn_bottleneck", *levels)
-        x = Dropout(self.config.decoder_dropout, channels=True, name="dropout")(x, train, examples)
+        x = Dropout(self.config.dropout_rate, channels=True, name="dropout")(x, train, sample_ids)
         return Conv(self.outputs, use_bias=True, name="classifier")(x)

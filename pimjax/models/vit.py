@@ -20,14 +20,14 @@ class TransformerBlock(nn.Module):
     drop_path: float
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool, examples: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x: jax.Array, train: bool, sample_ids: jax.Array | None = None) -> jax.Array:
         B, H, W, C = x.shape
         drop_path = Dropout(self.drop_path, name="drop_path")
         qkv = dense(layer_norm(x, "norm1"), 3 * C, "qkv").reshape(B, H * W, 3, self.num_heads, -1)
         y = jax.nn.dot_product_attention(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2])  # softmax in float32
-        x = x + drop_path(dense(y.reshape(x.shape), C, "proj"), train, examples)
+        x = x + drop_path(dense(y.reshape(x.shape), C, "proj"), train, sample_ids)
         y = dense(layer_norm(x, "norm2"), self.mlp_ratio * C, "fc1")
-        return x + drop_path(dense(nn.gelu(y, approximate=False), C, "fc2"), train, examples)
+        return x + drop_path(dense(nn.gelu(y, approximate=False), C, "fc2"), train, sample_ids)
 
 
 class ViTEncoder(nn.Module):
@@ -40,7 +40,7 @@ class ViTEncoder(nn.Module):
     execution: Execution = Execution()
 
     @nn.compact
-    def __call__(self, images: jax.Array, train: bool, examples: jax.Array | None = None) -> jax.Array:
+    def __call__(self, images: jax.Array, train: bool, sample_ids: jax.Array | None = None) -> jax.Array:
         c = self.config
         x = PatchEmbedding(c.embed_dim, PATCH, name="patch_embed")(images)
         position = self.param("patch_position", nn.initializers.normal(0.02), (GRID, GRID, c.embed_dim))
@@ -49,8 +49,8 @@ class ViTEncoder(nn.Module):
         block = nn.remat(TransformerBlock, static_argnums=(2,)) if self.execution.remat else TransformerBlock
         (depth,), (heads,) = c.depths, c.num_heads
         for i in range(depth):
-            drop_path = c.drop_path * i / max(depth - 1, 1)
-            x = block(heads, c.mlp_ratio, drop_path, name=f"stage0_block{i}")(x, train, examples)
+            drop_path = c.drop_path_rate * i / max(depth - 1, 1)
+            x = block(heads, c.mlp_ratio, drop_path, name=f"stage0_block{i}")(x, train, sample_ids)
         return layer_norm(x, "norm0")
 
 
@@ -63,9 +63,9 @@ class ViT(Segmenter):
     multiple = PATCH
 
     @nn.compact
-    def logits(self, images: jax.Array, train: bool, examples: jax.Array | None) -> jax.Array:
+    def logits(self, images: jax.Array, train: bool, sample_ids: jax.Array | None) -> jax.Array:
         c = self.config
-        x = ViTEncoder(c, self.execution, name="encoder")(images, train, examples)
+        x = ViTEncoder(c, self.execution, name="encoder")(images, train, sample_ids)
         x = ConvBNReLU(c.decoder_channels, 1, self.execution, name="head")([x], train)
-        x = Dropout(c.decoder_dropout, channels=True, name="dropout")(x, train, examples)
+        x = Dropout(c.dropout_rate, channels=True, name="dropout")(x, train, sample_ids)
         return Conv(2, use_bias=True, name="classifier")(x)

@@ -13,40 +13,40 @@ def pad_to_multiple(x: jax.Array, multiple: int) -> jax.Array:
     return jnp.pad(x, ((0, 0), (0, -H % multiple), (0, -W % multiple), (0, 0)))
 
 
-def split_windows(x: jax.Array, window: int) -> jax.Array:
+def split_windows(x: jax.Array, window_size: int) -> jax.Array:
     """[B, H, W, C], sides divisible by `window` → [B·windows, window², C], row-major in and between windows."""
     B, H, W, C = x.shape
-    x = x.reshape(B, H // window, window, W // window, window, C)
-    return x.transpose(0, 1, 3, 2, 4, 5).reshape(-1, window * window, C)
+    x = x.reshape(B, H // window_size, window_size, W // window_size, window_size, C)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(-1, window_size * window_size, C)
 
 
-def merge_windows(x: jax.Array, window: int, height: int, width: int) -> jax.Array:
+def merge_windows(x: jax.Array, window_size: int, height: int, width: int) -> jax.Array:
     """Inverse of `split_windows`: [B·windows, window², C] → [B, height, width, C]."""
     C = x.shape[-1]
-    x = x.reshape(-1, height // window, width // window, window, window, C)
+    x = x.reshape(-1, height // window_size, width // window_size, window_size, window_size, C)
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(-1, height, width, C)
 
 
 @functools.cache
-def relative_position_index(window: int) -> np.ndarray:
+def relative_position_index(window_size: int) -> np.ndarray:
     """(dy + window − 1)·(2·window − 1) + dx + window − 1 of query i and key j: int64 [window², window²]."""
-    y, x = np.divmod(np.arange(window * window), window)
+    y, x = np.divmod(np.arange(window_size * window_size), window_size)
     dy, dx = y[:, None] - y[None], x[:, None] - x[None]
-    return (dy + window - 1) * (2 * window - 1) + dx + window - 1
+    return (dy + window_size - 1) * (2 * window_size - 1) + dx + window_size - 1
 
 
-def roll_regions(height: int, width: int, window: int, shift: int) -> np.ndarray:
+def roll_regions(height: int, width: int, window_size: int, shift: int) -> np.ndarray:
     """Region, before the roll, of every token of a rolled map: int8 [windows, window²].
 
     `height` and `width` are those of the padded map. Tokens of different regions were not neighbours.
     """
 
     def regions(n: int) -> np.ndarray:
-        return np.where(np.arange(n) < n - window, 0, np.where(np.arange(n) < n - shift, 1, 2))
+        return np.where(np.arange(n) < n - window_size, 0, np.where(np.arange(n) < n - shift, 1, 2))
 
     region = (3 * regions(height)[:, None] + regions(width)[None]).astype(np.int8)
-    region = region.reshape(height // window, window, width // window, window).transpose(0, 2, 1, 3)
-    return region.reshape(-1, window * window)
+    region = region.reshape(height // window_size, window_size, width // window_size, window_size).transpose(0, 2, 1, 3)
+    return region.reshape(-1, window_size * window_size)
 
 
 def roll_mask(regions: jax.Array) -> jax.Array:
@@ -58,6 +58,6 @@ def roll_mask(regions: jax.Array) -> jax.Array:
 
 
 @functools.cache
-def raster_mask(window: int) -> np.ndarray:
+def raster_mask(window_size: int) -> np.ndarray:
     """True where token i may see token j: strictly before it in raster order. bool [window², window²]."""
-    return np.tri(window * window, k=-1, dtype=bool)
+    return np.tri(window_size * window_size, k=-1, dtype=bool)

@@ -19,37 +19,24 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
-from orbax.checkpoint.checkpoint_managers import preservation_policy
 
+from pimjax.aliases import PARAMETERS, STATE, inverse, renamed, renamed_tree
 from pimjax.config import Config
-from pimjax.config_files import flatten, from_dict
+from pimjax.config.load import flatten
 from pimjax.terminal import say
-from pimjax.training.checksums import add_checksums, check_checksums
-from pimjax.training.devices import Layout
+from pimjax.training.sharding import Partition
 from pimjax.training.step import TrainState
-from pimjax.weights.convert import variable_shapes
-
-FOLDER = "checkpoints"
-ITEMS = ("variables", "optimizer", "config", "progress")
-
-
-def _f1(metrics: dict[str, float]) -> float:
-    return metrics["f1"]
-
-
-def open_manager(workdir: str | Path, last: int = 1, best: int = 1, read_only: bool = False) -> ocp.CheckpointManager:
-    """orbax's view of the checkpoints in `workdir`; the `last` newest are kept, and the `best` by validation F1."""
-    good = preservation_policy.BestN(get_metric_fn=_f1, n=best, keep_checkpoints_without_metrics=False)
-    options = ocp.CheckpointManagerOptions(
-        preservation_policy=preservation_policy.AnyPreservationPolicy([preservation_policy.LatestN(last), good]),
-        best_fn=_f1,
-        step_prefix="step",
-        read_only=read_only,
-    )
-    return ocp.CheckpointManager(Path(workdir).resolve() / FOLDER, item_names=ITEMS, options=options)
+from pimjax.weights.runs import (
+    ITEMS,
+    add_checksums,
+    check_checksums,
+    json_item,
+    open_manager,
+    step_folder,
+    stored_config,
+)
 
 
 class Checkpoints:
@@ -59,9 +46,9 @@ class Checkpoints:
         validations: the scores of all validations so far, {"step", "f1", …} each.
     """
 
-    def __init__(self, config: Config, layout: Layout, shapes: TrainState):
+    def __init__(self, config: Config, partition: Partition, shapes: TrainState):
         self.validations: list[dict[str, float]] = []
-        self._config, self._layout, self._shapes = config, layout, shapes
+        self._config, self._partition, self._shapes = config, partition, shapes
         self._manager = open_manager(config.workdir, config.train.keep_last, config.train.keep_best)
         self._writing: int | None = None  # the step being written
 
@@ -101,7 +88,7 @@ class Checkpoints:
             if scores is not None:
                 self._add_scores(step, scores)
             return
-        state = self._layout.to_stored(state, self._shapes)
+        state = self._partition.to_stored(state, self._shapes)
         used, rest = _items(state)
         progress = self._circumstances() | {"validations": self.validations}
         arguments = ocp.args.Composite(
@@ -147,7 +134,7 @@ class Checkpoints:
         step, self._writing = self._writing, None
         self._delete_torn()
         if jax.process_index() == 0:
-            add_checksums(_folder(self._manager, step), ITEMS)
+            add_checksums(step_folder(self._manager, step), ITEMS)
         return True
 
     def _failed(self, error: Exception) -> None:
@@ -171,10 +158,10 @@ class Checkpoints:
                 BatchNorm, or by another version of pimjax; or it is damaged.
         """
         directory, step = self._manager.directory, self.newest
-        check_checksums(_folder(self._manager, step))
+        check_checksums(step_folder(self._manager, step))
         config = stored_config(self._manager, step)
         try:
-            progress = self._manager.restore(step, args=_json_item("progress"))["progress"]
+            progress = self._manager.restore(step, args=json_item("progress"))["progress"]
         except KeyError:
             raise ValueError(
                 f"{directory}: written by another version of pimjax, which cannot be resumed; give this run another "
@@ -182,44 +169,45 @@ class Checkpoints:
             ) from None
         check_same_run(config, self._config, directory)
         self._check_same_groups(progress)
-        shapes = self._layout.stored_shapes(self._shapes)
+        shapes = self._partition.stored_shapes(self._shapes)
         used, rest = _items(shapes)
         arguments = ocp.args.Composite(
             variables=ocp.args.StandardRestore(used), optimizer=ocp.args.StandardRestore(rest)
         )
         items = self._manager.restore(step, args=arguments)
-        used, rest = dict(items["variables"]), dict(items["optimizer"])
+        used, rest = (renamed_tree(dict(items[name]), PARAMETERS) for name in ("variables", "optimizer"))
+        rest = renamed(rest, STATE)
         if "params" in rest:  # beside the average, which is what the model uses
-            rest["average"] = used["params"]
+            rest["ema_params"] = used["params"]
         state = TrainState(**(used | rest))
         self.validations = list(progress["validations"])
         if not self.was_validated(step) and (added := self._manager.metrics(step)):
             self.validations.append({"step": step, **added})
-        return self._layout.from_stored(state)
+        return self._partition.from_stored(state)
 
     def best_variables(self) -> dict[str, Any]:
         """The best checkpoint's variables, or the newest's where none was validated, on every device."""
-        shapes = self._layout.stored_shapes(self._shapes)
-        used = {"params": shapes.params, "batch_stats": shapes.batch_stats}
-        check_checksums(_folder(self._manager, self.best))
+        shapes = self._partition.stored_shapes(self._shapes)
+        used = _stored_names({"params": shapes.params, "batch_stats": shapes.batch_stats})
+        check_checksums(step_folder(self._manager, self.best))
         arguments = ocp.args.Composite(variables=ocp.args.StandardRestore(used))
-        return self._manager.restore(self.best, args=arguments)["variables"]
+        return renamed_tree(self._manager.restore(self.best, args=arguments)["variables"], PARAMETERS)
 
     def _circumstances(self) -> dict[str, Any]:
-        train, devices = self._config.train, len(self._layout.devices)
-        parts = 1 if train.sync_batch_norm else devices * train.accumulate
+        train, devices = self._config.train, len(self._partition.devices)
+        parts = 1 if train.sync_batch_norm else devices * train.grad_accum_steps
         return {
             "images_per_statistic": self._config.data.batch_size // parts,
             "devices": devices,
-            "processes": self._layout.processes,
+            "processes": self._partition.processes,
         }
 
     def _check_same_groups(self, progress: dict[str, Any]) -> None:
         there, here = (side["images_per_statistic"] for side in (progress, self._circumstances()))
         if there != here:
-            parts = self._config.data.batch_size / there / len(self._layout.devices)
+            parts = self._config.data.batch_size / there / len(self._partition.devices)
             even = parts >= 1 and parts % 1 == 0
-            way = f"use config.train.accumulate = {parts:.0f}" if even else "use as many devices"
+            way = f"use config.train.grad_accum_steps = {parts:.0f}" if even else "use as many devices"
             raise ValueError(
                 f"{self._manager.directory}: each BatchNorm statistic of this run is of {there} images "
                 f"({progress['devices']} devices), here it would be of {here}, which is another computation: {way}, or "
@@ -230,56 +218,15 @@ class Checkpoints:
 
 def _items(state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
     """The state as the items "variables" and "optimizer"."""
-    rest = {name: getattr(state, name) for name in ("step", "key", "opt_state", "usual_loss")}
+    rest = {name: getattr(state, name) for name in ("step", "rng", "opt_state", "loss_ema")}
     used = {"params": state.params, "batch_stats": state.batch_stats}
-    if state.average is not None:
-        used["params"], rest["params"] = state.average, state.params
-    return used, rest
+    if state.ema_params is not None:
+        used["params"], rest["params"] = state.ema_params, state.params
+    return _stored_names(used), _stored_names(renamed(rest, inverse(STATE)))
 
 
-def load_variables(directory: str | Path) -> tuple[dict[str, Any], Config]:
-    """The best checkpoint's variables, as numpy arrays {"params", "batch_stats"}, and its run's configuration.
-
-    Where none was validated, the newest. `directory` is a run's directory or the "checkpoints" in it.
-
-    Raises:
-        FileNotFoundError: no checkpoint is there.
-        ValueError: it was written by another version of pimjax, or is damaged.
-    """
-    workdir = Path(directory).parent if Path(directory).name == FOLDER else Path(directory)
-    if not (workdir / FOLDER).is_dir():
-        raise FileNotFoundError(
-            f"{directory}: no checkpoint there; give a run's directory, as in --checkpoint runs/demo"
-        )
-    with open_manager(workdir, read_only=True) as manager:
-        step = manager.best_step()
-        if step is None and (step := manager.latest_step()) is None:
-            raise FileNotFoundError(f"{directory}: its run has not written a complete checkpoint yet")
-        check_checksums(_folder(manager, step))
-        config = stored_config(manager, step)
-        # Onto one device of this machine: those they were saved from need not exist here.
-        here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        like = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), variable_shapes(config.model)
-        )
-        items = manager.restore(step, args=ocp.args.Composite(variables=ocp.args.StandardRestore(like)))
-    return jax.tree.map(np.asarray, items["variables"]), config
-
-
-def _folder(manager: ocp.CheckpointManager, step: int) -> Path:
-    return Path(manager.directory) / f"step_{step}"
-
-
-def _json_item(name: str) -> ocp.args.Composite:
-    return ocp.args.Composite(**{name: ocp.args.JsonRestore()})
-
-
-def stored_config(manager: ocp.CheckpointManager, step: int) -> Config:
-    """Return the configuration of the run that wrote a checkpoint; ValueError if it was another pimjax's."""
-    try:
-        return from_dict(Config, manager.restore(step, args=_json_item("config"))["config"])
-    except ValueError as error:
-        raise ValueError(f"{manager.directory}: {error}; it was written by another version of pimjax") from None
+def _stored_names(tree: Any) -> Any:
+    return renamed_tree(tree, inverse(PARAMETERS))
 
 
 def _brief(error: Exception) -> str:
@@ -292,12 +239,14 @@ def check_same_run(stored: Config, wanted: Config, directory: Any) -> None:
     """Raise ValueError, naming the keys, if a run of one configuration cannot go on as the other says."""
     # How a run is computed, how long it lasts and how often it looks up may change on resuming; what it computes may
     # not. Parts and devices are compared by what they mean to BatchNorm.
-    free = {"workdir", "data.workers", "data.max_broken", "profile.steps"}
+    free = {"workdir", "data.num_workers", "data.max_unreadable", "profile.steps"}
     free |= {f"train.{name}_every" for name in ("validate", "log", "checkpoint")}
-    free |= {f"train.{name}" for name in ("init", "mapping", "remat", "shard_optimizer", "accumulate", "keep_last")}
+    free |= {
+        f"train.{name}" for name in ("init", "mapping", "remat", "shard_optimizer", "grad_accum_steps", "keep_last")
+    }
     free |= {f"train.{name}" for name in ("keep_best", "bad_step", "spike", "wandb")}
     if wanted.optimizer.schedule == "constant":
-        free.add("train.steps")
+        free.add("train.num_steps")
     old, new = flatten(stored), flatten(wanted)
     changed = [key for key in old if old[key] != new[key] and key not in free]
     if changed:

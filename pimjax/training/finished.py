@@ -8,8 +8,9 @@ import jax
 
 from pimjax.config import Config
 from pimjax.files import ForeignFileError, claim, read_rows
-from pimjax.training.checkpoint import FOLDER, check_same_run, open_manager, stored_config
-from pimjax.training.logs import LOG
+from pimjax.training.checkpoint import check_same_run
+from pimjax.training.reporting import LOG
+from pimjax.weights.runs import FOLDER, open_manager, stored_config
 
 SUMMARY, PICTURES = "summary.json", "contact_sheet.png"
 
@@ -56,7 +57,7 @@ def finished_summary(config: Config) -> list[dict[str, Any]] | None:
         return None  # not there, or of an older pimjax
     with open_manager(workdir, read_only=True) as manager:
         newest = manager.latest_step()
-        if newest is None or newest < config.train.steps or not manager.metrics(newest):
+        if newest is None or newest < config.train.num_steps or not manager.metrics(newest):
             return None
         check_same_run(stored_config(manager, newest), config, manager.directory)
         if manager.best_step() != step or abs(manager.metrics(step)["f1"] - f1) > 1e-6:

@@ -22,12 +22,14 @@ def make_optimizer(config: OptimizerConfig, steps: int = 1) -> optax.GradientTra
         config: rates, decays and schedule.
         steps: length of the run, which the cosine ends with.
     """
-    rate = make_schedule(config, steps) if config.warmup or config.schedule != "constant" else config.learning_rate
+    rate = (
+        make_schedule(config, steps) if config.warmup_steps or config.schedule != "constant" else config.learning_rate
+    )
     transformations = [
         optax.add_decayed_weights(config.weight_decay),
         optax.adam(rate, b1=config.b1, b2=config.b2, eps=config.eps),
     ]
-    if (config.encoder_rate, config.layer_decay) != (1, 1):
+    if (config.encoder_lr_scale, config.layer_decay) != (1, 1):
         transformations.append(
             optax.stateless(lambda updates, _: jax.tree.map(jnp.multiply, updates, rate_factors(updates, config)))
         )
@@ -38,17 +40,19 @@ def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
     """Steps taken → learning rate: a linear warm-up from 0, then constant or half a cosine period to the run's end."""
     rest: optax.Schedule = optax.constant_schedule(config.learning_rate)
     if config.schedule == "cosine":
-        rest = optax.cosine_decay_schedule(config.learning_rate, max(steps - config.warmup, 1), config.final_rate)
-    if not config.warmup:
+        rest = optax.cosine_decay_schedule(
+            config.learning_rate, max(steps - config.warmup_steps, 1), config.end_lr_factor
+        )
+    if not config.warmup_steps:
         return rest
-    rise = optax.linear_schedule(0.0, config.learning_rate, config.warmup)
-    return optax.join_schedules([rise, rest], [config.warmup])
+    rise = optax.linear_schedule(0.0, config.learning_rate, config.warmup_steps)
+    return optax.join_schedules([rise, rest], [config.warmup_steps])
 
 
 def rate_factors(params: Any, config: OptimizerConfig) -> Any:
     """By how much each parameter's rate is multiplied: a tree of floats like `params`.
 
-    1 outside the encoders. A layer of an encoder of n blocks has encoder_rate · layer_decay^(n + 1 − i): i is the
+    1 outside the encoders. A layer of an encoder of n blocks has encoder_lr_scale · layer_decay^(n + 1 − i): i is the
     number of its block from 1; what merges or normalises a stage's map counts with the stage's last block, the patch
     embedding, or a ResNet's stem, is 0 (as for vision transformers: Bao et al., BEiT, ICLR 2022).
     """
@@ -63,7 +67,7 @@ def rate_factors(params: Any, config: OptimizerConfig) -> Any:
                 number = 1 + blocks.index(tuple(map(int, re.findall(r"\d+", layer))))
             else:  # merge0, norm0, …
                 number = sum(stage <= int(re.findall(r"\d+", layer)[0]) for stage, _ in blocks)
-            return config.encoder_rate * config.layer_decay ** (len(blocks) + 1 - number)
+            return config.encoder_lr_scale * config.layer_decay ** (len(blocks) + 1 - number)
 
         return {name: jax.tree.map(functools.partial(_constant, factor(name)), part) for name, part in encoder.items()}
 
@@ -82,7 +86,7 @@ def clip_factor(norm: jax.Array, largest: float) -> jax.Array | float:
     return jnp.minimum(1.0, largest / jnp.maximum(norm, 1e-12)) if largest else 1.0
 
 
-def update_average(average: Any, params: Any, step: jax.Array, decay: float) -> Any:
+def update_ema(ema_params: Any, params: Any, step: jax.Array, decay: float) -> Any:
     """Exponential moving average of the parameters after `step` steps; it forgets its beginning sooner than `decay`."""
     kept = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
-    return jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, average, params)
+    return jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, ema_params, params)

@@ -5,21 +5,21 @@ import threading
 import time
 from collections.abc import Iterator
 
-from pimjax.training.processes import tell
+from pimjax.training.distributed import print_once
 
 HEARTBEAT = 15.0  # seconds between signs of life
 
 
 @contextlib.contextmanager
-def telling(work: str) -> Iterator[None]:
+def timed_phase(work: str) -> Iterator[None]:
     """Say that `work` begins, every `HEARTBEAT` that it goes on, and how long it took; in the first process only."""
     began, done = time.perf_counter(), threading.Event()
 
     def go_on() -> None:
         while not done.wait(HEARTBEAT):
-            tell(f"{work} … {time.perf_counter() - began:.0f} s")
+            print_once(f"{work} … {time.perf_counter() - began:.0f} s")
 
-    tell(f"{work} …")
+    print_once(f"{work} …")
     thread = threading.Thread(target=go_on, daemon=True)
     thread.start()
     try:
@@ -27,4 +27,4 @@ def telling(work: str) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
-    tell(f"{work}: {time.perf_counter() - began:.1f} s")
+    print_once(f"{work}: {time.perf_counter() - began:.1f} s")

@@ -16,24 +16,24 @@ import optax
 from pimjax.config import LossConfig
 from pimjax.models.pim import PIMOutput
 from pimjax.normalization import normalize
-from pimjax.training.fresh import fresh_variables
+from pimjax.training.init_params import fresh_variables
 from pimjax.training.losses import Targets, pim_loss
-from pimjax.training.optimizer import clip_factor, update_average
-from pimjax.training.shards import AXIS, gather, global_norm, own_part, scatter_mean
+from pimjax.training.optimizer import clip_factor, update_ema
+from pimjax.training.zero import AXIS, gather, global_norm, local_shard, scatter_mean
 
 Batch = dict[str, jax.Array]
 SETTLED = 50  # steps after which the usual loss is known well enough to tell a spike from it
 
 
-class Recipe(NamedTuple):
+class StepConfig(NamedTuple):
     """What all steps of a run have in common."""
 
-    model: nn.Module  # of `build_network`
+    model: nn.Module  # of `create_model`
     optimizer: optax.GradientTransformation
     loss: LossConfig
-    accumulate: int = 1  # parts of a device's images taken one after another
-    clip: float = 0.0  # largest gradient norm; 0: any
-    ema: float = 0.0  # decay of the parameters' running average; 0: none
+    grad_accum_steps: int = 1  # parts of a device's images taken one after another
+    grad_clip_norm: float = 0.0  # largest gradient norm; 0: any
+    ema_decay: float = 0.0  # decay of the parameters' running ema_params; 0: none
     spike: float = 0.0  # a loss so many times the usual one is bad; 0: only one that is no number
     shards: int = 1  # devices that share the optimiser's state out; 1: it is whole on each
 
@@ -43,34 +43,34 @@ class TrainState:
     """All that a training step changes, and the random state that it does not."""
 
     step: jax.Array  # int32 scalar: steps taken
-    key: jax.Array  # uint32 [2]: the run's random key; each step's is folded from it
+    rng: jax.Array  # uint32 [2]: the run's random key; each step's is folded from it
     params: Any
     batch_stats: Any
     opt_state: Any
-    average: Any = None  # running average of `params`, or None
-    usual_loss: Any = None  # float32 scalar: running mean over the last fifty good steps or so
+    ema_params: Any = None  # running ema_params of `params`, or None
+    loss_ema: Any = None  # float32 scalar: running mean over the last fifty good steps or so
 
 
 def init_state(
-    model: nn.Module, optimizer: optax.GradientTransformation, key: jax.Array, average: bool = False
+    model: nn.Module, optimizer: optax.GradientTransformation, rng: jax.Array, ema_params: bool = False
 ) -> TrainState:
     """Freshly initialised parameters. They do not depend on the image size."""
-    return state_from(fresh_variables(model, key), optimizer, key, average)
+    return state_from(fresh_variables(model, rng), optimizer, rng, ema_params)
 
 
 def state_from(
-    variables: dict[str, Any], optimizer: optax.GradientTransformation, key: jax.Array, average: bool = False
+    variables: dict[str, Any], optimizer: optax.GradientTransformation, rng: jax.Array, ema_params: bool = False
 ) -> TrainState:
     """The state before the first step, from variables {"params", "batch_stats"}."""
     params = variables["params"]
     return TrainState(
         step=jnp.zeros((), jnp.int32),
-        key=jax.random.key_data(key),
+        rng=jax.random.key_data(rng),
         params=params,
         batch_stats=variables["batch_stats"],
         opt_state=optimizer.init(params),
-        average=jax.tree.map(jnp.copy, params) if average else None,
-        usual_loss=jnp.zeros(()),
+        ema_params=jax.tree.map(jnp.copy, params) if ema_params else None,
+        loss_ema=jnp.zeros(()),
     )
 
 
@@ -80,8 +80,8 @@ def loss_and_gradients(
     state: TrainState,
     images: jax.Array,
     targets: Targets,
-    key: jax.Array,
-    examples: jax.Array | None = None,
+    rng: jax.Array,
+    sample_ids: jax.Array | None = None,
 ) -> tuple[Any, dict[str, jax.Array], Any]:
     """Gradients of the loss in training mode.
 
@@ -91,8 +91,8 @@ def loss_and_gradients(
         state: parameters and BatchNorm statistics.
         images: float32 [B, H, W, 3], normalised.
         targets: at a quarter of the size.
-        key: drives dropout and stochastic depth.
-        examples: int32 [B], the images' numbers in the whole batch, for dropout.
+        rng: drives dropout and stochastic depth.
+        sample_ids: int32 [B], the images' numbers in the whole batch, for dropout.
 
     Returns:
         gradients as `state.params`, the loss terms, the updated BatchNorm statistics.
@@ -103,8 +103,8 @@ def loss_and_gradients(
             {"params": params, "batch_stats": state.batch_stats},
             images,
             train=True,
-            examples=examples,
-            rngs={"dropout": key},
+            sample_ids=sample_ids,
+            rngs={"dropout": rng},
             mutable=["batch_stats"],
         )
         terms = pim_loss(output, targets, weights)
@@ -120,9 +120,9 @@ def accumulated_gradients(
     state: TrainState,
     images: jax.Array,
     targets: Targets,
-    key: jax.Array,
+    rng: jax.Array,
     parts: int,
-    examples: jax.Array | None = None,
+    sample_ids: jax.Array | None = None,
 ) -> tuple[Any, dict[str, jax.Array], Any]:
     """`loss_and_gradients` of B/parts images at a time, averaged over the parts: memory of one part.
 
@@ -131,65 +131,67 @@ def accumulated_gradients(
     is taken whole: let the model's `execution.remat` save memory then.
     """
     if parts == 1 or model.execution.bn_axis:
-        return loss_and_gradients(model, weights, state, images, targets, key, examples)
-    if examples is None:
-        examples = jnp.arange(len(images))
+        return loss_and_gradients(model, weights, state, images, targets, rng, sample_ids)
+    if sample_ids is None:
+        sample_ids = jnp.arange(len(images))
 
     def add_part(total: Any, part: tuple[jax.Array, ...]) -> tuple[Any, Any]:
-        images, targets, examples = part
-        gradients, *rest = loss_and_gradients(model, weights, state, images, targets, key, examples)
+        images, targets, sample_ids = part
+        gradients, *rest = loss_and_gradients(model, weights, state, images, targets, rng, sample_ids)
         return jax.tree.map(jnp.add, total, gradients), rest
 
-    split = jax.tree.map(lambda array: array.reshape(parts, -1, *array.shape[1:]), (images, targets, examples))
+    split = jax.tree.map(lambda array: array.reshape(parts, -1, *array.shape[1:]), (images, targets, sample_ids))
     total, rest = jax.lax.scan(add_part, jax.tree.map(jnp.zeros_like, state.params), split)
     terms, batch_stats = jax.tree.map(lambda values: values.mean(0), rest)
     return jax.tree.map(lambda g: g / parts, total), terms, batch_stats
 
 
-def train_step(recipe: Recipe, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
+def train_step(step_config: StepConfig, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
     """One optimiser step under a mapped axis `AXIS`; returns the new state and scalar metrics, equal on all devices.
 
     What is drawn for an image depends on the run's key, the step and the image's number in the whole batch, hence not
     on how the batch is spread. A bad step (a loss or gradient that is no number, a spike) is counted, and changes
-    nothing else: metrics["bad"] is true. With `recipe.shards` > 1, `state.opt_state` and `state.average` are this
-    device's parts; see `pimjax.training.shards`.
+    nothing else: metrics["bad"] is true. With `step_config.shards` > 1, `state.opt_state` and `state.ema_params` are this
+    device's parts; see `pimjax.training.zero`.
     """
-    shards, params = recipe.shards, state.params
-    key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
+    shards, params = step_config.shards, state.params
+    rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
     images = normalize(batch["image"])
-    examples = jax.lax.axis_index(AXIS) * len(images) + jnp.arange(len(images))
+    sample_ids = jax.lax.axis_index(AXIS) * len(images) + jnp.arange(len(images))
     targets = Targets(batch["mask"], batch["boundary"], batch["target"])
     gradients, terms, batch_stats = accumulated_gradients(
-        recipe.model, recipe.loss, state, images, targets, key, recipe.accumulate, examples
+        step_config.model, step_config.loss, state, images, targets, rng, step_config.grad_accum_steps, sample_ids
     )
     terms, batch_stats = jax.lax.pmean((terms, batch_stats), AXIS)
     gradients = scatter_mean(gradients, shards)
     norm = global_norm(gradients, params, shards)
-    bad = is_bad(terms["total"], norm, state, recipe.spike)
+    bad = is_bad(terms["total"], norm, state, step_config.spike)
 
     def unless_bad(new: Any, old: Any) -> Any:
         # Counters go on: a schedule ends with the run, however many steps were bad.
         choose = lambda n, o: n if jnp.issubdtype(n.dtype, jnp.integer) else jnp.where(bad, o, n)  # noqa: E731
         return jax.tree.map(choose, new, old)
 
-    factor = clip_factor(norm, recipe.clip)
-    part = own_part(params, shards)
-    updates, opt_state = recipe.optimizer.update(jax.tree.map(lambda g: factor * g, gradients), state.opt_state, part)
+    factor = clip_factor(norm, step_config.grad_clip_norm)
+    part = local_shard(params, shards)
+    updates, opt_state = step_config.optimizer.update(
+        jax.tree.map(lambda g: factor * g, gradients), state.opt_state, part
+    )
     part = unless_bad(optax.apply_updates(part, updates), part)
-    average = state.average
-    if average is not None:
-        average = unless_bad(update_average(average, part, state.step, recipe.ema), average)
-    usual = jnp.where(state.usual_loss == 0, terms["total"], 0.98 * state.usual_loss + 0.02 * terms["total"])
+    ema_params = state.ema_params
+    if ema_params is not None:
+        ema_params = unless_bad(update_ema(ema_params, part, state.step, step_config.ema_decay), ema_params)
+    usual = jnp.where(state.loss_ema == 0, terms["total"], 0.98 * state.loss_ema + 0.02 * terms["total"])
     metrics = {f"loss/{name}": value for name, value in terms.items()}
     metrics |= {"gradient_norm": norm, "bad": bad, "stop": jax.lax.pmax(batch["stop"].any(), AXIS)}
     return TrainState(
         step=state.step + 1,
-        key=state.key,
+        rng=state.rng,
         params=gather(part, params, shards),
         batch_stats=unless_bad(batch_stats, state.batch_stats),
         opt_state=unless_bad(opt_state, state.opt_state),
-        average=average,
-        usual_loss=unless_bad(usual, state.usual_loss),
+        ema_params=ema_params,
+        loss_ema=unless_bad(usual, state.loss_ema),
     ), metrics
 
 
@@ -197,23 +199,10 @@ def is_bad(loss: jax.Array, norm: jax.Array, state: TrainState, spike: float) ->
     """Whether a step must not be taken. Boolean scalar."""
     bad = ~(jnp.isfinite(loss) & jnp.isfinite(norm))
     if spike:
-        bad |= (state.step >= SETTLED) & (loss > spike * state.usual_loss)
+        bad |= (state.step >= SETTLED) & (loss > spike * state.loss_ema)
     return bad
 
 
 def eval_step(model: nn.Module, variables: dict[str, Any], images: jax.Array) -> PIMOutput:
     """Inference on uint8 images [B, H, W, 3]."""
     return model.apply(variables, normalize(images), train=False)
-
-
-def predictions_of(output: PIMOutput) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
-    """Probability of manipulation [B, h, w], of the boundary [B, h, w], and the reconstruction [B, h, w, 3].
-
-    None where the model has no such decoder.
-    """
-    boundary = output.boundary_logits
-    return (
-        jax.nn.softmax(output.mask_logits)[..., 1],
-        None if boundary is None else jax.nn.softmax(boundary)[..., 1],
-        output.reconstruction,
-    )

@@ -12,21 +12,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pimjax.config import FITS, Config, ModelConfig
-from pimjax.config_checks import check_model
-from pimjax.config_files import from_dict
+from pimjax.aliases import CONFIG, PREPROCESSING, REFERENCE, inverse, renamed
+from pimjax.config.load import from_dict
+from pimjax.config.schema import RESIZE_MODES, Config, ModelConfig
+from pimjax.config.validate import check_model
 from pimjax.normalization import IMAGENET_MEAN, IMAGENET_STD
-from pimjax.weights.shipped import weights_path
+from pimjax.weights.bundled import weights_path
 from pimjax.weights.unpickle import WeightsFileError
 
-FORMAT = 2  # 1: without checksums
+FORMAT = 3  # 1: without checksums; 2: with the names of pimjax 0.1
 _DEEPEST = 200  # levels; the card of a model that was converted n times has 2n and a few
 
 
-def _preprocessing(image_size: int = 512, fit: str = "resize") -> dict[str, Any]:
+def _preprocessing(image_size: int = 512, resize_mode: str = "resize") -> dict[str, Any]:
     return {
         "image_size": image_size,  # side of the square the photo is resized to; in training on crops, the crop's side
-        "fit": fit,  # "resize", or "crop": native pixels
+        "resize_mode": resize_mode,  # "resize", or "crop": native pixels
         "channels": "RGB in 0..1, minus mean, over std",
         "mean": [round(float(value), 6) for value in IMAGENET_MEAN],
         "std": [round(float(value), 6) for value in IMAGENET_STD],
@@ -52,10 +53,16 @@ class ModelCard:
         values["checksums"]["card"] = _checksum(values)
         return json.dumps(values, indent=1)
 
+    def identity(self) -> str:
+        """Return all that a model's numbers depend on besides its arrays, as pimjax 0.1 wrote it for its hash."""
+        fields = renamed(vars(self.model), inverse(CONFIG["model"]))
+        model = f"ModelConfig({', '.join(f'{name}={value!r}' for name, value in fields.items())})"
+        return f"({model}, {sorted(renamed(self.preprocessing, inverse(PREPROCESSING)).items())!r})"
+
 
 def card_of_run(config: Config) -> ModelCard:
     """The card of a model that pimjax trained under `config`."""
-    return ModelCard(config.model, _preprocessing(config.data.image_size, config.data.fit))
+    return ModelCard(config.model, _preprocessing(config.data.image_size, config.data.resize_mode))
 
 
 def card_from_json(text: str, where: str) -> tuple[ModelCard, dict[str, str]]:
@@ -78,6 +85,9 @@ def card_from_json(text: str, where: str) -> tuple[ModelCard, dict[str, str]]:
         checksums = dict(fields.pop("checksums")) if number > 1 else {}
         fields["model"] = from_dict(ModelConfig, fields["model"])
         fields["classes"] = tuple(fields["classes"])
+        fields["preprocessing"] = renamed(fields["preprocessing"], PREPROCESSING)
+        if isinstance(scores := fields["provenance"].get("scores"), dict):
+            fields["provenance"] |= {"scores": renamed(scores, REFERENCE)}
         card = ModelCard(**fields)
         _check(card)
         if number > 1 and checksums.pop("card") != _checksum(values):
@@ -104,10 +114,10 @@ def _deeper(value: Any, levels: int) -> bool:
 def _check(card: ModelCard) -> None:
     """Raises ValueError for what this pimjax would not do as the card says."""
     check_model(card.model)
-    size, fit = card.preprocessing["image_size"], card.preprocessing["fit"]
-    if type(size) is not int or not 1 <= size <= 8192 or fit not in FITS:
-        raise ValueError(f"preprocessing to {size!r} pixels by {fit!r}")
-    expected = _preprocessing(size, fit)
+    size, resize_mode = card.preprocessing["image_size"], card.preprocessing["resize_mode"]
+    if type(size) is not int or not 1 <= size <= 8192 or resize_mode not in RESIZE_MODES:
+        raise ValueError(f"preprocessing to {size!r} pixels by {resize_mode!r}")
+    expected = _preprocessing(size, resize_mode)
     if card.preprocessing != expected or card.classes != ModelCard.classes:
         raise ValueError(f"preprocessing other than {expected}, or classes other than {ModelCard.classes}")
     if not isinstance(card.provenance, dict):
@@ -124,7 +134,7 @@ def _check_scores(scores: Any) -> None:
             raise ValueError(f"scores of {kind} photos that are no numbers in 0 … 1")
         if numbers != sorted(numbers):
             raise ValueError(f"scores of {kind} photos that are not in order")
-    if not isinstance(scores["sets"], str):
+    if not isinstance(scores["datasets"], str):
         raise ValueError("scores without the names of their data sets")
 
 

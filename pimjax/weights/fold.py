@@ -12,7 +12,7 @@ _PAIRS = {"bn": "conv", "norm_out": "pointwise"}
 
 
 def fold_batch_norm(variables: dict[str, Any]) -> dict[str, Any]:
-    """A network's variables as those of `build_network(config, Execution(folded=True))`: same function, train=False.
+    """A network's variables as those of `create_model(config, Execution(folded=True))`: same function, train=False.
 
     y = scale·(k∗x − mean)/√(var + ε) + bias is one convolution with kernel k·scale/√(var + ε) and a bias. The
     BatchNorms before the depthwise convolutions stay: what pads these is zero after, not before, normalisation.

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from pimjax.config import ModelConfig
-from pimjax.weights.convert import match_torch, to_torch
-from pimjax.weights.files import Stored, read_stored
+from pimjax.weights.formats import Stored, read_stored
 from pimjax.weights.integrity import check_values
+from pimjax.weights.names.pim import from_arrays, to_torch
 from pimjax.weights.wrappers import misnamed, unwrap
 
 Weights = str | os.PathLike | Mapping[str, Any]
@@ -26,7 +26,7 @@ def from_torch(weights: Weights, config: ModelConfig | None = None) -> dict[str,
     names ("module.", "_orig_mod.", "model.", …) is taken off. Floating-point arrays of any width become float32.
 
     Args:
-        weights: a path, as of `pimjax.weights.files.read_arrays`, or a mapping name → numpy array (of PyTorch
+        weights: a path, as of `pimjax.weights.formats.read_arrays`, or a mapping name → numpy array (of PyTorch
             tensors: `{name: tensor.numpy() for …}`).
         config: the model the weights belong to; by default the one that the file's card names, or the published one.
 
@@ -41,7 +41,7 @@ def from_torch(weights: Weights, config: ModelConfig | None = None) -> dict[str,
     stored, where = _stored(weights)
     config = config or (stored.card.model if stored.card else ModelConfig())
     # Copied: the arrays may be views of a file, and counters must stay int64 whatever JAX's default.
-    variables = match_torch(stored.arrays, config, where)
+    variables = from_arrays(stored.arrays, config, where)
     counters = variables.pop("num_batches_tracked", {})
     return jax.tree.map(jnp.array, variables) | {"num_batches_tracked": counters}
 
@@ -88,7 +88,7 @@ def init_from_upernet(variables: Mapping[str, Any], weights: Weights, config: Mo
 
     Args:
         variables: of `PIM(config)`, such as freshly initialised ones.
-        weights: a path, as of `pimjax.weights.files.read_arrays`, or a mapping name → array-like.
+        weights: a path, as of `pimjax.weights.formats.read_arrays`, or a mapping name → array-like.
         config: of the model; the published one by default.
 
     Returns:
@@ -98,10 +98,12 @@ def init_from_upernet(variables: Mapping[str, Any], weights: Weights, config: Mo
         ValueError: the file cannot be used, or values are not finite (`WeightsFileError`), or nothing in it fits.
     """
     stored, where = _stored(weights)
-    return fill(variables, stored.arrays, config or ModelConfig(), where)
+    return init_partial(variables, stored.arrays, config or ModelConfig(), where)
 
 
-def fill(variables: Mapping[str, Any], arrays: Mapping[str, Any], config: ModelConfig, where: str) -> Initialized:
+def init_partial(
+    variables: Mapping[str, Any], arrays: Mapping[str, Any], config: ModelConfig, where: str
+) -> Initialized:
     """`init_from_upernet` with arrays already read; `where` says in errors what they are."""
     ours = to_torch(variables, config)
     given = {name: np.asarray(array) for name, array in unwrap(arrays, (), where).items()}
@@ -122,7 +124,7 @@ def fill(variables: Mapping[str, Any], arrays: Mapping[str, Any], config: ModelC
     for name in ours:
         if name.split(".")[0] in ENCODERS + DECODERS and name not in reached and not name.endswith(DERIVED):
             rows.append(Row("", name, False, "keeps its value: the checkpoint gives none"))
-    filled = match_torch(ours, config)
+    filled = from_arrays(ours, config)
     counters = filled.pop("num_batches_tracked", {})
     filled = jax.tree.map(jnp.array, filled)
     return Initialized(filled | ({"num_batches_tracked": counters} if "num_batches_tracked" in variables else {}), rows)

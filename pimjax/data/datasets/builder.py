@@ -16,8 +16,8 @@ import tensorflow_datasets as tfds
 from tqdm import tqdm
 
 from pimjax.data.datasets import report
-from pimjax.data.datasets.fitting import fit
 from pimjax.data.datasets.layout import Entry, Placed
+from pimjax.data.datasets.mask_alignment import orient_mask
 from pimjax.data.datasets.polarity import eight_bits, minority
 from pimjax.data.datasets.records import write_records
 from pimjax.data.images import ImageError, decode_image, decode_values, read_bytes
@@ -144,7 +144,7 @@ class ManipulationDataset(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
             marked = self.marks(decode_values(read_bytes(entry.mask), name))
         except ImageError as error:
             raise ImageError(f"{entry.id}: its mask {name}: {str(error).removeprefix(f'{name}: ')}") from None
-        mask, change, particulars = fit(marked, image)
+        mask, change, particulars = orient_mask(marked, image)
         if change:
             self._report.note(report.ROTATED if change == "rotated" else report.SCALED, f"{entry.id}: {particulars}")
         if not mask.any() or mask.all():

@@ -1,0 +1,93 @@
+"""The configuration on the command line: `--config FILE --config.KEY=VALUE`, what is said of a mistake, and --help."""
+
+import dataclasses
+import difflib
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from absl import flags
+from ml_collections import config_flags
+
+from pimjax.config import Config
+from pimjax.config.load import flatten, read_config
+from pimjax.config.values import ConfigError
+from pimjax.terminal import say
+
+USAGE = "Train: python train.py --config configs/demo.py [--config.KEY=VALUE …]. The same command resumes."
+HELP = {"--help", "-help", "-h", "--helpfull", "--helpshort", "-?"}
+
+
+def define_config(known: flags.FlagValues = flags.FLAGS) -> flags.FlagHolder:
+    """Define --config FILE and an override for every key of it."""
+    holder = config_flags.DEFINE_config_file(
+        "config", None, "a file with get_config(), such as configs/demo.py", flag_values=known
+    )
+    known["config"].parser.parse = read_config  # whose errors name the file and the line
+    flags.mark_flag_as_required("config", known)
+    return holder
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+    """Parse flags for `app.run`; ConfigError, in one line, for a wrong key or value."""
+    if HELP.intersection(argv[1:]):
+        say(*help_text().split("\n"))
+        sys.exit(0)
+    try:
+        return flags.FLAGS(argv)
+    except (flags.Error, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise ConfigError(_explained(argv, error)) from None
+
+
+def _explained(argv: list[str], error: BaseException) -> str:
+    """Return one line for a command line that absl's flags refused: for a misspelt `--config.KEY`, the nearest keys."""
+    cause: BaseException | None = error
+    while cause is not None:  # absl wraps what its parsers raise
+        if isinstance(cause, ConfigError):
+            return str(cause)
+        cause = cause.__cause__ or cause.__context__
+    known = flatten(Config())
+    sections = {key.rsplit(".", 1)[0] for key in known if "." in key}
+    for argument in argv:
+        key = argument.partition("=")[0].lstrip("-")
+        if not key.startswith("config.") or (key := key.removeprefix("config.")) in known.keys() | sections:
+            continue
+        # The key may be right but in the wrong section, so its last part is compared alone, too.
+        last = key.rsplit(".")[-1]
+        near = difflib.get_close_matches(key, known) or [
+            name for name in known if difflib.get_close_matches(last, [name.rsplit(".")[-1]])
+        ]
+        hint = "did you mean --config." + " or --config.".join(near[:3]) if near else "train.py --help lists all"
+        return f"--config.{key}: no such key; {hint}"
+    return " ".join(str(error).split())
+
+
+def help_text() -> str:
+    """Return how train.py is called, its flags, and every key with its default, what it may be, and its meaning."""
+    ours = flags.FLAGS.flags_by_module_dict().get("pimjax.cli.train", [])
+    lines = [USAGE, ""]
+    lines += [f"  --{flag.name:<16} {flag.help}" for flag in ours if flag.name != "config"]
+    for cls in _sections(Config):
+        comments = _comments(cls)
+        lines += ["", f"{cls.PATH[:-1]}: {inspect.getdoc(cls)}", ""]
+        for field in dataclasses.fields(cls):
+            if not dataclasses.is_dataclass(field.type):
+                shown = f"  --{cls.PATH}{field.name}={field.default!r}"
+                about = [str(field.metadata.get("values", "")), comments.get(field.name, "")]
+                lines += [f"{shown:<44} {'. '.join(filter(None, about))}".rstrip()]
+    return "\n".join(lines)
+
+
+def _sections(cls: Any) -> Iterator[Any]:
+    """Return a section and those within it."""
+    yield cls
+    for field in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(field.type):
+            yield from _sections(field.type)
+
+
+def _comments(cls: type) -> dict[str, str]:
+    """Return the comments behind the declarations of a section's keys."""
+    return dict(re.findall(r"^    (\w+): .*?  # (.*)$", inspect.getsource(cls), re.MULTILINE))

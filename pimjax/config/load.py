@@ -1,0 +1,83 @@
+"""Configurations out of files and checkpoints."""
+
+import dataclasses
+import os
+import runpy
+import traceback
+from typing import Any
+
+from pimjax.aliases import renamed
+from pimjax.config import Config
+from pimjax.config.values import ConfigError
+from pimjax.files import read_regular
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """A nested dataclass as {"model.embed_dim": 96, …}, in declaration order."""
+    flat = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            flat |= flatten(value, f"{prefix}{field.name}.")
+        else:
+            flat[prefix + field.name] = value
+    return flat
+
+
+def from_dict(cls: type, values: dict[str, Any]) -> Any:
+    """A config dataclass back from `dataclasses.asdict` that went through JSON (lists become tuples).
+
+    Keys that a file of an older pimjax lacks take their defaults. Raises ConfigError for a key that `cls` does not
+    have, and for a value that it does not take.
+    """
+    if not isinstance(values, dict):
+        raise ConfigError(f"{cls.__name__} cannot be read from {type(values).__name__}")
+    values = renamed(values, cls.old_names())
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    if odd := values.keys() - fields.keys():
+        raise ConfigError(f"{cls.__name__} of this pimjax has no {sorted(odd)}")
+    built = {}
+    for name, value in values.items():
+        kind = fields[name].type
+        if dataclasses.is_dataclass(kind):
+            value = from_dict(kind, value)
+        if isinstance(value, str) and kind == tuple[str, ...]:  # as pimjax 0.1 named a run's only source
+            value = [value]
+        built[name] = tuple(value) if isinstance(value, list) else value
+    return cls(**built)
+
+
+def read_config(file: str | os.PathLike) -> Config:
+    """Return what `get_config()` in a file such as those under configs/ gives.
+
+    Raises:
+        ConfigError: the file cannot be used; the message names the file and the line.
+    """
+    try:
+        if os.path.exists(file):  # if not, Python says so
+            read_regular(file)  # a pipe would be waited for without an end
+        get_config = runpy.run_path(str(file)).get("get_config")
+        config = get_config() if callable(get_config) else None
+    except Exception as error:  # whatever the file's author did
+        raise _explained(file, error) from None
+    if get_config is None:
+        raise ConfigError(f"{file}: not a configuration; define get_config(), as the files under configs/ do")
+    if not isinstance(config, Config):
+        kind = "nothing" if config is None else f"a {type(config).__name__}"
+        raise ConfigError(f"{file}: get_config() gives {kind}; it must return a pimjax.config.Config")
+    return config
+
+
+def _explained(file: str | os.PathLike, error: Exception) -> ConfigError:
+    """Return the error of a configuration file in one line that names where in the file it came up."""
+    if isinstance(error, OSError) and os.path.abspath(str(error.filename)) == os.path.abspath(file):
+        return ConfigError(f"{file}: {error.strerror}; give a file with get_config(), such as configs/demo.py")
+    line = next(
+        (f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == str(file)), None
+    )
+    if isinstance(error, SyntaxError) and error.filename == str(file):
+        line = error.lineno
+    what = error.msg if isinstance(error, SyntaxError) else str(error)
+    name = "" if isinstance(error, ConfigError) else f"{type(error).__name__}: "
+    where = file if line is None else f"{file}, line {line}"
+    return ConfigError(" ".join(f"{where}: {name}{what}".split()))

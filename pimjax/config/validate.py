@@ -1,0 +1,104 @@
+"""Which values of a configuration do not go together. What one key may hold is declared in `pimjax.config`."""
+
+import dataclasses
+
+from pimjax.config import Config, ModelConfig
+from pimjax.config.values import ConfigError
+
+
+def check(config: Config) -> None:
+    """Raise ConfigError for values that no run can use together, naming the keys and what they may be."""
+    check_model(config.model)
+    _check_training(config)
+    _check_data(config)
+    _check_loss(config)
+
+
+def _check_loss(config: Config) -> None:
+    model, loss = config.model, config.loss
+    pim = model.architecture == "pim"
+    decoded = (pim and model.boundary_decoder) * (loss.boundary + loss.compactness)
+    decoded += (pim and model.image_decoder and model.global_stream) * loss.reconstruction
+    if not any(dataclasses.astuple(loss)):
+        raise ConfigError("config.loss: all weights are 0; set loss.mask")
+    if not (loss.mask or loss.dice) and not decoded:
+        raise ConfigError(
+            "config.loss: only decoders that config.model does not have are given a weight; set loss.mask"
+        )
+
+
+def _check_data(config: Config) -> None:
+    if config.data.weights and len(config.data.weights) != len(config.data.train):
+        raise ConfigError(
+            f"config.data.weights has {len(config.data.weights)} numbers for the {len(config.data.train)} sources of "
+            "config.data.train; give one for each, or none"
+        )
+    masks = config.pida.masks
+    for weights in (config.pida.kinds, config.pida.perturbations):
+        if not any(dataclasses.astuple(weights)):
+            raise ConfigError(f"{weights.PATH[:-1]}: all weights are 0; give one of them a positive weight")
+    if not masks.smooth and not masks.superpixels:  # the two that need nothing of a source
+        raise ConfigError("config.pida.masks: smooth and superpixels are 0; give one of them a positive weight")
+    if masks.min_area > masks.max_area:
+        raise ConfigError(
+            f"config.pida.masks: min_area {masks.min_area} is above max_area {masks.max_area}; exchange them"
+        )
+
+
+def _check_training(config: Config) -> None:
+    first_and_last = config.profile.steps
+    if 0 < config.train.spike <= 1:
+        raise ConfigError(
+            f"config.train.spike is {config.train.spike}; a spike is more than the usual loss: above 1, or 0"
+        )
+    if first_and_last and not (len(first_and_last) == 2 and first_and_last[0] <= first_and_last[1]):
+        raise ConfigError(f"config.profile.steps is {first_and_last}; give the first and the last step, as in (10, 12)")
+
+
+# Switches of PIM that another architecture would silently ignore. (That it has neither a boundary nor an image decoder
+# is no such thing: none is asked for by leaving these two fields alone.)
+_PIM_ONLY = (
+    "patch_size",
+    "raster_mask",
+    "global_stream",
+    "local_stream",
+    "fusion",
+    "high_pass_init",
+    "spectral_stem",
+    "double_compression",
+)
+
+
+def check_model(model: ModelConfig) -> None:
+    """Raise ConfigError for values with which no network can be built, naming the keys."""
+    changed = [key for key in _PIM_ONLY if getattr(model, key) != getattr(ModelConfig, key)]
+    if changed and model.architecture != "pim":
+        raise ConfigError(
+            f"config.model.{changed[0]} is {getattr(model, changed[0])!r}, a switch of PIM that "
+            f"config.model.architecture {model.architecture!r} does not have; leave it out"
+        )
+    if model.spectral_stem and model.patch_size != 8:
+        raise ConfigError(
+            f"config.model.patch_size is {model.patch_size}; with spectral_stem it must be 8, a JPEG block's side"
+        )
+    if model.double_compression and not model.spectral_stem:
+        raise ConfigError(
+            "config.model.double_compression is True; it is a part of spectral_stem, which must be True too"
+        )
+    if model.architecture == "vit" and len(model.depths) != 1:
+        raise ConfigError(f"config.model.depths is {model.depths}; architecture 'vit' has one stage, as in (12,)")
+    if model.architecture in ("pim", "vit"):  # the others are without heads
+        _check_heads(model)
+
+
+def _check_heads(model: ModelConfig) -> None:
+    if len(model.depths) != len(model.num_heads):
+        raise ConfigError(
+            f"config.model.depths {model.depths} and num_heads {model.num_heads} must be as long as each other"
+        )
+    for stage, heads in enumerate(model.num_heads):
+        if model.embed_dim * 2**stage % heads:
+            raise ConfigError(
+                f"config.model.embed_dim gives stage {stage + 1} {model.embed_dim * 2**stage} channels, "
+                f"which {heads} heads cannot share evenly; change embed_dim or num_heads"
+            )

@@ -1,0 +1,1 @@
+"""JPEG's standard: tables, scans, the cosine transform, traces of double compression."""

@@ -1,0 +1,66 @@
+"""A model from any path: a run, a native directory, a file."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from pimjax.config.load import read_config
+from pimjax.weights.bundled import weights_path
+from pimjax.weights.card import ModelCard, card_of_run
+from pimjax.weights.formats import Stored, is_native, read_stored
+from pimjax.weights.integrity import check_values, damage
+from pimjax.weights.names.pim import from_arrays, to_torch
+from pimjax.weights.runs import load_variables
+from pimjax.weights.unpickle import WeightsFileError
+
+
+def read_model(path: str | os.PathLike, config_file: str | os.PathLike | None = None) -> Stored:
+    """Arrays by released PyTorch name, and the model's card.
+
+    Args:
+        path: a run's directory (its best checkpoint is taken), a native directory, `.safetensors`, `.pth` or `.npz`;
+            or "pim-small", the model that pimjax brings along.
+        config_file: a file with `get_config()`, such as those under configs/, for weights that bring no card. Without
+            it they are taken for the published model.
+
+    Raises:
+        FileNotFoundError: no checkpoint is there.
+        ValueError: it cannot be used (`WeightsFileError`), or was written by another version of pimjax.
+    """
+    path = weights_path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no checkpoint there; give a run's directory, or what pimjax convert wrote")
+    if path.is_dir() and not is_native(path):
+        stored = _read_run(path)
+    else:
+        stored = read_stored(path)
+    if config_file is None:
+        return Stored(stored.arrays, stored.card or ModelCard())
+    if stored.card is not None:
+        raise ValueError(f"{path}: says itself of which configuration it is; exit_now --config out")
+    return Stored(stored.arrays, card_of_run(read_config(config_file)))
+
+
+def _read_run(path: Path) -> Stored:
+    try:
+        variables, config = load_variables(path)
+        stored = Stored(to_torch(variables, config.model), card_of_run(config))
+    except (FileNotFoundError, ValueError):
+        raise
+    except MemoryError:
+        raise WeightsFileError(f"{path}: does not fit into memory; read it on a larger machine") from None
+    except Exception as error:  # whatever a damaged checkpoint makes of orbax and tensorstore
+        raise WeightsFileError(f"{path}: {damage(error)}; use an earlier checkpoint") from error
+    check_values(stored.arrays, path)
+    return stored
+
+
+def load_model(path: str | os.PathLike) -> tuple[dict[str, Any], ModelCard]:
+    """As `read_model`, but the variables {"params", "batch_stats"} of `create_model(card.model)`, numpy arrays."""
+    arrays, card = read_model(path)
+    variables = from_arrays(arrays, card.model, path)
+    # Copied: a mapped file could change or end under a model in use.
+    return jax.tree.map(np.array, {name: variables[name] for name in ("params", "batch_stats")}), card

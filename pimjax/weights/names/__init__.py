@@ -1,0 +1,1 @@
+"""Released names and layouts of each network."""
