@@ -22,12 +22,12 @@ def compile_each_program_once(tmp_path_factory):
 # With two workers taking whole files, a long one that comes last leaves the other worker idle.
 LONGEST_FIRST = (
     "test_training",
-    "test_run",
-    "test_survival",
-    "test_equipment",
-    "test_processes",
+    "test_training_run",
+    "test_fault_tolerance",
+    "test_train_options",
+    "test_distributed",
     "test_parity",
-    "test_execution",
+    "test_numerics",
 )
 
 
