@@ -21,7 +21,7 @@ from pimjax.inference.page_work import SupersededError, Work
 from pimjax.inference.score_reference import describe_score, reference_scores
 from pimjax.weights.card import ModelCard
 
-SCORES = {"authentic": [0.1, 0.2, 0.3, 0.9], "manipulated": [0.4, 0.8, 0.95, 0.99, 1.0], "sets": "two sets"}
+SCORES = {"authentic": [0.1, 0.2, 0.3, 0.9], "manipulated": [0.4, 0.8, 0.95, 0.99, 1.0], "datasets": "two sets"}
 LOOKS = ("Heat map", 0.6, 0.5)  # view, opacity, threshold
 
 
@@ -425,7 +425,7 @@ def test_scores_come_from_an_evaluation_of_the_same_model(tmp_path):
         lines = [{"number": i, "manipulated": m, "image.max": s} for i, (m, s) in enumerate(rows)]
         (folder / "images.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     scores = reference_scores(tmp_path, "abc")
-    assert scores == {"authentic": [0.3], "manipulated": [0.4, 0.9], "sets": "forged, real"}
+    assert scores == {"authentic": [0.3], "manipulated": [0.4, 0.9], "datasets": "forged, real"}
     assert "0% of 1 authentic photos and 50% of 2 manipulated" in describe_score(
         0.5, ModelCard(provenance={"scores": scores})
     )

@@ -14,7 +14,6 @@ import pytest
 from pimjax import Localizer
 from pimjax.cli import main
 from pimjax.config import (
-    ARCHITECTURES,
     Config,
     DataConfig,
     LossConfig,
@@ -24,6 +23,7 @@ from pimjax.config import (
     tiny_model,
 )
 from pimjax.config.load import read_config
+from pimjax.config.schema import ARCHITECTURES
 from pimjax.config.validate import check, check_model
 from pimjax.models.factory import create_model
 from pimjax.models.layers import ConvBN, Execution, convolve

@@ -328,7 +328,7 @@ def test_tables_name_conventions_and_compare_pairs(source, tmp_path):
     assert r"dim\_too" in latex(table, "50 % & more") and r"50 \% \& more" in latex(table, "50 % & more")
     about, again = read_results(tmp_path)
     assert about["commands"] == ["pimjax evaluate …", ""] and about["datasets"]["a set"]["images"] == 9
-    assert [(r.model, r.set, r.summary) for r in again[:3]] == [(r.model, r.set, r.summary) for r in results]
+    assert [(r.model, r.dataset, r.summary) for r in again[:3]] == [(r.model, r.dataset, r.summary) for r in results]
     assert again[0].rows == results[0].rows
     assert (tmp_path / "red" / safe("a set") / "scores.json").is_file() and safe("a/b c") == "a_b_c"
     tables = (tmp_path / "tables.md").read_text()
@@ -542,7 +542,7 @@ def test_only_maps_are_called_inverted_and_once(source, tmp_path):
         folder_predictor("maps", tmp_path / "maps", source.ids()),
     ]
     results = run_benchmark(predictors, {"a": source, "b": source}, tmp_path / "out")
-    hints = [(r.model, r.set) for r in results if any("--invert" in warning for warning in r.summary["warnings"])]
+    hints = [(r.model, r.dataset) for r in results if any("--invert" in warning for warning in r.summary["warnings"])]
     assert hints == [("maps", "a")]
     predictor = folder_predictor("maps", tmp_path / "maps", source.ids(), invert=True)
     (result,) = run_benchmark([predictor], {"a": source}, tmp_path / "other")

@@ -10,6 +10,7 @@ import pytest
 import safetensors.numpy
 
 from pimjax import Localizer, from_torch, init_from_upernet, to_torch
+from pimjax.aliases import PARAMETERS, inverse, renamed_tree
 from pimjax.cli import main
 from pimjax.config import Config, tiny_model
 from pimjax.training.starting_weights import initial_variables
@@ -41,7 +42,7 @@ def write_run(folder, arrays):
     variables = from_arrays(arrays, MODEL)
     variables = {name: variables[name] for name in ("params", "batch_stats")}
     items = ocp.args.Composite(
-        variables=ocp.args.StandardSave(variables),
+        variables=ocp.args.StandardSave(renamed_tree(variables, inverse(PARAMETERS))),
         optimizer=ocp.args.StandardSave({"step": np.int32(3)}),
         config=ocp.args.JsonSave(dataclasses.asdict(Config(model=MODEL))),
         progress=ocp.args.JsonSave({"validations": []}),
@@ -110,7 +111,7 @@ def test_a_number_that_changed_in_a_card_is_noticed(arrays, tmp_path):
     text = card.read_text()
     for old, new in (
         ('"raster_mask": true', '"raster_mask": false'),
-        ('"window": 7', '"window": 5'),
+        ('"window_size": 7', '"window_size": 5'),
         ("{}", '{"a": 1}'),
     ):
         assert old in text

@@ -110,7 +110,7 @@ def test_padded_tokens_are_the_bias_alone():
 
 
 def test_masked_block_keeps_the_token_on_its_residual_path():
-    block = SwinBlock(num_heads=1, window_size=3, shift=0, mlp_ratio=2, drop_path_rate=0.0, masked=True)
+    block = SwinBlock(num_heads=1, window_size=3, shift=0, mlp_ratio=2, drop_path=0.0, masked=True)
     x = jax.random.normal(jax.random.key(0), (1, 3, 3, 4))
     variables = block.init(jax.random.key(1), x, False)
     gradient = jax.grad(lambda x: (block.apply(variables, x, False)[0, 0, 0] ** 2).sum())(x)
@@ -266,7 +266,7 @@ def test_streams_that_are_off_leave_no_trace():
 
 
 def test_stochastic_depth_drops_branches_of_whole_samples():
-    block = SwinBlock(num_heads=1, window_size=2, shift=0, mlp_ratio=1, drop_path_rate=0.5, masked=False)
+    block = SwinBlock(num_heads=1, window_size=2, shift=0, mlp_ratio=1, drop_path=0.5, masked=False)
     one = jax.random.normal(jax.random.key(2), (1, 2, 2, 4))
     x = jnp.repeat(one, 400, axis=0)
     variables = block.init(jax.random.key(0), one, False)

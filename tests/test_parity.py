@@ -1,10 +1,10 @@
 """The released PyTorch model's recorded numbers, under the published configuration."""
 
-import formula
 import jax
 import numpy as np
 import optax
 import pytest
+import reference_weights
 
 from pimjax import PIM, ModelConfig, from_torch, to_torch
 from pimjax.config import LossConfig, OptimizerConfig
@@ -25,13 +25,15 @@ from pimjax.training.step import loss_and_gradients, state_from
     ],
 )
 def test_inference_equals_the_released_model(file, seed, shape):
-    variables = from_torch(formula.state_dict(seed))
+    variables = from_torch(reference_weights.state_dict(seed))
     model = PIM(ModelConfig())
-    out = jax.jit(lambda variables, x: model.apply(variables, x, train=False))(variables, formula.image(seed, shape))
+    out = jax.jit(lambda variables, x: model.apply(variables, x, train=False))(
+        variables, reference_weights.image(seed, shape)
+    )
     ours = {name: getattr(out, name) for name in ("mask_logits", "boundary_logits", "reconstruction")}
     for stream, maps in zip(("swin", "local", "global", "fused"), out.features, strict=True):
         ours |= {f"{stream}{i}": x for i, x in enumerate(maps, start=1)}
-    with np.load(formula.REFERENCE / f"{file}.npz") as reference:
+    with np.load(reference_weights.REFERENCE / f"{file}.npz") as reference:
         assert len(reference.files) in (3, 19)
         for name in reference.files:
             assert np.abs(ours[name] - reference[name]).max() < 1e-4, name
@@ -41,7 +43,7 @@ def three_steps(dtype):
     """Losses per step [3, 5] from the formula's weights; first gradients and BatchNorm statistics by released name."""
     images, targets = training_batch(dtype)
     model, optimizer = PIM(ModelConfig(drop_path_rate=0.0, dropout_rate=0.0)), make_optimizer(OptimizerConfig())
-    variables = jax.tree.map(lambda x: x.astype(dtype), from_torch(formula.state_dict(3)))
+    variables = jax.tree.map(lambda x: x.astype(dtype), from_torch(reference_weights.state_dict(3)))
     state = state_from(variables, optimizer, jax.random.key(0))
 
     @jax.jit
@@ -60,17 +62,17 @@ def three_steps(dtype):
 
 
 def training_batch(dtype):
-    drawn = formula.generator(3, "target")
+    drawn = reference_weights.generator(3, "target")
     mask = drawn.standard_normal((2, 32, 32)) > 0.5
     boundary = drawn.standard_normal((2, 32, 32)) > 1.2
     image = drawn.standard_normal((2, 32, 32, 3), dtype=np.float32)
-    return formula.image(3, (2, 128, 128, 3)).astype(dtype), Targets(mask, boundary, image.astype(dtype))
+    return reference_weights.image(3, (2, 128, 128, 3)).astype(dtype), Targets(mask, boundary, image.astype(dtype))
 
 
 @pytest.fixture(scope="module")
 def training():
     """Losses, first gradients and statistics, and the recording of the same."""
-    with np.load(formula.REFERENCE / "train_128x128.npz") as file:
+    with np.load(reference_weights.REFERENCE / "train_128x128.npz") as file:
         return *three_steps(np.float32), dict(file)
 
 
@@ -151,9 +153,9 @@ def test_training_equals_pytorch_in_float64():
         losses, gradients = three_steps(np.float64)
     images, targets = training_batch(np.float64)
     images, targets = torch.tensor(images), Targets(*map(torch.tensor, targets))
-    with np.load(formula.REFERENCE / "train_128x128.npz") as reference:
+    with np.load(reference_weights.REFERENCE / "train_128x128.npz") as reference:
         names, recorded = reference["param_names"].tolist(), reference["losses"]
-    arrays = formula.state_dict(3)
+    arrays = reference_weights.state_dict(3)
     weights = {name: torch.tensor(arrays[name]).double().requires_grad_() for name in names}
     optimizer = torch.optim.Adam(weights.values(), lr=6e-5, weight_decay=1e-5)
     for step in range(3):
@@ -176,14 +178,14 @@ def test_batch_norm_statistics_after_one_step(training):
     name = "feature_fusion.norm0"
     np.testing.assert_allclose(stats[f"{name}.running_mean"], reference[f"bn_running_mean/{name}"], atol=1e-5)
     # PyTorch averages the unbiased variance, larger by n/(n−1) with n = 2·32·32; the recorded start was 1 + 0.2|z|.
-    start = formula.weight(3, f"{name}.running_var", (192,))
+    start = reference_weights.weight(3, f"{name}.running_var", (192,))
     unbiased = 0.9 * start + (stats[f"{name}.running_var"] - 0.9 * start) * 2048 / 2047
     np.testing.assert_allclose(unbiased, reference[f"bn_running_var/{name}"], atol=1e-5)
 
 
 @pytest.mark.parametrize("file", ["preprocess_down", "preprocess_up"])
 def test_preprocessing_equals_the_released_one(file):
-    with np.load(formula.REFERENCE / f"{file}.npz") as reference:
+    with np.load(reference_weights.REFERENCE / f"{file}.npz") as reference:
         ours = network_input(reference["image"], 128)
         assert np.abs(ours - reference["network_input"]).max() < 2e-3
         # The recorded mask has three different channels, which the released preprocessing averages.
@@ -192,7 +194,7 @@ def test_preprocessing_equals_the_released_one(file):
 
 
 def test_metrics_equal_the_released_ones():
-    with np.load(formula.REFERENCE / "metrics.npz") as reference:
+    with np.load(reference_weights.REFERENCE / "metrics.npz") as reference:
         prediction, truth = reference["prediction"], reference["ground_truth"]
         ours = score_images(prediction, truth)
         ours = np.stack([ours[name] for name in ("f1", "mcc", "iou", "accuracy")], axis=1)

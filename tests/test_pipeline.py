@@ -209,7 +209,7 @@ def test_mixtures_are_the_same_for_any_number_of_workers_and_processes(tmp_path)
     config = PidaConfig(0.8, after_resize=0.5, kinds=kinds)
     flags.FLAGS(["pytest"], known_only=True)
 
-    def drawn(num_workers=0, **processes):
+    def drawn(workers=0, **processes):
         data = dataclasses.replace(DATA, weights=(1.0, 2.0), num_workers=workers)
         return list(train_batches(sources, data, config, 3, 0, 3, **processes))
 

@@ -15,7 +15,7 @@ from pimjax.inference.inputs import find_photos
 from pimjax.inference.localizer import STRIDE, Localizer
 from pimjax.inference.outputs import measure, write_outputs
 from pimjax.inference.predict import BatchPredictor, OutputOptions
-from pimjax.inference.prefetch import ahead, grouped
+from pimjax.inference.prefetch import grouped, prefetch
 from pimjax.inference.tiles import blend_tiles
 from pimjax.weights.card import ModelCard
 
@@ -104,7 +104,7 @@ def test_what_is_ahead_is_bounded_by_its_size():
             yield size
 
     with ThreadPoolExecutor(4) as pool:
-        for size in ahead(pool, lambda size: size, items(), 3, lambda size: size, 10):
+        for size in prefetch(pool, lambda size: size, items(), 3, lambda size: size, 10):
             most = max(most, sum(held) - max(held))  # one may be larger than all that is allowed
             assert len(held) <= 4
             held.remove(size)

@@ -25,7 +25,7 @@ from pimjax.data.registry import load_source
 from pimjax.training.checkpoint import check_same_run
 from pimjax.training.loop import run
 from pimjax.training.reporting import MetricWriter, UnreadableImages
-from pimjax.training.setup import create_train_state, create_train_context
+from pimjax.training.setup import create_train_context, create_train_state
 from pimjax.training.step import train_step
 from pimjax.weights.card import card_of_run
 from pimjax.weights.runs import load_variables
@@ -255,7 +255,7 @@ def test_missing_checkpoints_are_refused(tmp_path, capsys):
     [
         ("--config.model.dephts=1", r"--config\.model\.dephts: no such key; did you mean --config\.model\.depths"),
         ("--config.learning_rate=1", r"did you mean --config\.optimizer\.learning_rate"),
-        ("--config.train.num_steps=x", r"config\.train\.steps.*x"),
+        ("--config.train.num_steps=x", r"config\.train\.num_steps.*x"),
         ("config.seed=1", r"config\.seed=1: not a flag; did you forget the dashes"),
         ("--config.model.num_heads=(3,2,4,8)", r"16 channels, which 3 heads cannot share evenly"),
         (

@@ -6,10 +6,10 @@ import json
 import subprocess
 import sys
 
-import formula
 import jax
 import numpy as np
 import pytest
+import reference_weights
 import safetensors.numpy
 from safetensors import SafetensorError
 
@@ -167,8 +167,8 @@ def test_a_card_that_cannot_be_read_is_refused(arrays, tmp_path):
         {"preprocessing": preprocessing | {"mean": [0, 0, 0]}},
         {"classes": ["manipulated", "authentic"]},
         {"provenance": [1]},
-        {"provenance": {"scores": {"authentic": ["0.5"], "manipulated": [0.5], "sets": "x"}}},
-        {"provenance": {"scores": {"authentic": [0.5, 0.1], "manipulated": [0.5], "sets": "x"}}},
+        {"provenance": {"scores": {"authentic": ["0.5"], "manipulated": [0.5], "datasets": "x"}}},
+        {"provenance": {"scores": {"authentic": [0.5, 0.1], "manipulated": [0.5], "datasets": "x"}}},
         {"provenance": {"scores": 3}},
         {"provenance": nested(500)},
         {"model": model | {"embed_dim": 10**400}},
@@ -202,7 +202,7 @@ def test_a_file_is_replaced_only_if_pimjax_wrote_it(target, arrays, tmp_path, ca
     arguments = ["convert", str(tmp_path / "ours.pth"), str(tmp_path / target)]
     rng = np.random.default_rng(0)
     foreign = {"text": b"thesis", "checkpoint": (tmp_path / "ours.pth").read_bytes()[:-1], "noise": rng.bytes(999)}
-    foreign["PyTorch's"] = (formula.REFERENCE / "torch_zip.pth").read_bytes()
+    foreign["PyTorch's"] = (reference_weights.REFERENCE / "torch_zip.pth").read_bytes()
     foreign["safetensors"] = safetensors.numpy.save({"weight": np.ones(3, np.float32)})
     for kind, content in foreign.items():
         (tmp_path / target).write_bytes(content)
@@ -277,7 +277,7 @@ print(f"{time.perf_counter() - began:.1f} s, {peak:.0f} MB")
 @pytest.mark.parametrize("target", ["native", "one.safetensors"])
 def test_the_full_model_converts_in_little_memory_and_computes_the_same(target, tmp_path):
     """As users hold it: named by DataParallel, in a .pth of 667 MB."""
-    given = formula.state_dict(2)
+    given = reference_weights.state_dict(2)
     write_torch(tmp_path / "ckpt.pth", {f"module.{name}": array for name, array in given.items()}, "")
     arguments = [sys.executable, "-c", CONVERT, str(tmp_path / "ckpt.pth"), str(tmp_path / target)]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
@@ -287,8 +287,8 @@ def test_the_full_model_converts_in_little_memory_and_computes_the_same(target, 
 
     variables = from_torch(tmp_path / target)
     assert_equal(to_torch(variables), {name: np.asarray(array) for name, array in given.items()})
-    images = formula.image(2, (2, 200, 264, 3))
+    images = reference_weights.image(2, (2, 200, 264, 3))
     out = jax.jit(lambda variables, x: PIM(ModelConfig()).apply(variables, x, train=False))(variables, images)
-    with np.load(formula.REFERENCE / "eval_200x264.npz") as reference:
+    with np.load(reference_weights.REFERENCE / "eval_200x264.npz") as reference:
         for name in reference.files:
             assert np.abs(getattr(out, name) - reference[name]).max() < 1e-4, name

@@ -20,7 +20,12 @@ def add_commands(commands: Any) -> None:
     checking.add_argument("source", help="such as csv:FILE, folder:DIR, pairs:DIR, tfds:NAME")
     checking.add_argument("--against", metavar="SOURCE", help="another source that must share no picture with it")
     checking.add_argument(
-        "--max-broken", type=values.whole_share, default=0.05, metavar="SHARE", help="unusable share that is no reason"
+        "--max-unreadable",
+        "--max-broken",  # as pimjax 0.1 called it
+        type=values.whole_share,
+        default=0.05,
+        metavar="SHARE",
+        help="unusable share that is no reason",
     )
     checking.add_argument("--output", default=Path("check"), type=Path, metavar="DIR", help="default: check")
     checking.set_defaults(command=_check_data)

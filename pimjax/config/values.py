@@ -96,8 +96,12 @@ class Section:
         name = type(self).old_names().get(name, name)
         fields = type(self).__dataclass_fields__
         if name not in fields:
-            near = difflib.get_close_matches(name, fields, 1)
-            hint = f"did you mean {self.PATH}{near[0]}?" if near else f"there are {', '.join(fields)}"
+            near = difflib.get_close_matches(name, [*fields, *type(self).old_names()], 1)
+            hint = (
+                f"did you mean {self.PATH}{type(self).old_names().get(near[0], near[0])}?"
+                if near
+                else f"there are {', '.join(fields)}"
+            )
             raise ConfigError(f"{self.PATH}{name}: no such key; {hint}")
         if complaint := wrong(fields[name], value):
             raise ConfigError(f"{self.PATH}{name} is {_shown(value)}; it must {complaint}")

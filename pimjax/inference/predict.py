@@ -52,7 +52,7 @@ class BatchPredictor:
     cannot be used, "photo", "path" and "error".
 
     `todo` are the photos that no such row is of: by the same model in the same precision, of the unchanged file, with
-    all that is settings still there. So what was broken off goes on, and unusable photos are tried again.
+    all that was asked for still there. So what was broken off goes on, and unusable photos are tried again.
     """
 
     def __init__(
@@ -63,17 +63,17 @@ class BatchPredictor:
         output: Path,
         rows_file: Path,
         rows: Rows,
-        settings: OutputOptions,
+        options: OutputOptions,
     ):
         """`rows` are those of this file and others, as of `read_results`; `model` is what they shall call the model.
 
         Raises:
             pimjax.files.ForeignFileError: results would replace files that pimjax did not write. Nothing is written.
         """
-        self._localizer, self._model, self._options = localizer, model, settings
+        self._localizer, self._model, self._options = localizer, model, options
         self._output, self._rows_file = output, rows_file
         # As JSON gives it back.
-        settings = {"outputs": list(settings.outputs), "threshold": settings.threshold, "bits": settings.bits}
+        settings = {"outputs": list(options.outputs), "threshold": options.threshold, "bits": options.bits}
         self._settings = settings | {"precision": localizer.precision}
         self._ours = named_files(rows, output)
         here = rows.get(rows_file, {})
@@ -84,7 +84,7 @@ class BatchPredictor:
             for photo in not_here
             if not any(self._is_done(found.get(photo.absolute), photo) for found in elsewhere)
         ]
-        places = (output_path(output / photo.name, kind) for photo in self.todo for kind in settings.outputs)
+        places = (output_path(output / photo.name, kind) for photo in self.todo for kind in options.outputs)
         refuse_foreign(places, self._ours)
         discard(rows_file, {photo.absolute for photo in not_here})
 
@@ -131,18 +131,20 @@ class BatchPredictor:
             yield found._replace(result=next(results)) if isinstance(found.result, DecodedPhoto) else found
 
     def _write(self, found: Found) -> Row:
-        photo, result, settings = found.photo, found.result, self._options
+        photo, result, options = found.photo, found.result, self._options
         if not isinstance(result, str) and not math.isfinite(result.score):
             result = f"{photo.path}: the model gave NaN or infinity; its weights may be damaged, get them again"
         if isinstance(result, str):
             return {"photo": photo.path, "path": photo.absolute, "error": result}
-        where, options = self._output / photo.name, (settings.outputs, settings.threshold, settings.bits)
-        files = write_outputs(result, where, *options, found.orientation, self._ours)
+        where = self._output / photo.name
+        files = write_outputs(
+            result, where, options.outputs, options.threshold, options.bits, found.orientation, self._ours
+        )
         return {
             "photo": photo.path,
             "path": photo.absolute,
             "name": photo.name,
-            **measure(result.probability, result.score, settings.threshold),
+            **measure(result.probability, result.score, options.threshold),
             **({"notes": list(found.notes)} if found.notes else {}),
             "frame": "upright",
             "orientation": found.orientation,

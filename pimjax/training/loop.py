@@ -32,7 +32,7 @@ from pimjax.training.optimizer import make_schedule
 from pimjax.training.prediction_tables import Predictions
 from pimjax.training.progress import timed_phase
 from pimjax.training.reporting import MetricWriter, Throughput, UnreadableImages, disk_errors
-from pimjax.training.setup import TrainContext, create_train_state, create_train_context
+from pimjax.training.setup import TrainContext, create_train_context, create_train_state
 from pimjax.training.step import TrainState, train_step
 from pimjax.training.validation import Predict, make_predict, print_summary, sheet, summarise, validate
 

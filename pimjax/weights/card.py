@@ -87,7 +87,7 @@ def card_from_json(text: str, where: str) -> tuple[ModelCard, dict[str, str]]:
         fields["classes"] = tuple(fields["classes"])
         fields["preprocessing"] = renamed(fields["preprocessing"], PREPROCESSING)
         if isinstance(scores := fields["provenance"].get("scores"), dict):
-            fields["provenance"] |= {"scores": renamed(scores, REFERENCE)}
+            fields["provenance"] = fields["provenance"] | {"scores": renamed(scores, REFERENCE)}
         card = ModelCard(**fields)
         _check(card)
         if number > 1 and checksums.pop("card") != _checksum(values):
