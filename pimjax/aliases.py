@@ -51,6 +51,7 @@ EVALUATION = {
     "undisturbed": "uncorrupted",
     "marked_on_authentic": "pixel_fpr_authentic",
     "false_alarm_rate": "fpr",
+    "mask_grey": "mask_gray",
 }
 PARAMETERS = {"forgery_decoder": "mask_decoder"}  # top-level modules
 STATE = {"key": "rng", "usual_loss": "loss_ema"}  # of a training state

@@ -8,7 +8,7 @@ _KEEP = {-4: 0, -1: -1, -8: 1}  # M_MMAP_MAX none, M_TRIM_THRESHOLD never, M_ARE
 
 
 def keep_freed_memory() -> None:
-    """Keeps what this process frees for its next arrays, until it ends; to be called before there are threads.
+    """Keep what this process frees for its next arrays, until it ends; to be called before there are threads.
 
     Otherwise the gigabytes of a training step on a CPU go back to Linux after each step and return page by page,
     zeroed, in the next: a quarter of the step's time.
@@ -20,6 +20,6 @@ def keep_freed_memory() -> None:
 
 
 def return_freed_memory() -> None:
-    """Gives what is free now back to the system, once."""
+    """Give what is free now back to the system, once."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)

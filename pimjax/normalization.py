@@ -1,4 +1,4 @@
-"""The network input's normalisation, shared by data, training and inference. Imports no jax."""
+"""The network input's normalization, shared by data, training and inference. Imports no jax."""
 
 from typing import Any
 
@@ -9,7 +9,8 @@ IMAGENET_STD = np.array((0.229, 0.224, 0.225), np.float32)
 
 
 def normalize(images: Any) -> Any:
-    """uint8 (or float in 0..255) RGB [..., 3] → float32: scaled to 0..1, minus the ImageNet mean, over its deviation.
+    """Return uint8 (or float in 0..255) RGB [..., 3] → float32: scaled to 0..1, minus the ImageNet mean, over its
+    deviation.
 
     Works on numpy and on jax arrays and returns the same kind.
     """
@@ -17,5 +18,5 @@ def normalize(images: Any) -> Any:
 
 
 def denormalize(images: np.ndarray) -> np.ndarray:
-    """The inverse of `normalize`, rounded and clipped to uint8."""
+    """Return the inverse of `normalize`, rounded and clipped to uint8."""
     return np.clip(np.rint((np.asarray(images) * IMAGENET_STD + IMAGENET_MEAN) * 255), 0, 255).astype(np.uint8)

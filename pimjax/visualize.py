@@ -1,4 +1,4 @@
-"""Predictions as pictures: labelled contact sheets and overlays. uint8 RGB arrays."""
+"""Predictions as pictures: labeled contact sheets and overlays. uint8 RGB arrays."""
 
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,13 +10,13 @@ _INK, _PAPER = (32, 32, 32), 255
 
 
 def heat(probability: np.ndarray) -> np.ndarray:
-    """Probability [H, W] in 0..1 → uint8 RGB [H, W, 3], black through red and yellow to white."""
-    grey = np.clip(np.rint(probability * 255), 0, 255).astype(np.uint8)
-    return cv2.cvtColor(cv2.applyColorMap(grey, cv2.COLORMAP_HOT), cv2.COLOR_BGR2RGB)
+    """Return probability [H, W] in 0..1 → uint8 RGB [H, W, 3], black through red and yellow to white."""
+    gray = np.clip(np.rint(probability * 255), 0, 255).astype(np.uint8)
+    return cv2.cvtColor(cv2.applyColorMap(gray, cv2.COLORMAP_HOT), cv2.COLOR_BGR2RGB)
 
 
 def overlay(photo: np.ndarray, probability: np.ndarray, threshold: float = 0.5, opacity: float = 0.6) -> np.ndarray:
-    """The photo, uint8 [H, W, 3], tinted red by probability [H, W], the region above `threshold` outlined.
+    """Return the photo, uint8 [H, W, 3], tinted red by probability [H, W], the region above `threshold` outlined.
 
     `opacity` in 0..1 is that of the tint where the probability is 1.
     """
@@ -42,10 +42,11 @@ def contact_sheet(
     title: str = "",
     names: Mapping[str, Sequence[str]] | None = None,
 ) -> np.ndarray:
-    """A table of pictures with a label over each column and a line of text under each row, or under each picture.
+    """Return a table of pictures with a label over each column and a line of text under each row, or under each
+    picture.
 
     Args:
-        columns: label → one picture per row: uint8 RGB [H, W, 3], or [H, W] in 0..1 shown as grey.
+        columns: label → one picture per row: uint8 RGB [H, W, 3], or [H, W] in 0..1 shown as gray.
         row_labels: a caption per row, or none.
         cell: side of a picture on the sheet, in pixels.
         title: a line on top.
@@ -95,14 +96,14 @@ def _text(sheet: np.ndarray, text: str, x: int, y: int) -> None:
 
 
 def _drawable(text: str) -> str:
-    """The letters that OpenCV can draw: accents are left out, what is not Latin is escaped."""
+    """Return the letters that OpenCV can draw: accents are left out, what is not Latin is escaped."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     shown = plain.encode("ascii", "backslashreplace").decode()
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
 
 
 def _shortened(text: str, width: int) -> str:
-    """Text that is at most `width` pixels wide when drawn; where it is wider, its middle is left out."""
+    """Return text that is at most `width` pixels wide when drawn; where it is wider, its middle is left out."""
     whole = shown = _drawable(text)
     kept = len(whole)
     while cv2.getTextSize(shown, **_FONT)[0][0] > width and kept:

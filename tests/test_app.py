@@ -73,7 +73,7 @@ async def look(page, file, before=None, who=None):
     who = who or visitor()
     state, number, picture, verdict, downloads = page.begin(file, before, who)
     shown = [(state, picture, verdict, downloads)]
-    async for found in page.analyse(file, number, *LOOKS, who):
+    async for found in page.analyze(file, number, *LOOKS, who):
         shown.append(found)
     return shown
 
@@ -137,7 +137,7 @@ def test_a_bad_file_gets_one_clear_message(what, photo, page, tmp_path, monkeypa
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: 9 GB"), ZeroDivisionError("x")])
 def test_what_fails_while_computing_is_told(error, page, photo, monkeypatch, capsys):
     monkeypatch.setattr(page._localizer, "localize", lambda *_: (_ for _ in ()).throw(error))
-    assert "could not be analysed" in asyncio.run(look(page, photo))[-1][2]
+    assert "could not be analyzed" in asyncio.run(look(page, photo))[-1][2]
     assert ("ZeroDivisionError" in capsys.readouterr().out) == isinstance(error, ZeroDivisionError)
 
 
@@ -182,7 +182,7 @@ def test_an_old_analysis_that_ends_later_is_not_shown(newer, page, photo, tmp_pa
     async def run():
         page._localizer.go.clear()
         _, number, *_ = page.begin(photo, None, visitor())
-        old = page.analyse(photo, number, *LOOKS, visitor())
+        old = page.analyze(photo, number, *LOOKS, visitor())
         assert "shot" in (await anext(old))[2]
         new = asyncio.create_task(look(page, other))
         await asyncio.sleep(0.1)

@@ -140,7 +140,7 @@ def test_strided_and_dilated_convolutions_are_samples_and_gaps_of_plain_ones(k, 
 
 @functools.cache
 def variables(name):
-    """Variables of the tiny network, as if it had been trained; drawn by numpy, since initialising it is compiled."""
+    """Variables of the tiny network, as if it had been trained; drawn by numpy, since initializing it is compiled."""
     rng = np.random.default_rng(0)
 
     def leaf(path, shape):
@@ -200,7 +200,7 @@ def test_every_parameter_learns(name):
     assert losses[-1] < losses[0]
 
 
-def test_rates_fall_towards_the_image_in_these_encoders_too():
+def test_rates_fall_toward_the_image_in_these_encoders_too():
     for name, first in (("vit", "patch_position"), ("fcn", "stem")):
         factors = rate_factors(variable_shapes(TINY[name])["params"], OptimizerConfig(layer_decay=0.1))
         blocks = sum(TINY[name].depths)

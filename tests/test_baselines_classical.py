@@ -82,7 +82,7 @@ def test_jpeg_grid_marks_nothing_without_a_contradiction():
 
 
 @pytest.mark.parametrize("quality", [50, 75, 85])
-def test_steps_are_the_quantisation_table(quality):
+def test_steps_are_the_quantization_table(quality):
     """The standard's luminance table (JPEG, annex K) at the quality, by libjpeg's rule."""
     table = {(0, 1): 11, (1, 0): 12, (1, 1): 12, (0, 2): 10, (2, 0): 14, (1, 2): 14, (2, 1): 13}
     scale = 5000 // quality if quality < 50 else 200 - 2 * quality

@@ -10,7 +10,7 @@ from pimjax.data.registry import load_source
 from pimjax.evaluation.corruptions import CORRUPTIONS
 
 CAT = load_source("installed:validation")[0]["image"][60:220, 120:301]
-GREY = np.full((256, 256, 3), 128, np.uint8)
+GRAY = np.full((256, 256, 3), 128, np.uint8)
 NINE = ("brightness-up", "brightness-down", "contrast", "dithering", "jpeg2000", "pink-noise")
 LEVELS = [(name, level) for name, corruption in CORRUPTIONS.items() for level in corruption.levels]
 # Levels that leave an image as it is, in the tables or not; the two JPEGs have none.
@@ -82,11 +82,11 @@ def test_blur_is_the_sampled_gaussian_of_its_kernel(level):
 
 @pytest.mark.parametrize("level", CORRUPTIONS["noise"].levels)
 def test_noise_has_its_deviation_and_its_variance(level):
-    added = apply("noise", level, GREY).astype(float) - 128
+    added = apply("noise", level, GRAY).astype(float) - 128
     assert added.std() == pytest.approx(level, rel=0.03)
     assert abs(added.mean()) < 0.03 * level
-    # Rounding to grey levels adds its own variance, 1/12.
-    assert (apply("noise-variance", level, GREY).astype(float) - 128).var() - 1 / 12 == pytest.approx(level, rel=0.03)
+    # Rounding to gray levels adds its own variance, 1/12.
+    assert (apply("noise-variance", level, GRAY).astype(float) - 128).var() - 1 / 12 == pytest.approx(level, rel=0.03)
 
 
 @pytest.mark.parametrize("level", CORRUPTIONS["jpeg"].levels)
@@ -96,7 +96,7 @@ def test_jpeg_is_opencv_s(level):
 
 
 @pytest.mark.parametrize("level", CORRUPTIONS["gamma"].levels)
-def test_gamma_is_the_power_of_every_grey_level(level):
+def test_gamma_is_the_power_of_every_gray_level(level):
     ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
     expected = [round(255 * (v / 255) ** level) for v in range(256)]
     np.testing.assert_array_equal(apply("gamma", level, ramp)[0, :, 1], expected)
@@ -145,7 +145,7 @@ def test_jpeg2000_keeps_to_its_ratio():
 
 @pytest.mark.parametrize("level", CORRUPTIONS["pink-noise"].levels)
 def test_pink_noise_has_its_deviation_and_power_falls_as_the_frequency(level):
-    added = apply("pink-noise", level, GREY).astype(float) - 128
+    added = apply("pink-noise", level, GRAY).astype(float) - 128
     np.testing.assert_allclose(added.std((0, 1)), level, rtol=0.03)
     power = (np.abs(np.fft.fft2(added, axes=(0, 1), norm="ortho")) ** 2).mean(-1) - 1 / 12  # of rounding
     f = np.hypot(*np.meshgrid(np.fft.fftfreq(256), np.fft.fftfreq(256)))

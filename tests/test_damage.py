@@ -32,8 +32,8 @@ def save(mode="RGB", format="JPEG", photo=PHOTO, **settings) -> bytes:
 
 
 JPEGS = {name: save(**settings) for name, settings in KINDS.items()} | {
-    "grey": save("L"),
-    "grey progressive": save("L", progressive=True),
+    "gray": save("L"),
+    "gray progressive": save("L", progressive=True),
     "CMYK": save("CMYK"),
     "CMYK progressive": save("CMYK", progressive=True),
     "RGB inside": save(keep_rgb=True),
@@ -115,7 +115,7 @@ SOUND = {
     "zeros behind": lambda jpeg: jpeg + bytes(4096),
     "padded with zeros": lambda jpeg: jpeg[: data_of(jpeg)[1]] + bytes(500) + jpeg[data_of(jpeg)[1] :],
     "filled up": lambda jpeg: jpeg[: data_of(jpeg)[1]] + b"\xff" * 20 + jpeg[data_of(jpeg)[1] :],
-    "a thumbnail": lambda jpeg: jpeg[:2] + b"\xff\xe1\x40\x02" + JPEGS["grey"][:0x4000].ljust(0x4000) + jpeg[2:],
+    "a thumbnail": lambda jpeg: jpeg[:2] + b"\xff\xe1\x40\x02" + JPEGS["gray"][:0x4000].ljust(0x4000) + jpeg[2:],
 }
 
 

@@ -9,8 +9,8 @@ import pytest
 from test_datasets import Replica, casia_v1
 
 from pimjax.cli import main
-from pimjax.data.datasets import catalogue, records
-from pimjax.data.datasets.catalogue import load, prepare
+from pimjax.data.datasets import catalog, records
+from pimjax.data.datasets.catalog import load, prepare
 from pimjax.data.images import ImageError
 from pimjax.data.sources import SkipUnreadable, TfdsSource
 
@@ -105,7 +105,7 @@ def test_findings_that_are_lost_are_told(damage, copied):
 @pytest.fixture
 def in_several_files(tmp_path, monkeypatch):
     """The folder for prepared sets, and the files of a set of three."""
-    monkeypatch.setattr(catalogue.CasiaV1, "FILE_BYTES", 2000)
+    monkeypatch.setattr(catalog.CasiaV1, "FILE_BYTES", 2000)
     replica = Replica(tmp_path / "files")
     casia_v1(replica)
     prepare("casia_v1", replica.root, tmp_path / "prepared")
@@ -174,7 +174,7 @@ def test_a_disk_that_refuses_other_files_is_told_likewise(number, remedy, tmp_pa
     def fail(*arguments):
         raise OSError(number, os.strerror(number), str(tmp_path / "to/x"))
 
-    monkeypatch.setattr(catalogue.CasiaV1, "_write_split", fail)
+    monkeypatch.setattr(catalog.CasiaV1, "_write_split", fail)
     assert main(["prepare-data", "casia_v1", "--from", str(replica.root), "--to", str(tmp_path / "to")]) == 1
     printed = capsys.readouterr().err.splitlines()[-1]
     assert printed.startswith(f"error: {tmp_path}/to/x: cannot be written ({os.strerror(number)}); {remedy}")
@@ -187,6 +187,6 @@ def test_other_errors_of_a_preparation_stay_what_they_are(tmp_path, monkeypatch)
     def fail(*arguments):
         raise PermissionError(errno.EACCES, "Permission denied", str(replica.root / "Au/x.jpg"))
 
-    monkeypatch.setattr(catalogue.CasiaV1, "_write_split", fail)
+    monkeypatch.setattr(catalog.CasiaV1, "_write_split", fail)
     with pytest.raises(PermissionError, match=r"Au/x\.jpg"):
         prepare("casia_v1", replica.root, tmp_path / "to")

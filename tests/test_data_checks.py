@@ -86,7 +86,7 @@ def test_planted_faults_are_found_and_named(folder, capsys):
     assert "4.jpg" in named["scaled"]
     assert "5.jpg: damaged or cut off" in named["unusable"]
     assert "6.jpg" in named["empty"]
-    assert "7.jpg" in named["grey"]
+    assert "7.jpg" in named["gray"]
     # Two unusable ones of twelve are more than the default share.
     assert check(folder)[0] == 1
     assert "training must not start: unusable" in capsys.readouterr().out
@@ -193,7 +193,7 @@ def test_the_command_previews_a_configuration(tmp_path):
 
 
 @pytest.mark.parametrize("value", [100, 128, 200])
-def test_masks_that_are_all_grey_forbid_training(value, tmp_path, capsys):
+def test_masks_that_are_all_gray_forbid_training(value, tmp_path, capsys):
     lines = ["image,mask"]
     for number in range(4):
         pixels = np.random.default_rng(number).integers(0, 255, (32, 32, 3), np.uint8)
@@ -204,7 +204,7 @@ def test_masks_that_are_all_grey_forbid_training(value, tmp_path, capsys):
         lines.append(f"{number}.png,m{number}.png")
     (tmp_path / "s.csv").write_text("\n".join(lines))
     assert main(["check-data", f"csv:{tmp_path / 's.csv'}", "--output", str(tmp_path / "check")]) == 1
-    assert re.search("training must not start: .*grey", capsys.readouterr().out)
+    assert re.search("training must not start: .*gray", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("name", ["check.json", "check.png", "preview.png"])

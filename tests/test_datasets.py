@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pimjax.data.datasets import catalogue, lists, mask_alignment, polarity, report
+from pimjax.data.datasets import catalog, lists, mask_alignment, polarity, report
 from pimjax.data.datasets.builder import ManipulationDataset, UnverifiedPolarity
 from pimjax.data.datasets.casia import pair_stems
-from pimjax.data.datasets.catalogue import BUILDERS, load, prepare
+from pimjax.data.datasets.catalog import BUILDERS, load, prepare
 from pimjax.data.images import ImageError
 
 H, W = 8, 12
@@ -28,7 +28,7 @@ def box(height=H, width=W, top=2, left=3, bottom=5, right=8):
     return marked
 
 
-def grey(marked, yes=255, no=0):
+def gray(marked, yes=255, no=0):
     return np.where(marked, yes, no).astype(np.uint8)
 
 
@@ -42,7 +42,7 @@ class Replica:
         self._seeds = itertools.count()
 
     def write(self, name, values, *options):
-        """An image file, RGB where it has colours; a format that its suffix does not tell is JPEG."""
+        """An image file, RGB where it has colors; a format that its suffix does not tell is JPEG."""
         suffix = "." + name.rpartition(".")[2].lower()
         values = values[..., [2, 1, 0, *range(3, values.shape[2])]] if values.ndim == 3 else values
         encoded = cv2.imencode(".jpg" if suffix == ".jpe" else suffix, values, options)[1].tobytes()
@@ -74,20 +74,20 @@ class Replica:
 def casia_v1(r, outer="", au="Au/Au_ani_0001.jpg", gt="CASIA 1.0 groundtruth"):
     r.authentic("test", au)
     copied, spliced = "Sp_S_NNN_A_arc0018_arc0018_0013", "Sp_D_CNN_A_art0001_art0002_0266"
-    r.forged("test", f"Tp/CM/{copied}.jpg", "copy_move", f"{gt}/CM/{copied}_gt.png", grey(box()), box(),
+    r.forged("test", f"Tp/CM/{copied}.jpg", "copy_move", f"{gt}/CM/{copied}_gt.png", gray(box()), box(),
              f"{outer}Tp/CM/{copied}.jpg")  # fmt: skip
-    r.forged("test", f"Tp/Sp/{spliced}.jpg", "splicing", f"{gt}/Sp/{spliced}_gt.png", grey(box(), 1), box(),
+    r.forged("test", f"Tp/Sp/{spliced}.jpg", "splicing", f"{gt}/Sp/{spliced}_gt.png", gray(box(), 1), box(),
              f"{outer}Tp/Sp/{spliced}.jpg")  # fmt: skip
     # The kind was corrected in the mask's name and folder, not in the image's.
     image, mask = "Tp/Sp/Sp_D_NND_A_nat0054_nat0054_0189.jpg", f"{gt}/CM/Sp_S_NND_A_nat0054_nat0054_0189_gt.png"
-    r.forged("test", image, "copy_move", mask, grey(box()), box(), outer + image)
+    r.forged("test", image, "copy_move", mask, gray(box()), box(), outer + image)
     # The number 0018 occurs twice: one pair has equal names, the other has not.
     text = "Sp_S_NNN_T_txt0018_txt0018_0018"
-    r.forged("test", f"Tp/CM/{text}.jpg", "copy_move", f"{gt}/CM/{text}_gt.png", grey(box()), box(),
+    r.forged("test", f"Tp/CM/{text}.jpg", "copy_move", f"{gt}/CM/{text}_gt.png", gray(box()), box(),
              f"{outer}Tp/CM/{text}.jpg")  # fmt: skip
     swapped, marked = "Tp/Sp/Sp_D_CND_A_pla0016_sec0011_0018.jpg", box(left=1, right=4)
     mask = f"{gt}/Sp/Sp_D_CND_A_sec0011_pla0016_0018_gt.png"
-    r.forged("test", swapped, "splicing", mask, grey(marked), marked, outer + swapped)
+    r.forged("test", swapped, "splicing", mask, gray(marked), marked, outer + swapped)
     r.report[report.BY_NUMBER] = [
         f"{swapped}: Sp_D_CND_A_sec0011_pla0016_0018_gt.png",
         "Tp/Sp/Sp_D_NND_A_nat0054_nat0054_0189.jpg: Sp_S_NND_A_nat0054_nat0054_0189_gt.png",
@@ -96,8 +96,8 @@ def casia_v1(r, outer="", au="Au/Au_ani_0001.jpg", gt="CASIA 1.0 groundtruth"):
     r.report[report.NO_MASK] = ["Tp/Sp/Sp_D_NRN_A_cha0011_sec0011_0542.jpg"]
     turned = "Sp_D_CNN_A_sec0012_ani0007_0275"
     marked = box(16, 24, 2, 3, 7, 17)
-    r.write(f"{outer}Tp/Sp/{turned}.jpg", np.repeat(grey(marked, 220, 90)[..., None], 3, -1))
-    r.write(f"{gt}/Sp/{turned}_gt.png", grey(np.rot90(marked)))
+    r.write(f"{outer}Tp/Sp/{turned}.jpg", np.repeat(gray(marked, 220, 90)[..., None], 3, -1))
+    r.write(f"{gt}/Sp/{turned}_gt.png", gray(np.rot90(marked)))
     r.expect(
         "test", f"Tp/Sp/{turned}.jpg", marked, "splicing", f"{outer}Tp/Sp/{turned}.jpg", f"{gt}/Sp/{turned}_gt.png"
     )
@@ -113,7 +113,7 @@ def casia_v1_all_in_sp(r, outer="Modified Tp/Tp/"):
     r.authentic("test", "Au/Au_ani_0001.jpg")
     for name, folder, kind in (("Sp_S_A_1_0013", "CM", "copy_move"), ("Sp_D_A_1_0014", "Sp", "splicing")):
         mask = f"CASIA 1.0 groundtruth/{folder}/{name}_gt.png"
-        r.forged("test", f"Tp/Sp/{name}.jpg", kind, mask, grey(box()), box(), f"{outer}Sp/{name}.jpg")
+        r.forged("test", f"Tp/Sp/{name}.jpg", kind, mask, gray(box()), box(), f"{outer}Sp/{name}.jpg")
 
 
 def casia_v1_bare_sp(r):
@@ -154,17 +154,17 @@ def casia_v2(r, outer="CASIA 2.0/"):
     r.report[report.LITTER] = [f"Au/{name}" for name in (".hidden.jpg", "._Au_ani_00001.jpg", "@eaDir", "Thumbs.db")]
     r.report[report.UNREAD] = ["Au/Au_ani_00009.heic"]
     r.report[report.NOT_IMAGES] = ["Au/list.txt"]
-    add("Tp_D_CND_M_N_ani00018_sec00096_00138.tif", "splicing", grey(box(), 2), box())
-    add("Tp_S_NRN_S_N_arc00020_arc00020_10988.jpg", "copy_move", grey(box()), box(), "_gt3")
+    add("Tp_D_CND_M_N_ani00018_sec00096_00138.tif", "splicing", gray(box(), 2), box())
+    add("Tp_S_NRN_S_N_arc00020_arc00020_10988.jpg", "copy_move", gray(box()), box(), "_gt3")
     # Another size: every mask pixel becomes two by two; or one column more, of other proportions.
-    add("Tp_S_NND_S_N_sec20064_sec20064_01654.jpg", "copy_move", grey(box()), np.kron(box(), np.ones((2, 2), bool)))
-    add("Tp_S_NRD_S_N_arc20079_arc20079_01719.tif", "copy_move", grey(box(4, 16, 0, 0, 4, 8)), box(8, 8, 0, 0, 8, 4))
+    add("Tp_S_NND_S_N_sec20064_sec20064_01654.jpg", "copy_move", gray(box()), np.kron(box(), np.ones((2, 2), bool)))
+    add("Tp_S_NRD_S_N_arc20079_arc20079_01719.tif", "copy_move", gray(box(4, 16, 0, 0, 4, 8)), box(8, 8, 0, 0, 8, 4))
     r.report[report.SCALED] = [
         "Tp/Tp_S_NND_S_N_sec20064_sec20064_01654.jpg: from 12×8 to 24×16",
         "Tp/Tp_S_NRD_S_N_arc20079_arc20079_01719.tif: from 16×4 to 8×8, of other proportions",
     ]
     r.write_bytes(f"{outer}Tp/Tp_D_NRD_S_B_ani20002_nat20042_02437.tif", b"II*\0" + bytes(40))
-    r.write(f"{gt}/Tp_D_NRD_S_B_ani20002_nat20042_02437_gt.png", grey(box()))
+    r.write(f"{gt}/Tp_D_NRD_S_B_ani20002_nat20042_02437_gt.png", gray(box()))
     r.report[report.UNUSABLE] = ["Tp/Tp_D_NRD_S_B_ani20002_nat20042_02437.tif: damaged"]
     r.photo(f"{outer}Tp/Tp_D_NNN_S_N_nat00042_nat00042_00961.tif")
     r.report[report.NO_MASK] = ["Tp/Tp_D_NNN_S_N_nat00042_nat00042_00961.tif"]
@@ -175,7 +175,7 @@ def casia_v2(r, outer="CASIA 2.0/"):
         0, "Tp/Tp_D_CNN_S_N_cha00001_cha00002_00010.jpg: its mask CASIA 2 Groundtruth/Tp_D_C"
     )
     r.photo(f"{outer}Tp/Tp_D_NRN_M_N_nat10134_nat10124_11913.jpg")
-    r.write(f"{gt}/Tp_S_NRN_M_N_nat10134_nat10124_11913_gt.png", grey(box()))
+    r.write(f"{gt}/Tp_S_NRN_M_N_nat10134_nat10124_11913_gt.png", gray(box()))
     name = "Tp/Tp_D_NRN_M_N_nat10134_nat10124_11913.jpg"
     mask = "Tp_S_NRN_M_N_nat10134_nat10124_11913_gt.png"
     r.expect("train", name, box(), "copy_move", outer + name, f"{gt}/{mask}")
@@ -196,7 +196,7 @@ def columbia(r):
     r.forged("test", f"{name}.tif", "splicing", mask, values, marked)
     assert np.any((cv2.imread(str(r.root / mask)) != 0) & (cv2.imread(str(r.root / mask)) < 60)), "no JPEG noise"
     r.photo("4cam_splc/canong3_nikond70_sub_02.tif")
-    r.write("4cam_splc/edgemask/canong3_nikond70_sub_02_edgemask.jpg", grey(box()))
+    r.write("4cam_splc/edgemask/canong3_nikond70_sub_02_edgemask.jpg", gray(box()))
     mask = "4cam_splc/edgemask/canong3_nikond70_sub_02_edgemask.jpg"
     r.report[report.UNUSABLE] = [f"4cam_splc/canong3_nikond70_sub_02.tif: its mask {mask}: has one channel"]
 
@@ -204,13 +204,13 @@ def columbia(r):
 def coverage(r):
     for number in (1, 10):
         r.authentic("test", f"image/{number}.tif")
-        values = grey(box(), 121, 120)
+        values = gray(box(), 121, 120)
         r.forged("test", f"image/{number}t.tif", "copy_move", f"mask/{number}forged.tif", values, box())
         for other in ("copy", "paste"):
-            r.write(f"mask/{number}{other}.tif", grey(~box()))
+            r.write(f"mask/{number}{other}.tif", gray(~box()))
     r.authentic("test", "image/41.tif")
     r.forged(
-        "test", "image/41t.tif", "copy_move", "mask/41forged.tif", grey(box()), np.kron(box(), np.ones((2, 2), bool))
+        "test", "image/41t.tif", "copy_move", "mask/41forged.tif", gray(box()), np.kron(box(), np.ones((2, 2), bool))
     )
     r.report[report.SCALED] = ["image/41t.tif: from 12×8 to 24×16"]
 
@@ -227,8 +227,8 @@ def nist16(r, world=False):
     ]
     r.write_bytes("reference/manipulation/NC2016-manipulation-ref.csv", "\n".join([columns, *rows]).encode())
     folder = "reference/manipulation/mask"
-    r.forged("test", "probe/NC2016_0002.jpg", "splicing", f"{folder}/NC2016_0397.png", grey(box(), 179, 180), box())
-    values = np.repeat(grey(box(), 0, 255)[..., None], 3, -1)
+    r.forged("test", "probe/NC2016_0002.jpg", "splicing", f"{folder}/NC2016_0397.png", gray(box(), 179, 180), box())
+    values = np.repeat(gray(box(), 0, 255)[..., None], 3, -1)
     values[0, 0] = 0, 0, 255  # not black
     r.forged("test", "probe/NC2016_0001.jpg", "copy_move+removal", f"{folder}/NC2016_0398.png", values, box())
     if not world:
@@ -246,14 +246,14 @@ def nist16_world(r):
 
 def imd2020(r):
     r.authentic("test", "1a1ogs/1a1ogs_orig.jpg")
-    r.forged("test", "1a1ogs/c8tf5mq_0.png", "", "1a1ogs/c8tf5mq_0_mask.png", grey(box(), 1), box())
-    r.forged("test", "1a1ogs/c8tg_0.jpg", "", "1a1ogs/c8tg_0_mask.png", grey(box()), box())
+    r.forged("test", "1a1ogs/c8tf5mq_0.png", "", "1a1ogs/c8tf5mq_0_mask.png", gray(box(), 1), box())
+    r.forged("test", "1a1ogs/c8tg_0.jpg", "", "1a1ogs/c8tg_0_mask.png", gray(box()), box())
     r.authentic("test", "z14/z14_orig.jpg")
-    r.forged("test", "z14/c8tg_0.jpg", "", "z14/c8tg_0_mask.png", grey(box(left=0)), box(left=0))
+    r.forged("test", "z14/c8tg_0.jpg", "", "z14/c8tg_0_mask.png", gray(box(left=0)), box(left=0))
     r.photo("z14/c8tg_1.jpg")
     r.report[report.NO_MASK] = ["z14/c8tg_1.jpg"]
-    r.forged("test", "z14/empty.jpg", "", "z14/empty_mask.png", grey(box(), 0), box() & False)
-    r.forged("test", "z14/full.jpg", "", "z14/full_mask.png", grey(box(), 9, 9), box() | True)
+    r.forged("test", "z14/empty.jpg", "", "z14/empty_mask.png", gray(box(), 0), box() & False)
+    r.forged("test", "z14/full.jpg", "", "z14/full_mask.png", gray(box(), 9, 9), box() | True)
     r.report[report.EMPTY], r.report[report.FULL] = ["z14/empty.jpg"], ["z14/full.jpg"]
 
 
@@ -261,7 +261,7 @@ def dso1(r, outer=""):
     r.authentic("test", "DSO-1/normal-01.png", f"{outer}DSO-1/normal-01.png")
     mask = f"{outer}DSO-1-Fake-Images-Masks/splicing-01.png"
     r.forged(
-        "test", "DSO-1/splicing-01.png", "splicing", mask, grey(box(), 179, 255), box(), f"{outer}DSO-1/splicing-01.png"
+        "test", "DSO-1/splicing-01.png", "splicing", mask, gray(box(), 179, 255), box(), f"{outer}DSO-1/splicing-01.png"
     )
 
 
@@ -271,14 +271,14 @@ def dso1_outer(r):
 
 def dso1_white(r):
     r.authentic("test", "DSO-1/normal-01.png")
-    r.forged("test", "DSO-1/splicing-01.png", "splicing", "DSO_GT/splicing-01_gt.png", grey(box(), 200, 100), box())
+    r.forged("test", "DSO-1/splicing-01.png", "splicing", "DSO_GT/splicing-01_gt.png", gray(box(), 200, 100), box())
 
 
-def korus(r, grey_counts=False):
-    levels = grey(box(), 255)
+def korus(r, gray_counts=False):
+    levels = gray(box(), 255)
     levels[7, :3] = 128
     marked = box()
-    marked[7, :3] = grey_counts
+    marked[7, :3] = gray_counts
     for camera in ("Canon_60D", "Sony_A57"):
         r.authentic("test", f"{camera}/pristine/DPP0001.TIF")
         mask = f"{camera}/ground-truth/DPP0002.PNG"
@@ -286,27 +286,27 @@ def korus(r, grey_counts=False):
     r.report[report.NO_FOLDER] = [f"{c} or data-images/{c}" for c in ("Nikon_D90", "Nikon_D7000")]
 
 
-def korus_grey(r):
-    korus(r, grey_counts=True)
+def korus_gray(r):
+    korus(r, gray_counts=True)
 
 
 def in_the_wild(r):
-    r.forged("test", "images/1.jpg", "splicing", "label_in_wild/masks/1.png", grey(box()), box(),
+    r.forged("test", "images/1.jpg", "splicing", "label_in_wild/masks/1.png", gray(box()), box(),
              "label_in_wild/images/1.jpg")  # fmt: skip
     # The EXIF orientation is the viewer's: masks are drawn on the pixels as stored.
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.fromarray(grey(box())).convert("RGB").save(r.root / "label_in_wild/images/2.jpg", exif=exif)
-    r.write("label_in_wild/masks/2.png", grey(box()))
+    Image.fromarray(gray(box())).convert("RGB").save(r.root / "label_in_wild/images/2.jpg", exif=exif)
+    r.write("label_in_wild/masks/2.png", gray(box()))
     r.expect("test", "images/2.jpg", box(), "splicing", "label_in_wild/images/2.jpg", "label_in_wild/masks/2.png")
 
 
 def ifc(r):
     folder = "phase-01/training"
     r.authentic("test", "pristine/aa.png", f"{folder}/pristine/aa.png")
-    one = grey(box(), 0, 255)
+    one = gray(box(), 0, 255)
     three = np.repeat(one[..., None], 3, -1)
-    four = np.concatenate([three, grey(box(), 255)[..., None]], -1)  # transparency that says the opposite
+    four = np.concatenate([three, gray(box(), 255)[..., None]], -1)  # transparency that says the opposite
     for name, values in (("b1", one), ("b3", three), ("b4", four)):
         mask = f"{folder}/fake/{name}.mask.png"
         r.forged("test", f"fake/{name}.png", "", mask, values, box(), f"{folder}/fake/{name}.png")
@@ -314,11 +314,11 @@ def ifc(r):
 
 def wildweb(r):
     r.authentic("test", "Image/Au/a.jpg")
-    r.forged("test", "Image/Tp/b.jpe", "", "Mask/Tp/b.png", grey(box()), box())
+    r.forged("test", "Image/Tp/b.jpe", "", "Mask/Tp/b.png", gray(box()), box())
     r.photo("Image/Tp/b.bmp")  # the same stem
     r.expect("test", "Image/Tp/b.bmp", box(), "", None, "Mask/Tp/b.png")
     marked = box(left=0, right=2)
-    r.write("Mask/Tp/.png", grey(marked))
+    r.write("Mask/Tp/.png", gray(marked))
     for name in (".jpg", ".jpe", ".0.jpg"):
         r.photo(f"Image/Tp/{name}")
         r.expect("test", f"Image/Tp/{name}", marked, "", None, "Mask/Tp/.png")
@@ -334,8 +334,8 @@ def defacto(r):
         image, mask = (
             f"DEFACTO/{kind_folder}-{part}" for part in (f"images/img/{name}.tif", "annotations/probe_mask/")
         )
-        jpeg = np.kron(grey(box(1, 2, 0, 1, 1, 2)), np.ones((8, 8), np.uint8))  # blocks of 8: edges stay
-        r.forged(split, image, kind, f"{mask}{name}.jpg", grey(jpeg > 0, 240, 8), jpeg > 0)
+        jpeg = np.kron(gray(box(1, 2, 0, 1, 1, 2)), np.ones((8, 8), np.uint8))  # blocks of 8: edges stay
+        r.forged(split, image, kind, f"{mask}{name}.jpg", gray(jpeg > 0, 240, 8), jpeg > 0)
         return f"./{image} ./{mask}{name}.jpg 1"
 
     third = box(8, 24, 0, 0, 8, 8)
@@ -345,7 +345,7 @@ def defacto(r):
     r.photo("CoCo2014/test2014/COCO_2.jpg")  # not listed
     r.write_bytes("DEFACTO12k-test.txt", "\n".join(lines).encode())
     image, mask = "DEFACTO/Face-Swap-images/img/1.tif", "DEFACTO/Face-Swap-annotations/probe_mask/1.jpg"
-    r.forged("validation", image, "", mask, grey(third), third)
+    r.forged("validation", image, "", mask, gray(third), third)
     r.write_bytes("DEFACTO84k-val.txt", f"{add('validation', 'Inpainting', '3', 'inpainting')}\n".encode())
     r.write_bytes("DEFACTO84k-train.txt", f"./{image} ./{mask} 1\n".encode())
 
@@ -357,8 +357,8 @@ def defacto_folders(r):
         images, annotations = folder.format("images" if "-" in folder else "img"), folder.format("annotations")
         marked = box(8, 24, 0, 0, 8, 8)
         mask = f"test/{annotations}/probe_mask/0_01.jpg"
-        r.forged("test", f"test/{images}/img/0_01.tif", kind, mask, grey(marked), marked)
-        r.write(f"test/{annotations}/donor_mask/0_01.tif", grey(~marked))
+        r.forged("test", f"test/{images}/img/0_01.tif", kind, mask, gray(marked), marked)
+        r.write(f"test/{annotations}/donor_mask/0_01.tif", gray(~marked))
 
 
 def autosplice(r, quality=100):
@@ -366,7 +366,7 @@ def autosplice(r, quality=100):
     for name in ("12_0", "12_1", "7"):
         marked = box(left=0) if name == "7" else box()
         mask = f"Mask/{name.partition('_')[0]}_mask.png"
-        r.forged("test", f"Forged_JPEG{quality}/{name}.jpg", "inpainting", mask, grey(marked, 1), marked)
+        r.forged("test", f"Forged_JPEG{quality}/{name}.jpg", "inpainting", mask, gray(marked, 1), marked)
     r.photo("Forged_JPEG90/12_0.jpg")
     r.report[report.SHARED] = ["Mask/12_mask.png: 2 images"]
 
@@ -379,11 +379,11 @@ def cocoglide(r):
     for number, name in ((10363, "dining table"), (49, "cat")):
         r.authentic("test", f"real/{name}_{number}.png")
         fake = f"fake/glide_inpainting_val2017_{number}_up.png"
-        r.forged("test", fake, "inpainting", f"mask/{name}_{number}_mask.png", grey(box(), 121, 120), box())
+        r.forged("test", fake, "inpainting", f"mask/{name}_{number}_mask.png", gray(box(), 121, 120), box())
     r.photo("fake/glide_inpainting_val2017_363_up.png")  # 10363 ends so
     r.photo("fake/glide_inpainting_val2017_5_up.png")
     for name in ("dog", "potted plant"):
-        r.write(f"mask/{name}_5_mask.png", grey(box()))
+        r.write(f"mask/{name}_5_mask.png", gray(box()))
     fakes = [f"fake/glide_inpainting_val2017_{n}_up.png" for n in (363, 5)]
     r.report = {
         report.DOUBTFUL: [f"{fakes[1]}: several masks have its id, dog_5_mask.png, potted plant_5_mask.png"],
@@ -393,7 +393,7 @@ def cocoglide(r):
 
 def diverse_inpainting(r):
     for method, marked in (("CA", box()), ("GC", box(left=0))):
-        r.forged("test", f"{method}/0.png", "inpainting", f"{method}/0_mask.png", grey(marked, 1), marked)
+        r.forged("test", f"{method}/0.png", "inpainting", f"{method}/0_mask.png", gray(marked, 1), marked)
 
 
 CASES = {
@@ -407,7 +407,7 @@ CASES = {
     "imd2020": (imd2020,),
     "dso1": (dso1, dso1_outer, dso1_white),
     "korus": (korus,),
-    "korus/grey": (korus_grey,),
+    "korus/grey": (korus_gray,),
     "in_the_wild": (in_the_wild,),
     "ifc": (ifc,),
     "wildweb": (wildweb,),
@@ -468,7 +468,7 @@ def test_every_set_of_the_table_is_there():
         ("dso1", dso1_white, "Values above 120"),
         ("columbia", columbia, "Values above 120 in the green channel"),
         ("korus", korus, "White, of the three levels"),
-        ("korus/grey", korus_grey, "White or grey, of the three levels"),
+        ("korus/grey", korus_gray, "White or gray, of the three levels"),
     ],
 )
 def test_polarity_is_told(name, lay_out, words, tmp_path, capsys):
@@ -581,12 +581,12 @@ def test_list_with_a_broken_line(tmp_path):
         lists.read_list(tmp_path / "list.txt")
 
 
-RULES = {  # grey values and what each rule makes of them
+RULES = {  # gray values and what each rule makes of them
     polarity.nonzero: {0: False, 1: True, 255: True},
     polarity.white: {0: False, 120: False, 121: True},
     polarity.black: {0: True, 179: True, 180: False},
-    polarity.white_not_grey: {0: False, 128: False, 191: False, 192: True},
-    polarity.white_or_grey: {0: False, 63: False, 64: True, 128: True, 255: True},
+    polarity.white_not_gray: {0: False, 128: False, 191: False, 192: True},
+    polarity.white_or_gray: {0: False, 63: False, 64: True, 128: True, 255: True},
 }
 
 
@@ -600,23 +600,23 @@ def test_polarity_at_the_thresholds(rule):
     np.testing.assert_array_equal(rule(np.array([[False, True]])), rule(np.array([[0, 255]], np.uint8)))
 
 
-def test_polarity_of_colours():
-    colours = np.array([[[255, 0, 0], [0, 255, 0], [255, 120, 255], [0, 121, 0]]], np.uint8)
-    assert polarity.green(colours).tolist() == [[False, True, False, True]]
-    assert polarity.nonzero(colours).all()
-    assert not polarity.white(colours).any() and not polarity.black(colours[:, :2]).any()
+def test_polarity_of_colors():
+    colors = np.array([[[255, 0, 0], [0, 255, 0], [255, 120, 255], [0, 121, 0]]], np.uint8)
+    assert polarity.green(colors).tolist() == [[False, True, False, True]]
+    assert polarity.nonzero(colors).all()
+    assert not polarity.white(colors).any() and not polarity.black(colors[:, :2]).any()
     with pytest.raises(ImageError, match="one channel"):
-        polarity.green(colours[..., 0])
+        polarity.green(colors[..., 0])
     with pytest.raises(ImageError, match="float32"):
-        polarity.white(colours.astype(np.float32))
+        polarity.white(colors.astype(np.float32))
 
 
 def test_minority_counts_masks_not_pixels():
-    large, small = grey(np.ones((40, 40), bool)), grey(box(top=0, bottom=1))
+    large, small = gray(np.ones((40, 40), bool)), gray(box(top=0, bottom=1))
     inferred = polarity.minority([large, small, small, small])
     assert inferred.above and inferred.masks == 4 and inferred.share == pytest.approx((1 + 3 * 5 / 96) / 4)
-    np.testing.assert_array_equal(inferred.marks(grey(box())), box())
-    np.testing.assert_array_equal(polarity.minority([grey(box(), 0, 255)]).marks(grey(box(), 0, 255)), box())
+    np.testing.assert_array_equal(inferred.marks(gray(box())), box())
+    np.testing.assert_array_equal(polarity.minority([gray(box(), 0, 255)]).marks(gray(box(), 0, 255)), box())
     for masks in ([], [large]):
         with pytest.raises(ValueError, match="fewer than two values"):
             polarity.minority(masks)
@@ -630,7 +630,7 @@ def test_masks_of_a_sample_decide(tmp_path, monkeypatch):
 
 def test_masks_that_are_all_of_one_value(tmp_path):
     replica = Replica(tmp_path)
-    replica.forged("test", "CA/0.png", "", "CA/0_mask.png", grey(box(), 7, 7), box())
+    replica.forged("test", "CA/0.png", "", "CA/0_mask.png", gray(box(), 7, 7), box())
     with pytest.raises(ValueError, match=f"{tmp_path}: the 1 masks read hold fewer than two values"):
         prepare("diverse_inpainting", tmp_path, tmp_path / "prepared")
 
@@ -638,13 +638,13 @@ def test_masks_that_are_all_of_one_value(tmp_path):
 @pytest.mark.parametrize(("turns", "direction"), [(1, "90° clockwise"), (-1, "90° counter-clockwise")])
 def test_direction_of_rotation(turns, direction):
     marked = box(20, 32, 2, 4, 8, 15)
-    image = np.repeat(grey(marked, 200, 90)[..., None], 3, -1)
+    image = np.repeat(gray(marked, 200, 90)[..., None], 3, -1)
     mask, change, particulars = mask_alignment.orient_mask(np.rot90(marked, turns), image)
     np.testing.assert_array_equal(mask, marked)
     assert change == "rotated" and particulars.startswith(direction)
 
 
-def test_masks_are_scaled_by_nearest_neighbour():
+def test_masks_are_scaled_by_nearest_neighbor():
     mask, change, particulars = mask_alignment.orient_mask(box(4, 4, 0, 0, 2, 2), np.zeros((8, 24, 3), np.uint8))
     np.testing.assert_array_equal(mask, box(8, 24, 0, 0, 4, 12))
     assert (change, particulars) == ("scaled", "from 4×4 to 24×8, of other proportions")
@@ -686,7 +686,7 @@ def test_long_reports_are_shortened_in_print():
 def test_no_tensorflow():
     import sys
 
-    assert catalogue and "tensorflow" not in sys.modules
+    assert catalog and "tensorflow" not in sys.modules
 
 
 def test_a_set_is_prepared_by_command_and_then_a_source_by_name(tmp_path):
@@ -694,7 +694,7 @@ def test_a_set_is_prepared_by_command_and_then_a_source_by_name(tmp_path):
     replica = Replica(tmp_path / "files")
     for number in range(3):
         name = f"{number}/a{number}"
-        replica.forged("test", f"{name}.jpg", "", f"{name}_mask.png", grey(box(40, 60, 10, 10, 30, 30)),
+        replica.forged("test", f"{name}.jpg", "", f"{name}_mask.png", gray(box(40, 60, 10, 10, 30, 30)),
                        box(40, 60, 10, 10, 30, 30))  # fmt: skip
         replica.photo(f"{number}/{number}_orig.jpg", 40, 60)
 

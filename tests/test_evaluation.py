@@ -355,7 +355,7 @@ def test_tiles_of_a_model_that_looks_at_pixels_are_the_model():
 
 def test_tiles_of_maps_of_a_quarter_of_the_size():
     image = np.random.default_rng(0).integers(0, 220, (96, 132, 3), np.uint8)
-    quarter = lambda tile: {"mask": red(tile)[::4, ::4], "colours": tile[::4, ::4] / 255}  # noqa: E731
+    quarter = lambda tile: {"mask": red(tile)[::4, ::4], "colors": tile[::4, ::4] / 255}  # noqa: E731
     maps = blend_tiles(quarter, image, 64, 16, 4)
     for name, map_ in quarter(image).items():
         np.testing.assert_allclose(maps[name], map_, atol=1e-6)
@@ -514,7 +514,7 @@ def test_the_color_coded_masks_of_the_case_are_not_scored(tmp_path, capsys):
     ("spoil", "kind"),
     [
         (lambda mask: (".jpg", mask), "lossy"),
-        (lambda mask: (".png", mask // 2 + 100), "grey"),
+        (lambda mask: (".png", mask // 2 + 100), "gray"),
         (lambda mask: (".png", mask[::2, ::2]), "scaled"),
         (lambda mask: (".png", np.zeros_like(mask)), "empty"),
         (lambda mask: (".png", 255 - mask), "inverted"),

@@ -64,7 +64,7 @@ def outlive(launch, workdir, kills, ends, rng, longest):
 
 
 def same_end(workdir, other):
-    """Bit for bit: parameters, statistics, optimiser, logged losses, scores."""
+    """Bit for bit: parameters, statistics, optimizer, logged losses, scores."""
     jax.tree.map(np.testing.assert_array_equal, newest(workdir), newest(other))
     assert logged(workdir) == logged(other)
     assert logged(workdir, "validation/f1") == logged(other, "validation/f1")

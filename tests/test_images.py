@@ -49,8 +49,8 @@ def test_lossless_formats_are_read_as_rgb(tmp_path, suffix):
     np.testing.assert_array_equal(read_image(path), PHOTO)
 
 
-def test_grey_becomes_three_equal_channels(tmp_path):
-    image = read_image(save(tmp_path / "grey.png", PHOTO[..., 0]))
+def test_gray_becomes_three_equal_channels(tmp_path):
+    image = read_image(save(tmp_path / "gray.png", PHOTO[..., 0]))
     np.testing.assert_array_equal(image, np.repeat(PHOTO[..., :1], 3, axis=2))
 
 
@@ -105,13 +105,13 @@ def test_a_tiff_stored_turned_is_refused_where_its_mask_would_not_turn(tmp_path)
 def test_label_maps_are_one_number_a_segment(tmp_path):
     labels = np.repeat(np.arange(5, dtype=np.int32), 4).reshape(4, 5)
     palette = Image.fromarray(labels.astype(np.uint8), "P")
-    palette.putpalette([0, 0, 0] * 5)  # what colours they have does not matter
+    palette.putpalette([0, 0, 0] * 5)  # what colors they have does not matter
     palette.save(tmp_path / "p.png")
     np.testing.assert_array_equal(decode_labels(read_bytes(tmp_path / "p.png"), "p"), labels)
     deep = save(tmp_path / "deep.png", labels.astype(np.uint16) * 300)
     np.testing.assert_array_equal(decode_labels(read_bytes(deep), "d"), labels * 300)
-    coloured = np.random.default_rng(0).integers(0, 256, (5, 3), np.uint8)[labels]
-    found = decode_labels(read_bytes(save(tmp_path / "c.png", coloured)), "c")
+    colored = np.random.default_rng(0).integers(0, 256, (5, 3), np.uint8)[labels]
+    found = decode_labels(read_bytes(save(tmp_path / "c.png", colored)), "c")
     assert len(np.unique(found)) == 5
     assert len(np.unique(np.stack([found, labels]).reshape(2, -1), axis=1).T) == 5
 
@@ -199,7 +199,7 @@ def test_mask_channels_are_averaged(tmp_path):
     assert read_mask(save(tmp_path / "mask.png", stored))[0].tolist() == [170] * 4
 
 
-def test_a_colour_coded_mask_is_refused(tmp_path):
+def test_a_color_coded_mask_is_refused(tmp_path):
     stored = np.zeros((4, 4, 3), np.uint8)
     stored[0] = (0, 0, 128)
     with pytest.raises(ImageError, match=r"mask\.png: its largest value is 43, so nothing counts as manipulated"):
@@ -225,7 +225,7 @@ def colored(*colors):
     ids=["red and white", "yellow and cyan", "blue and orange", "16 bits"],
 )
 def test_a_mask_of_several_colors_is_refused(stored, tmp_path):
-    with pytest.raises(ImageError, match=r"mask\.png: color-coded; save it as 8-bit grey"):
+    with pytest.raises(ImageError, match=r"mask\.png: color-coded; save it as 8-bit gray"):
         read_mask(save(tmp_path / "mask.png", stored))
 
 

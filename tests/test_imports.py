@@ -9,10 +9,28 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 # Every room, and below it those that it may import from.
-ORDER = (
-    "aliases files terminal shutdown config normalization visualize allocator jpeg metrics data data_checks models weights "
-    "baselines training inference evaluation profiling cli"
-).split()
+ORDER = [
+    "aliases",
+    "files",
+    "terminal",
+    "shutdown",
+    "config",
+    "normalization",
+    "visualize",
+    "allocator",
+    "jpeg",
+    "metrics",
+    "data",
+    "data_checks",
+    "models",
+    "weights",
+    "baselines",
+    "training",
+    "inference",
+    "evaluation",
+    "profiling",
+    "cli",
+]
 SIBLINGS = {
     "training": {"inference"},
     "inference": {"training"},

@@ -54,7 +54,7 @@ def test_a_label_without_its_mask_is_refused_in_any_spelling(folder, tmp_path, c
         main(["evaluate", "--model", "everything", "--source", f"csv:{tmp_path}/D/zero.csv", "--output", output]) == 1
     )
     said = capsys.readouterr()
-    assert "zero.csv, line 2: " in said.out + said.err and "is labelled authentic, yet its mask" in said.out + said.err
+    assert "zero.csv, line 2: " in said.out + said.err and "is labeled authentic, yet its mask" in said.out + said.err
     for word in MANIPULATED:
         refused(
             folder, f"image,mask,label\nb.png,,0\na.png,,{word}\n", rf"line 3: label {word} \(manipulated\), yet no"
@@ -83,10 +83,10 @@ def test_labels_are_read_in_any_spelling(folder):
 @pytest.mark.parametrize(
     ("mask", "label", "message"),
     [
-        ("m.png", "0", r"a\.png is labelled authentic, yet its mask .*m\.png marks 25\.00% of it"),
-        ("m.png", "real", r"a\.png is labelled authentic, yet its mask .*m\.png marks 25\.00% of it"),
-        ("black.png", "fake", r"a\.png is labelled manipulated, yet its mask .*black\.png marks nothing"),
-        ("black.png", "1", r"a\.png is labelled manipulated, yet its mask .*black\.png marks nothing"),
+        ("m.png", "0", r"a\.png is labeled authentic, yet its mask .*m\.png marks 25\.00% of it"),
+        ("m.png", "real", r"a\.png is labeled authentic, yet its mask .*m\.png marks 25\.00% of it"),
+        ("black.png", "fake", r"a\.png is labeled manipulated, yet its mask .*black\.png marks nothing"),
+        ("black.png", "1", r"a\.png is labeled manipulated, yet its mask .*black\.png marks nothing"),
     ],
 )
 def test_masks_that_contradict_their_label_are_refused_when_decoded(folder, mask, label, message):

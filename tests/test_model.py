@@ -320,16 +320,16 @@ def test_tokens_of_eight_pixels_give_maps_of_the_same_size(shape):
     assert [x.shape[1:] for x in out.features.fused] == [(-(-H // s), -(-W // s), s) for s in (8, 16, 32)]
 
 
-def test_the_spectral_stem_s_filters_are_the_cosine_transform_in_grey_levels():
-    grey = np.random.default_rng(0).integers(0, 256, (8, 8)).astype(np.float32)
-    image = normalize(np.repeat(grey[..., None], 3, -1).astype(np.uint8))
+def test_the_spectral_stem_s_filters_are_the_cosine_transform_in_gray_levels():
+    gray = np.random.default_rng(0).integers(0, 256, (8, 8)).astype(np.float32)
+    image = normalize(np.repeat(gray[..., None], 3, -1).astype(np.uint8))
     y = np.asarray(filter_patches(jnp.asarray(image[None]), cosine_transform()))[0, 0, 0]
-    mean = 8 * 255 * (IMAGENET_MEAN @ (0.299, 0.587, 0.114))  # which normalisation took away
-    expected = cv2.dct(grey)
+    mean = 8 * 255 * (IMAGENET_MEAN @ (0.299, 0.587, 0.114))  # which normalization took away
+    expected = cv2.dct(gray)
     assert y[0] == pytest.approx(expected[0, 0] - mean, abs=0.05)
     assert y[1] == pytest.approx(expected[0, 1], abs=1e-2) and y[2] == pytest.approx(expected[1, 0], abs=1e-2)
     np.testing.assert_allclose(np.sort(y[1:64]), np.sort(expected.ravel()[1:]), atol=1e-2)
-    np.testing.assert_allclose(y[66:], 0, atol=0.5)  # chroma of a grey picture
+    np.testing.assert_allclose(y[66:], 0, atol=0.5)  # chroma of a gray picture
 
 
 def test_high_pass_filters_are_blind_to_constants_and_slopes():

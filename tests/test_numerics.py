@@ -81,7 +81,7 @@ def test_bfloat16_computes_maps_in_half_precision_and_keeps_the_rest():
     np.testing.assert_allclose(terms["total"], gradients(IMAGES)[1]["total"], rtol=0.01)
 
 
-def test_bfloat16_still_tells_a_grey_level_from_the_next():
+def test_bfloat16_still_tells_a_gray_level_from_the_next():
     """Half precision has 8 bits, and pixels sit on top of their brightness; the traces are in the last bit."""
     config = dataclasses.replace(CONFIG, high_pass_init=True)
     ramp = jnp.tile(jnp.linspace(2.0, 2.6, 32)[:, None], (1, 32, 1, 3))

@@ -20,7 +20,7 @@ from pimjax.training.zero import shard_axis
 
 
 def test_weight_decay_is_coupled():
-    """With a zero gradient, coupled L2 passes through Adam's normalisation: a first step of the full learning rate.
+    """With a zero gradient, coupled L2 passes through Adam's normalization: a first step of the full learning rate.
     AdamW would take one of learning rate · decay · parameter.
     """
     optimizer = make_optimizer(OptimizerConfig(learning_rate=1e-3, weight_decay=1e-5))
@@ -50,7 +50,7 @@ def test_the_schedule_reaches_the_parameters():
     np.testing.assert_allclose(moved, [0, 0.5, 1, 1], atol=1e-5)
 
 
-def test_rates_fall_towards_the_image():
+def test_rates_fall_toward_the_image():
     """Three blocks: 1, 2 in stage 0, 3 in stage 1; the patch embedding is 0, the decoders are outside."""
     model = tiny_model(depths=(2, 1), num_heads=(1, 2))
     shapes = jax.eval_shape(functools.partial(PIM(model).init), jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"]

@@ -145,7 +145,7 @@ def test_losses_of_the_third_training_step(training):
 
 @pytest.mark.slow
 def test_training_equals_pytorch_in_float64():
-    """Without rounding's say, three steps of loss, gradient and optimiser agree with PyTorch's own. Needs torch."""
+    """Without rounding's say, three steps of loss, gradient and optimizer agree with PyTorch's own. Needs torch."""
     torch = pytest.importorskip("torch")
     import torch_pim
 

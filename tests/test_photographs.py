@@ -14,7 +14,7 @@ from pimjax.cli import main
 from pimjax.config.load import read_config
 from pimjax.data.datasets.bsds500 import IN_CASIA_V1
 from pimjax.data.datasets.camera_originals import cut, originals
-from pimjax.data.datasets.catalogue import BUILDERS, PHOTOGRAPHS
+from pimjax.data.datasets.catalog import BUILDERS, PHOTOGRAPHS
 from pimjax.data.datasets.origins import ORIGINS
 from pimjax.data.registry import load_source
 from pimjax.training.setup import _open_sources

@@ -107,7 +107,7 @@ def test_jpeg_shift_moves_the_block_grid():
 
 @pytest.mark.parametrize("seed", range(8))
 def test_remosaicing_keeps_every_sampled_value(seed):
-    """Bilinear demosaicing leaves the one colour that each Bayer pixel recorded as it was."""
+    """Bilinear demosaicing leaves the one color that each Bayer pixel recorded as it was."""
     out, parameters = perturb.remosaic(CAT, np.random.default_rng(seed))
     y, x = parameters["phase_y"], parameters["phase_x"]
     inner = (slice(4, -4), slice(4, -4))
@@ -119,7 +119,7 @@ def test_remosaicing_keeps_every_sampled_value(seed):
 
 
 def interpolation_residuals(channel):
-    """How badly each pixel of one of the four Bayer phases follows from its eight neighbours: [2, 2].
+    """How badly each pixel of one of the four Bayer phases follows from its eight neighbors: [2, 2].
 
     The weights are a least-squares fit of the phase's own, as in Popescu and Farid, "Exposing digital forgeries in
     color filter array interpolated images", IEEE TSP 2005. Interpolated pixels follow, sampled ones do not.
@@ -133,17 +133,17 @@ def interpolation_residuals(channel):
             for dy in (-1, 0, 1)
             for dx in (-1, 0, 1)
         ]
-        neighbours, centre = np.stack(phase[:4] + phase[5:], axis=1), phase[4]
-        weights = np.linalg.lstsq(neighbours, centre, rcond=None)[0]
-        residuals[y, x] = np.mean((neighbours @ weights - centre) ** 2)
+        neighbors, center = np.stack(phase[:4] + phase[5:], axis=1), phase[4]
+        weights = np.linalg.lstsq(neighbors, center, rcond=None)[0]
+        residuals[y, x] = np.mean((neighbors @ weights - center) ** 2)
     return residuals
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_remosaicing_leaves_the_trace_of_a_colour_filter_array(number):
+def test_remosaicing_leaves_the_trace_of_a_color_filter_array(number):
     """Green is sampled on a chequerboard: which of its two halves was interpolated shows, and before there is no trace.
 
-    Red is sampled at one phase of four, the one that follows worst from its neighbours.
+    Red is sampled at one phase of four, the one that follows worst from its neighbors.
     """
     image = load_source("installed:validation")[number]["image"]
 
@@ -166,8 +166,8 @@ def test_remosaicing_leaves_the_trace_of_a_colour_filter_array(number):
 
 
 def test_noise_has_its_deviation():
-    grey = np.full((200, 200, 3), 128, np.uint8)
-    out, parameters = perturb.noise(grey, np.random.default_rng(3))
+    gray = np.full((200, 200, 3), 128, np.uint8)
+    out, parameters = perturb.noise(gray, np.random.default_rng(3))
     assert out.astype(float).std() == pytest.approx(parameters["deviation"], rel=0.05)
 
 

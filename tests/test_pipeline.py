@@ -160,7 +160,7 @@ def test_resizing_keeps_constants_and_means(size):
     assert target_mask(np.full((31, 23), 255, np.uint8), *size).all()
 
 
-def test_normalisation_and_back():
+def test_normalization_and_back():
     image = np.random.default_rng(0).integers(0, 256, (5, 5, 3), np.uint8)
     assert normalize(np.uint8([[[255, 0, 128]]]))[0, 0, 0] == pytest.approx((1 - 0.485) / 0.229)
     np.testing.assert_array_equal(denormalize(normalize(image)), image)

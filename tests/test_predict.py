@@ -305,7 +305,7 @@ def test_turned_photos_are_looked_at_as_they_are_stored(tmp_path):
     assert turned.score == stored.score
 
 
-def test_an_incomplete_last_block_has_its_neighbours_value():
+def test_an_incomplete_last_block_has_its_neighbors_value():
     photo = RNG.integers(0, 256, (45, 62, 3), np.uint8)
     localizer = tiny_localizer()
     result, whole = localizer(photo), localizer(photo[:40, :56])

@@ -92,7 +92,7 @@ def test_position_tables_of_another_window_are_interpolated():
     variables, rows = init_from_upernet(ZEROS, {name: table, "layers.0.blocks.0.norm1.bias": np.ones(8)}, MODEL)
     got = variables["params"]["masked_encoder"]["stage0_block0"]["attention"]["relative_position_bias"]
     got = np.asarray(got).reshape(13, 13)
-    # Half-pixel centres: position i of 13 lies at (i + 0.5)·23/13 − 0.5 of 23, whose middle is 11.
+    # Half-pixel centers: position i of 13 lies at (i + 0.5)·23/13 − 0.5 of 23, whose middle is 11.
     at = ((np.arange(13) + 0.5) * 23 / 13 - 11.5) / 11
     # The usual cubic kernel (a = −0.75) bends a slope a little; half a position amiss would be 0.13.
     np.testing.assert_allclose(got[1:-1, 1:-1], (2 + 3 * at[:, None] - at[None])[1:-1, 1:-1], atol=0.025)

@@ -1,4 +1,4 @@
-"""The loss, the optimiser, and the mapped step."""
+"""The loss, the optimizer, and the mapped step."""
 
 import functools
 import math
@@ -122,10 +122,10 @@ def create_train_state():
 
 
 @functools.cache
-def trained(mapping, count, synchronised=True, grad_accum_steps=1, shard=False, steps=5, images=8, **recipe):
+def trained(mapping, count, synchronized=True, grad_accum_steps=1, shard=False, steps=5, images=8, **recipe):
     """Losses of the steps over `count` of the simulated devices, and the state after them as it would be stored."""
     partition = Partition(jax.devices()[:count], mapping, count if shard else 1)
-    model, optimizer = PIM(SMALL, Execution(bn_axis=AXIS if synchronised else None)), make_optimizer(ADAM)
+    model, optimizer = PIM(SMALL, Execution(bn_axis=AXIS if synchronized else None)), make_optimizer(ADAM)
     step = functools.partial(
         train_step,
         StepConfig(model, optimizer, LossConfig(), grad_accum_steps, shards=partition.shards, ema_decay=0.9, **recipe),
@@ -143,7 +143,7 @@ def trained(mapping, count, synchronised=True, grad_accum_steps=1, shard=False, 
     return values, jax.tree.map(np.asarray, partition.to_stored(state, first))
 
 
-# One device with 8 images, 8 with one each, 4 that share out the optimiser's state; two processes of two devices are in
+# One device with 8 images, 8 with one each, 4 that share out the optimizer's state; two processes of two devices are in
 # test_processes.py.
 @pytest.mark.parametrize("way", [("pmap", 8), ("shard_map", 8), ("shard_map", 4, True, 1, True)], ids=str)
 def test_however_it_is_spread_a_run_is_the_same(way):
@@ -161,7 +161,7 @@ def test_however_it_is_spread_a_run_is_the_same(way):
         )
 
 
-def test_parts_of_synchronised_statistics_are_computed_at_once():
+def test_parts_of_synchronized_statistics_are_computed_at_once():
     np.testing.assert_allclose(trained("shard_map", 1, grad_accum_steps=4)[0], trained("shard_map", 1)[0], rtol=1e-5)
 
 
@@ -180,15 +180,15 @@ def test_scores_do_not_depend_on_devices_or_batches():
     assert 0.1 < scores[0]["f1"] < 0.9
 
 
-def test_unsynchronised_batch_norm_is_another_computation():
-    assert abs(trained("pmap", 4, synchronised=False)[0][0] - trained("pmap", 4)[0][0]) > 1e-4
+def test_unsynchronized_batch_norm_is_another_computation():
+    assert abs(trained("pmap", 4, synchronized=False)[0][0] - trained("pmap", 4)[0][0]) > 1e-4
 
 
 @pytest.mark.parametrize("mapping", ["pmap", "shard_map"])
 def test_parts_in_turn_equal_parts_on_devices(mapping):
     """Where every part has its own statistics, four devices with two images do what two with two parts each do."""
-    losses, state = trained(mapping, 2, synchronised=False, grad_accum_steps=2)
-    expected, other = trained("pmap", 4, synchronised=False)
+    losses, state = trained(mapping, 2, synchronized=False, grad_accum_steps=2)
+    expected, other = trained("pmap", 4, synchronized=False)
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), state.batch_stats, other.batch_stats

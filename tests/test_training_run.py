@@ -61,7 +61,7 @@ def finished(tmp_path_factory):
     return workdir, run(config(workdir))
 
 
-def test_a_run_logs_validates_and_summarises(finished):
+def test_a_run_logs_validates_and_summarizes(finished):
     workdir, rows = finished
     assert sorted(logged(workdir)) == [1, 2, 3, 4, 5, 6]
     assert sorted(logged(workdir, "validation/f1")) == [3, 6]

@@ -16,15 +16,15 @@ _DIAGONAL = np.outer([1, -2, 1], [1, -2, 1]).astype(np.float32) / 6  # leaves wh
 
 
 def everything(image: np.ndarray) -> np.ndarray:
-    """1 everywhere: what a detector has to beat."""
+    """Return 1 everywhere: what a detector has to beat."""
     return np.ones(image.shape[:2], np.float32)
 
 
 def error_level(image: np.ndarray) -> np.ndarray:
-    """Error level analysis (Krawetz, "A picture's worth", 2007): what another JPEG compression would change.
+    """Return Error level analysis (Krawetz, "A picture's worth", 2007): what another JPEG compression would change.
 
     The largest absolute difference among the channels to the image recompressed at quality 90, as a mean over a
-    Gaussian of 2 % of the longer side, between its 1st and 99.5th percentile; these count as at least two grey levels
+    Gaussian of 2 % of the longer side, between its 1st and 99.5th percentile; these count as at least two gray levels
     apart, that a picture without differences stays dark.
     """
     change = cv2.absdiff(image, compress(image, _QUALITY)).max(-1).astype(np.float32)
@@ -34,7 +34,7 @@ def error_level(image: np.ndarray) -> np.ndarray:
 
 
 def noise_level(image: np.ndarray) -> np.ndarray:
-    """Deviation from the picture's own noise level (Mahdian and Saic, "Using noise inconsistencies", IVC 2009).
+    """Return deviation from the picture's own noise level (Mahdian and Saic, "Using noise inconsistencies", IVC 2009).
 
     The noise level of a block of 16×16 luma pixels, one every 8 pixels, is the median absolute value of its diagonal
     second differences (the paper: of a wavelet's diagonal band). Its logarithm is compared with the median of all
@@ -49,7 +49,7 @@ def noise_level(image: np.ndarray) -> np.ndarray:
     # Repeated copies, where an image is narrower than the border that it gets.
     detail = np.pad(detail, ((around, bottom), (around, right)), mode="symmetric")
     blocks = np.lib.stride_tricks.sliding_window_view(detail, (side, side))[::step, ::step]
-    level = np.log(np.median(blocks.reshape(rows, columns, -1), axis=-1) / 0.6745 + 0.3)  # of rounding to grey levels
+    level = np.log(np.median(blocks.reshape(rows, columns, -1), axis=-1) / 0.6745 + 0.3)  # of rounding to gray levels
     level = cv2.GaussianBlur(level.astype(np.float32), (0, 0), 1.0, borderType=cv2.BORDER_REFLECT)
     deviation = np.abs(level - np.median(level))
     spread = 1.4826 * np.median(deviation) + 0.05
@@ -57,12 +57,12 @@ def noise_level(image: np.ndarray) -> np.ndarray:
 
 
 def luma(image: np.ndarray) -> np.ndarray:
-    """JPEG's luminance of uint8 RGB [H, W, 3], not rounded: float32 [H, W], grey levels."""
+    """Return JPEG's luminance of uint8 RGB [H, W, 3], not rounded: float32 [H, W], gray levels."""
     return cv2.transform(image.astype(np.float32), _LUMA)
 
 
 def from_blocks(values: np.ndarray, side: int, shape: tuple[int, int]) -> np.ndarray:
-    """One value per block of side×side pixels, [h, w] → float32 of `shape` [H, W]: linear between block centres.
+    """Return one value per block of side×side pixels, [h, w] → float32 of `shape` [H, W]: linear between block centers.
 
     Blocks that end outside are cut, the pixels behind the last block repeat it.
     """

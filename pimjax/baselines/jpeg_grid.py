@@ -1,4 +1,4 @@
-"""Traces of JPEG's quantisation, from pixels: blocks that miss the compression the rest of the picture went through.
+"""Traces of JPEG's quantization, from pixels: blocks that miss the compression the rest of the picture went through.
 
 The pixels' 8×8 luminance DCT, on the grid that starts at the corner, still shows the step of each frequency: what
 `pimjax.jpeg.double_compression` finds in it, without a network.
@@ -16,7 +16,8 @@ POOLED = 20  # blocks' evidence that the mean around a block stands for
 
 
 def jpeg_grid(image: np.ndarray) -> np.ndarray:
-    """Probability that a block single_llr the JPEG compression of the others; 0 where no compression shows at all.
+    """Return probability that a block single_llr the JPEG compression of the others; 0 where no compression shows at
+    all.
 
     Args:
         image: uint8 RGB [H, W, 3], H and W at least 4.
@@ -38,7 +39,7 @@ def jpeg_grid(image: np.ndarray) -> np.ndarray:
 
 
 def of_picture(image: np.ndarray) -> DoubleCompression:
-    """`estimate_double_compression` between the whole 8×8 blocks, row by row, of a uint8 RGB image [H, W, 3]."""
+    """Return `estimate_double_compression` between the whole 8×8 blocks, row by row, of a uint8 RGB image [H, W, 3]."""
     brightness = luma(image) - 128
     rows, columns = (n // 8 for n in brightness.shape)
     extreme = ((image == 0) | (image == 255))[: rows * 8, : columns * 8].reshape(rows, 8, columns, 24)
@@ -47,7 +48,7 @@ def of_picture(image: np.ndarray) -> DoubleCompression:
 
 
 def _block_transform(brightness: np.ndarray) -> np.ndarray:
-    """DCT of all whole 8×8 blocks of float32 [H, W] at `FREQUENCIES`: [35, blocks], row by row."""
+    """Return DCT of all whole 8×8 blocks of float32 [H, W] at `FREQUENCIES`: [35, blocks], row by row."""
     rows, columns = (n // 8 for n in brightness.shape)
     blocks = brightness[: rows * 8, : columns * 8].reshape(rows, 8, columns, 8)
     transform = _DCT.astype(np.float32)

@@ -6,7 +6,7 @@ from pimjax.shutdown import Shutdown, run_guarded
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one subcommand; returns the exit status."""
+    """Run one subcommand; returns the exit status."""
     return run_guarded(lambda shutdown: _run(argv, shutdown))
 
 

@@ -18,7 +18,7 @@ from pimjax.terminal import say, warn
 
 
 def add_commands(commands: Any) -> None:
-    """Adds them to argparse's subparsers."""
+    """Add them to argparse's subparsers."""
     evaluate = commands.add_parser("evaluate", help="score models, or saved maps, on datasets of images")
     _add_benchmark_options(evaluate, Path("evaluation"))
     evaluate.set_defaults(command=_evaluate, interrupted=RESUMES)
@@ -102,7 +102,7 @@ def _add_benchmark_options(parser: argparse.ArgumentParser, output: Path) -> Non
 
 
 def _benchmark(arguments: argparse.Namespace) -> tuple[list[Any], dict[str, Any], dict[str, str]]:
-    """The predictors, the datasets by name, and why others cannot take part, by name; these are printed."""
+    """Return the predictors, the datasets by name, and why others cannot take part, by name; these are printed."""
     from pimjax.evaluation.benchmark import safe
     from pimjax.evaluation.saved_maps import folder_predictor
 
@@ -127,7 +127,7 @@ def _benchmark(arguments: argparse.Namespace) -> tuple[list[Any], dict[str, Any]
 
 
 def _datasets(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The datasets by name."""
+    """Return the datasets by name."""
     from pimjax.data.registry import load_source
     from pimjax.evaluation.benchmark import safe
 
@@ -145,7 +145,7 @@ def _datasets(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _models(arguments: argparse.Namespace) -> tuple[list[Any], dict[str, str]]:
-    """The models that can be loaded, in all ways that were asked for, and why others cannot, by name."""
+    """Return the models that can be loaded, in all ways that were asked for, and why others cannot, by name."""
     from pimjax.evaluation.load_predictor import UnknownModelError, open_model, with_options
 
     predictors, failed = [], {}
@@ -163,7 +163,7 @@ def _models(arguments: argparse.Namespace) -> tuple[list[Any], dict[str, str]]:
 
 
 def _named(text: str) -> tuple[str, str]:
-    """(NAME, WHAT) of "NAME=WHAT", ("", text) of anything else."""
+    """Return (NAME, WHAT) of "NAME=WHAT", ("", text) of anything else."""
     name, equals, what = text.partition("=")
     return (name, what) if equals and name and not set(name) & set("/\\:") else ("", text)
 
@@ -215,7 +215,7 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    """Prints the tables and writes bench.json."""
+    """Print the tables and writes bench.json."""
     from pimjax.profiling import pytorch, report
     from pimjax.profiling.cases import Case
     from pimjax.profiling.measure import measure

@@ -15,7 +15,7 @@ from pimjax.terminal import say, warn
 
 
 def add_commands(commands: Any) -> None:
-    """Adds them to argparse's subparsers."""
+    """Add them to argparse's subparsers."""
     checking = commands.add_parser("check-data", help="decode all of a source and say whether training may start")
     checking.add_argument("source", help="such as csv:FILE, folder:DIR, pairs:DIR, tfds:NAME")
     checking.add_argument("--against", metavar="SOURCE", help="another source that must share no picture with it")
@@ -51,7 +51,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _check_data(arguments: argparse.Namespace) -> int:
-    """Prints what was found; writes check.json and check.png. Exit status 1: training must not start."""
+    """Print what was found; writes check.json and check.png. Exit status 1: training must not start."""
     from pimjax.data.images import write_png
     from pimjax.data.registry import load_source
     from pimjax.data_checks.checks import check_alignment, check_facts, check_overlap, summary
@@ -86,7 +86,7 @@ def _say_passed_over(source: Any) -> None:
 
 
 def _preview_data(arguments: argparse.Namespace) -> int:
-    """Writes a contact sheet of training samples."""
+    """Write a contact sheet of training samples."""
     from pimjax.data.donors import Donors
     from pimjax.data.images import write_png
     from pimjax.data.pipeline import TrainTransform
@@ -106,7 +106,7 @@ def _preview_data(arguments: argparse.Namespace) -> int:
 
 
 def _prepare_data(arguments: argparse.Namespace) -> int:
-    """Prepares a dataset; without one, or a known one, lists all; without its files, says how they must lie (2)."""
+    """Prepare a dataset; without one, or a known one, lists all; without its files, says how they must lie (2)."""
     from pimjax.data.datasets.origins import ORIGINS, listing
 
     name = arguments.name.replace("camera_originals", "camera-originals")  # as its files are called
@@ -116,7 +116,7 @@ def _prepare_data(arguments: argparse.Namespace) -> int:
         if name == "help":
             return 0
         raise ValueError(f"{name!r}: no such dataset; there are {', '.join(ORIGINS)}")
-    from pimjax.data.datasets.catalogue import PHOTOGRAPHS, instructions, prepare, prepare_photographs
+    from pimjax.data.datasets.catalog import PHOTOGRAPHS, instructions, prepare, prepare_photographs
 
     if arguments.folder is None:
         say(*instructions(name).split("\n"), "", f"Published: {ORIGINS[known]}", "")

@@ -30,7 +30,7 @@ class _OutputsAndPhotos(argparse.Action):
 
 
 def add_commands(commands: Any) -> None:
-    """Adds them to argparse's subparsers."""
+    """Add them to argparse's subparsers."""
     predict = commands.add_parser(
         "predict",
         help="mark the manipulated pixels of photos",
@@ -59,7 +59,7 @@ def add_commands(commands: Any) -> None:
     predict.add_argument(
         "--threshold", type=values.share, default=0.5, help="of mask, area, boxes, outlines; default: 0.5"
     )
-    predict.add_argument("--bits", type=int, choices=(8, 16), default=8, help="of grey PNGs; default: 8")
+    predict.add_argument("--bits", type=int, choices=(8, 16), default=8, help="of gray PNGs; default: 8")
     predict.add_argument(
         "--shard", type=values.shard, default=(1, 1), metavar="I/N", help="part I of N, for N machines"
     )
@@ -96,7 +96,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    """Localises all photos; a broken one does not stop the others."""
+    """Localize all photos; a broken one does not stop the others."""
     from pimjax.inference.inputs import read_list
 
     output, (part, parts) = arguments.output, arguments.shard
@@ -146,7 +146,7 @@ def _predict_into(file: Path, inputs: list[str], arguments: argparse.Namespace) 
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    """Serves the page until Ctrl-C."""
+    """Serve the page until Ctrl-C."""
     try:
         from pimjax.inference.app import serve
     except ModuleNotFoundError as error:
@@ -160,7 +160,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _convert(arguments: argparse.Namespace) -> int:
-    """Converts, checks, and says what the model is."""
+    """Convert, checks, and says what the model is."""
     from pimjax.weights.card import provenance
     from pimjax.weights.convert import convert
     from pimjax.weights.load import read_model

@@ -13,7 +13,7 @@ def share(text: str) -> float:
 
 
 def whole_share(text: str) -> float:
-    """Return a number from 0 to 1, such as a share of a set."""
+    """Return a number from 0 to 1, such as a share of a dataset."""
     return _number(text, lambda number: 0 <= number <= 1, "it must lie in 0 … 1")
 
 

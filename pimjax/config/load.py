@@ -13,7 +13,7 @@ from pimjax.files import read_regular
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-    """A nested dataclass as {"model.embed_dim": 96, …}, in declaration order."""
+    """Return a nested dataclass as {"model.embed_dim": 96, …}, in declaration order."""
     flat = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
@@ -25,7 +25,7 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def from_dict(cls: type, values: dict[str, Any]) -> Any:
-    """A config dataclass back from `dataclasses.asdict` that went through JSON (lists become tuples).
+    """Return a config dataclass back from `dataclasses.asdict` that went through JSON (lists become tuples).
 
     Keys that a file of an older pimjax lacks take their defaults. Raises ConfigError for a key that `cls` does not
     have, and for a value that it does not take.

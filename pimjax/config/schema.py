@@ -102,7 +102,7 @@ class MaskConfig(Section, path="pida.masks"):
     """Where forgeries lie: relative weights of the kinds of mask, and the area they may cover."""
 
     smooth: float = key(1.0, 0)  # random smooth shapes
-    superpixels: float = key(1.0, 0)  # unions of neighbouring superpixels
+    superpixels: float = key(1.0, 0)  # unions of neighboring superpixels
     segments: float = key(1.0, 0)  # a segment that the source knows of the photograph; where it knows none, the others
     borrowed: float = key(1.0, 0)  # a segment or mask of another photograph; where the sources have none, the others
     min_area: float = key(0.01, above=0, below=1)  # share of the image
@@ -156,7 +156,7 @@ class PidaConfig(Section, path="pida"):
     """Pixel-inconsistency data augmentation (paper, section III-E), and classical forgeries beside it."""
 
     probability: float = key(0.5, 0, 1)  # share of authentic samples that become forgeries; 0 switches PIDA off
-    after_resize: float = key(0.0, 0, 1)  # probability that the sample, forged or not, is scaled by 0.6..1.4 afterwards
+    after_resize: float = key(0.0, 0, 1)  # probability that the sample, forged or not, is scaled by 0.6..1.4 afterward
     after_jpeg: float = key(0.1, 0, 1)  # probability that the sample, forged or not, is a JPEG again, as uploads are
     degradation: DegradationConfig = dataclasses.field(default_factory=DegradationConfig)
     kinds: ForgeryConfig = dataclasses.field(default_factory=ForgeryConfig)
@@ -169,7 +169,7 @@ class DataConfig(Section, path="data"):
     """What a run reads, by the names of sources:
 
     "folder:DIR" (photographs, all authentic), "pairs:DIR" (Tp, Gt and Au in it), "csv:FILE", "json:FILE", "tfds:NAME"
-    or "tfds:NAME:SPLIT" (a set prepared by `pimjax prepare-data`), "installed:train" and "installed:validation".
+    or "tfds:NAME:SPLIT" (a dataset prepared by `pimjax prepare-data`), "installed:train" and "installed:validation".
     """
 
     train: tuple[str, ...] = key(("installed:train",), items=(1, math.inf))
@@ -203,7 +203,7 @@ class TrainConfig(Section, path="train"):
     keep_last: int = key(1, 1)  # newest checkpoints kept
     keep_best: int = key(1, 1)  # checkpoints kept for their validation F1
     mapping: str = key("pmap", choices=MAPPINGS)  # how the per-device step is mapped over devices
-    shard_optimizer: bool = False  # optimiser state and averages in equal parts on all devices (ZeRO-1), not on each
+    shard_optimizer: bool = False  # optimizer state and averages in equal parts on all devices (ZeRO-1), not on each
     sync_batch_norm: bool = False  # BatchNorm over all images of a step; published: over those of a device and part
     precision: str = key("float32", choices=PRECISIONS)  # of maps and products alone
     remat: bool = False  # compute blocks and decoders again in the backward pass: less memory, a third more work
@@ -236,7 +236,7 @@ class Config(Section):
 
 
 def tiny_model(**changes: Any) -> ModelConfig:
-    """A PIM of 8 to 64 channels with every path of the published one, for tests and examples."""
+    """Return a PIM of 8 to 64 channels with every path of the published one, for tests and examples."""
     tiny = ModelConfig(
         embed_dim=8, depths=(2, 1, 1, 1), num_heads=(1, 2, 4, 8), mlp_ratio=2, drop_path_rate=0.1, decoder_channels=8
     )

@@ -1,7 +1,7 @@
 """How a configuration declares what its keys may hold, and the one check of it. Needs the standard library alone.
 
-A key is declared in one line, `num_workers: int = key(2, 0)`, and every value is checked when it is set: by a constructor,
-by an assignment in a configuration file, or by a flag of the command line.
+A key is declared in one line, `num_workers: int = key(2, 0)`, and every value is checked when it is set: by a
+constructor, by an assignment in a configuration file, or by a flag of the command line.
 """
 
 import dataclasses

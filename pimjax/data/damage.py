@@ -1,4 +1,4 @@
-"""Whether an image's file is whole, before it is decoded: decoders fill with grey or black what is missing."""
+"""Whether an image's file is whole, before it is decoded: decoders fill with gray or black what is missing."""
 
 import re
 import zlib

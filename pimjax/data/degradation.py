@@ -17,7 +17,8 @@ _KERNELS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS
 
 
 def crop_and_degrade(example: Example, side: int, rng: np.random.Generator, config: DegradationConfig) -> Example:
-    """A random square of the photograph, side×side pixels, with a past drawn from `config`; authentic examples only.
+    """Return a random square of the photograph, side×side pixels, with a past drawn from `config`; authentic examples
+    only.
 
     It is cut, scaled down, and compressed; "before" is the image as it was before that. A photograph smaller than the
     square is continued by mirroring.
@@ -31,8 +32,8 @@ def crop_and_degrade(example: Example, side: int, rng: np.random.Generator, conf
     corner = [int(rng.integers(max(n - before, 0) + 1)) for n in (H, W)]
     if before == side and rng.random() < config.grid_aligned_prob:  # the blocks of the compression that it comes with
         corner = [n // 8 * 8 for n in corner]
-    centre = tuple(n + before / 2 for n in corner)
-    maps = crop_square({key: example[key] for key in ("image", "mask", "segments") if key in example}, before, centre)
+    center = tuple(n + before / 2 for n in corner)
+    maps = crop_square({key: example[key] for key in ("image", "mask", "segments") if key in example}, before, center)
     if before > side:
         kernel = int(rng.choice(_KERNELS, p=(0.4, 0.2, 0.2, 0.2)))
         for key, array in maps.items():
@@ -49,7 +50,8 @@ def crop_and_degrade(example: Example, side: int, rng: np.random.Generator, conf
 def recompress(
     before: np.ndarray, rng: np.random.Generator, config: DegradationConfig
 ) -> tuple[np.ndarray, dict[str, float]]:
-    """What would be there if the photograph had come another way: `before` (of `crop_and_degrade`) scaled and back, compressed.
+    """Return what would be there if the photograph had come another way: `before` (of `crop_and_degrade`) scaled and
+    back, compressed.
 
     One time in four each is left out. The grid of the compression lies anywhere: in a picture that this was pasted
     into, it seldom falls on that of the rest. Returns the uint8 RGB image and what was drawn.
@@ -66,10 +68,11 @@ def recompress(
 def random_jpeg(
     image: np.ndarray, rng: np.random.Generator, min_quality: int, grid_aligned_prob: float
 ) -> tuple[np.ndarray, dict[str, float]]:
-    """JPEG as any program may write it: quality `min_quality`..98, any chroma sampling, standard or flatter tables.
+    """Return JPEG as any program may write it: quality `min_quality`..98, any chroma sampling, standard or flatter
+    tables.
 
-    With probability `grid_aligned_prob` the 8×8 grid starts at the image's corner, else anywhere. Returns the uint8 RGB image
-    and what was drawn.
+    With probability `grid_aligned_prob` the 8×8 grid starts at the image's corner, else anywhere. Returns the uint8 RGB
+    image and what was drawn.
     """
     settings = {
         "quality": int(rng.integers(min_quality, 99)),

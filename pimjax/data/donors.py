@@ -16,7 +16,7 @@ class Donors:
     sources: tuple[Source, ...]
 
     def photograph(self, rng: np.random.Generator) -> Example:
-        """One of them; of one that cannot be read, the next."""
+        """Return one of them; of one that cannot be read, the next."""
         source, index = _draw([(source, range(len(source))) for source in self.sources], rng)
         return SkipUnreadable(source)[index]
 
@@ -26,7 +26,9 @@ class Donors:
         return any(len(source.annotated) for source in self.sources)
 
     def labels(self, rng: np.random.Generator) -> np.ndarray | None:
-        """A label map int32 [h, w]: segments, or 1 where manipulated; None where the photograph drawn has neither."""
+        """Return a label map int32 [h, w]: segments, or 1 where manipulated; None where the photograph drawn has
+        neither.
+        """
         source, index = _draw([(source, source.annotated) for source in self.sources], rng)
         try:
             encoded = source.encoded(index)
@@ -39,7 +41,7 @@ class Donors:
 
 
 def _draw(places: Sequence[tuple[Source, Sequence[int]]], rng: np.random.Generator) -> tuple[Source, int]:
-    """A source and one of its indices, each as likely as any other."""
+    """Return a source and one of its indices, each as likely as any other."""
     number = int(rng.integers(sum(len(indices) for _, indices in places)))
     for source, indices in places:
         if number < len(indices):

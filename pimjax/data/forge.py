@@ -29,12 +29,13 @@ def paste(
     region: np.ndarray,
     rng: np.random.Generator,
     config: MaskConfig,
-    match_colours: bool = False,
+    match_colors: bool = False,
 ) -> Pasted | None:
-    """A region (bool [h, w]) of `donor` (uint8 [h, w, 3]), scaled, turned and laid somewhere on `host` [H, W, 3].
+    """Return a region (bool [h, w]) of `donor` (uint8 [h, w, 3]), scaled, turned and laid somewhere on `host` [H, W,
+    3].
 
     Turned by −20°..20°, one time in two not at all; scaled by 0.5..2 to an area drawn from `config`, one time in four
-    not at all; laid where it fits, or as far inside as it does. `match_colours` moves the channels' means 0..100 % of
+    not at all; laid where it fits, or as far inside as it does. `match_colors` moves the channels' means 0..100 % of
     the way to those of the host around it.
 
     Returns:
@@ -47,11 +48,11 @@ def paste(
         scale = 1.0
     angle = float(rng.uniform(-20, 20)) if rng.random() < 0.5 else 0.0
     reach = np.array([height, width]) * scale / 2
-    centre = [rng.uniform(min(r, n / 2), max(n - r, n / 2)) for r, n in zip(reach, (H, W), strict=True)]
+    center = [rng.uniform(min(r, n / 2), max(n - r, n / 2)) for r, n in zip(reach, (H, W), strict=True)]
     if scale == 1 and angle == 0:  # whole pixels: a paste without resampling
-        centre = [round(c - r) + r for c, r in zip(centre, reach, strict=True)]
+        center = [round(c - r) + r for c, r in zip(center, reach, strict=True)]
     affine = cv2.getRotationMatrix2D((x + width / 2 - 0.5, y + height / 2 - 0.5), angle, scale)
-    affine[:, 2] += centre[1] - (x + width / 2), centre[0] - (y + height / 2)
+    affine[:, 2] += center[1] - (x + width / 2), center[0] - (y + height / 2)
     kernel = int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4]))
     rectangle = _rectangle(affine, (x, y, width, height), (H, W))
     size = rectangle[1].stop - rectangle[1].start, rectangle[0].stop - rectangle[0].start
@@ -63,14 +64,16 @@ def paste(
         return None
     pasted = cv2.warpAffine(donor, affine, size, flags=kernel, borderMode=cv2.BORDER_REFLECT_101)
     parameters = {"scale": scale, "angle": angle, "kernel": kernel, "match": 0.0}
-    if match_colours and rng.random() < 0.5:
+    if match_colors and rng.random() < 0.5:
         parameters["match"] = share = float(rng.uniform(0, 1))
         pasted = _match(pasted, host[rectangle], part, share)
     return Pasted(pasted, part, rectangle, parameters)
 
 
 def _rectangle(affine: np.ndarray, box: tuple[int, ...], shape: tuple[int, int]) -> tuple[slice, slice]:
-    """The rows and columns of the host that a box (x, y, width, height) of the donor falls on, and some around."""
+    """Return the rows and columns of the host that a box (x, y, width, height) of the donor falls on, and
+    some around.
+    """
     x, y, width, height = box
     corners = affine @ [[x, x + width, x, x + width], [y, y, y + height, y + height], [1, 1, 1, 1]]
     low, high = np.floor(corners.min(1)).astype(int) - MARGIN, np.ceil(corners.max(1)).astype(int) + MARGIN
@@ -86,10 +89,10 @@ def _match(pasted: np.ndarray, host: np.ndarray, mask: np.ndarray, share: float)
 
 
 def remove(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, float]]:
-    """`image` (uint8 [H, W, 3]) with the pixels of `mask` (bool [H, W]) painted over from around them.
+    """Return `image` (uint8 [H, W, 3]) with the pixels of `mask` (bool [H, W]) painted over from around them.
 
     Telea's or the Navier-Stokes inpainting over 3..5 pixels, at half the resolution or where the mask holds 2000 pixels
-    (at full size it takes longer than all else in a sample), one time in two with noise of 1..4 grey levels, since a
+    (at full size it takes longer than all else in a sample), one time in two with noise of 1..4 gray levels, since a
     smooth patch in a photograph is no forger's work.
     """
     radius, method = int(rng.integers(3, 6)), int(rng.choice([cv2.INPAINT_TELEA, cv2.INPAINT_NS]))

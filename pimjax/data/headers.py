@@ -159,6 +159,6 @@ def _exif(image: Image.Image) -> Image.Exif:
 
 
 def _is_raw(image: Image.Image) -> bool:
-    """Whether a TIFF is a camera's raw file: its first image is a small preview, or a colour filter array."""
+    """Return whether a TIFF is a camera's raw file: its first image is a small preview, or a color filter array."""
     tags = image.tag_v2
     return _DNG in tags or bool(tags.get(_SUBFILE, 0) & 1) or tags.get(_PHOTOMETRIC) in (32803, 34892)

@@ -13,7 +13,7 @@ from pimjax.data.mask_checks import color_fault, transparency_fault
 from pimjax.files import write_bytes
 
 SMALLEST = 4  # pixels a side: one patch of the model
-_DIM = 8192  # of 65,535: the largest value of an image of 13 bits, of which 8 bits leave 32 grey levels
+_DIM = 8192  # of 65,535: the largest value of an image of 13 bits, of which 8 bits leave 32 gray levels
 
 # What OpenCV logs lacks the file's name; what is wrong is found out, and said with it, here.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -22,8 +22,8 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 def decode_image(encoded: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Return an encoded photograph as uint8 RGB [H, W, 3]; `name` stands in messages.
 
-    Converted: grey and palette images to RGB; 16-bit images by dropping the low byte; CMYK to RGB; transparency is
-    dropped (the colour below it stays). The pixels stay as stored, which is the grid that masks are drawn on: the EXIF
+    Converted: gray and palette images to RGB; 16-bit images by dropping the low byte; CMYK to RGB; transparency is
+    dropped (the color below it stays). The pixels stay as stored, which is the grid that masks are drawn on: the EXIF
     orientation is not applied.
 
     Raises:
@@ -66,7 +66,7 @@ def photo_notes(encoded: bytes, header: Header, pixels: np.ndarray) -> tuple[str
 
 
 def turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Pixels [H, W, …] as stored → upright, [H, W, …] or [W, H, …]; orientations but 1 … 8 turn nothing."""
+    """Return pixels [H, W, …] as stored → upright, [H, W, …] or [W, H, …]; orientations but 1 … 8 turn nothing."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
     pixels = pixels[:, ::-1] if orientation in (2, 3, 6, 7) else pixels
@@ -82,12 +82,12 @@ def _decode_photo(encoded: bytes, name: str, flags: int, max_pixels: int) -> np.
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
-    """`decode_image` of a file."""
+    """Return `decode_image` of a file."""
     return decode_image(read_bytes(path), str(path))
 
 
 def decode_mask(encoded: bytes, name: str) -> np.ndarray:
-    """An encoded mask as uint8 [H, W], 255 = manipulated, 0 = not; `name` stands in messages.
+    """Return an encoded mask as uint8 [H, W], 255 = manipulated, 0 = not; `name` stands in messages.
 
     Several channels are averaged, as the released preprocessing does; 16 bits are reduced to 8; transparency is
     ignored. A mask whose largest value is 1 is read as 0/1 and scaled to 0/255.
@@ -117,15 +117,15 @@ def decode_mask(encoded: bytes, name: str) -> np.ndarray:
 
 
 def decode_values(encoded: bytes, name: str) -> np.ndarray:
-    """An encoded mask as it is stored: any integer dtype, [H, W] or RGB [H, W, 3], without transparency.
+    """Return an encoded mask as it is stored: any integer dtype, [H, W] or RGB [H, W, 3], without transparency.
 
-    A palette's indices become its colours. ImageError as for `decode_image`.
+    A palette's indices become its colors. ImageError as for `decode_image`.
     """
     return _opaque(_decode(encoded, name, cv2.IMREAD_UNCHANGED))
 
 
 def _opaque(values: np.ndarray) -> np.ndarray:
-    """OpenCV's channels → [H, W] or RGB [H, W, 3], without transparency."""
+    """Return OpenCV's channels → [H, W] or RGB [H, W, 3], without transparency."""
     if values.ndim == 2:
         return values
     if values.shape[2] <= 2:
@@ -134,7 +134,7 @@ def _opaque(values: np.ndarray) -> np.ndarray:
 
 
 def decode_labels(encoded: bytes, name: str) -> np.ndarray:
-    """An encoded label map as int32 [H, W]: grey levels, a palette's indices, or one number for each colour.
+    """Return an encoded label map as int32 [H, W]: gray levels, a palette's indices, or one number for each color.
 
     ImageError as for `decode_image`.
     """

@@ -49,7 +49,7 @@ def csv_source(manifest: str | os.PathLike) -> FileSource:
         FileNotFoundError: no such manifest.
         OSError: it cannot be read, or is no regular file.
         ValueError: the manifest is empty, is not text, lacks columns, or has a row without an image, with an unknown
-            label, or labelled manipulated without a mask; the message names the line.
+            label, or labeled manipulated without a mask; the message names the line.
     """
     manifest = Path(manifest)
     if not manifest.exists():
@@ -78,7 +78,7 @@ def csv_source(manifest: str | os.PathLike) -> FileSource:
 
 
 def _lines(manifest: Path) -> list[str]:
-    """The lines, with their ends; comments, and what Excel writes of its separator, are blank.
+    """Return the lines, with their ends; comments, and what Excel writes of its separator, are blank.
 
     A header that is commented out, as NumPy writes it, is one: which column is the mask's must not be guessed.
     """
@@ -106,12 +106,12 @@ def _is_comment(line: str, folder: Path) -> bool:
 
 
 def _split(line: str) -> list[str]:
-    """The cells, whatever separates them; for a first look."""
+    """Return the cells, whatever separates them; for a first look."""
     return re.split(f"[{''.join(_SEPARATORS)}]", line.strip())
 
 
 def _separator(lines: Sequence[str]) -> str:
-    """The separator that makes most columns of the first line, if it makes sense so."""
+    """Return the separator that makes most columns of the first line, if it makes sense so."""
     first = next((line for line in lines if line.strip()), "")
 
     def likely(separator: str) -> tuple[bool, int]:
@@ -125,7 +125,7 @@ def _separator(lines: Sequence[str]) -> str:
 
 
 def _rows(manifest: Path, lines: Sequence[str], separator: str) -> list[tuple[int, list[str]]]:
-    """The rows that are not empty, each with the number of its line; cells without spaces around them."""
+    """Return the rows that are not empty, each with the number of its line; cells without spaces around them."""
     # Not strict, a quote that is never closed would swallow all the lines behind it.
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
     rows = []
@@ -156,7 +156,7 @@ def _is_header(row: Sequence[str]) -> bool:
 
 
 def _columns(manifest: Path, rows: Sequence[tuple[int, list[str]]], separator: str) -> dict[str, int]:
-    """The places of our columns in a header, which is the first row."""
+    """Return the places of our columns in a header, which is the first row."""
     line, header = rows[0]
     names = [_plain(cell) for cell in header]
     there = f"its columns, separated by {_SEPARATORS[separator]}: {', '.join(header)}"
@@ -183,7 +183,7 @@ def _columns(manifest: Path, rows: Sequence[tuple[int, list[str]]], separator: s
 
 
 def _unread_files(rows: Sequence[tuple[int, list[str]]], columns: Mapping[str, int]) -> list[int]:
-    """The columns that are not read and name image files."""
+    """Return the columns that are not read and name image files."""
     counts = Counter(place for _, row in rows[1:] for place, cell in enumerate(row) if is_picture(cell))
     return sorted(set(counts) - set(columns.values()))
 

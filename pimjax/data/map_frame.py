@@ -77,7 +77,7 @@ def _changed(file: Path) -> int:
 
 
 def _chunk(content: bytes) -> bytes:
-    """`content` begins with the chunk's kind."""
+    """Return `content` begins with the chunk's kind."""
     return struct.pack(">I", len(content) - 4) + content + _checksum(content)
 
 
@@ -87,7 +87,7 @@ def _checksum(content: bytes) -> bytes:
 
 @functools.lru_cache(maxsize=64)
 def _frames(rows: Path, changed: int) -> dict[str, Frame]:
-    """Frames by the absolute path of a map, out of a file of rows that was last `changed` then."""
+    """Return frames by the absolute path of a map, out of a file of rows that was last `changed` then."""
     try:
         found = read_rows(rows, "path", without="boxes")[0].values()
     except (ValueError, OSError):  # another's file of that name, or damaged: nothing is known

@@ -15,7 +15,7 @@ def transparency_fault(values: np.ndarray) -> str:
         return ""
     if _is_uniform(values[..., 3]):
         return ""
-    return "only its transparency tells parts apart, which is not read; save it as 8-bit grey, 0 and 255"
+    return "only its transparency tells parts apart, which is not read; save it as 8-bit gray, 0 and 255"
 
 
 def color_fault(values: np.ndarray) -> str:
@@ -31,17 +31,17 @@ def color_fault(values: np.ndarray) -> str:
     brightest = values.max(-1)
     lit = brightest > brightest.max() / 8
     pixels = values[lit]
-    # The channels above half of a pixel's brightest tell its color: all three of white and grey.
+    # The channels above half of a pixel's brightest tell its color: all three of white and gray.
     hue = (pixels > brightest[lit][:, None] / 2) @ np.array([4, 2, 1])
     found = np.flatnonzero(np.bincount(hue, minlength=8) > _MANY * len(hue))
     if not len(found) or found.tolist() == [7]:
         return ""
     if len(found) == 1 and (pixels.mean(-1) > brightest.max() / 2).mean() > 1 - _MANY:
         return ""
-    return "color-coded; save it as 8-bit grey, 255 where manipulated and 0 elsewhere"
+    return "color-coded; save it as 8-bit gray, 255 where manipulated and 0 elsewhere"
 
 
-def grey_share(mask: np.ndarray) -> float:
+def gray_share(mask: np.ndarray) -> float:
     """Return the share of a mask's values, uint8 [H, W], that are neither near black nor near white."""
     return float(((mask > 20) & (mask < 235)).mean())
 

@@ -12,7 +12,7 @@ from pimjax.data.sources import Example
 
 
 def smooth_shape(rng: np.random.Generator, height: int, width: int, area: float) -> np.ndarray:
-    """A random smooth blob or two: low-frequency noise around a random centre, cut so that `area` is covered.
+    """Return a random smooth blob or two: low-frequency noise around a random center, cut so that `area` is covered.
 
     `area` is a share of the image in 0..1; the result covers it to within a pixel's rounding. bool [height, width].
     """
@@ -29,7 +29,7 @@ def smooth_shape(rng: np.random.Generator, height: int, width: int, area: float)
 
 
 def superpixels(image: np.ndarray, rng: np.random.Generator, cell: int) -> np.ndarray:
-    """Splits a uint8 RGB image [H, W, 3] into regions that follow its edges: int32 labels from 0, [H, W].
+    """Split a uint8 RGB image [H, W, 3] into regions that follow its edges: int32 labels from 0, [H, W].
 
     Seeded watershed on a jittered grid of `cell` pixels ("waterpixels", Machairas et al., IEEE TIP 2015), which
     takes milliseconds where SLIC takes a second.
@@ -40,15 +40,15 @@ def superpixels(image: np.ndarray, rng: np.random.Generator, cell: int) -> np.nd
     jitter = rng.integers(-(cell // 4), cell // 4 + 1, (2, len(ys)))
     seeds[np.clip(ys + jitter[0], 0, H - 1), np.clip(xs + jitter[1], 0, W - 1)] = np.arange(1, len(ys) + 1)
     labels = cv2.watershed(cv2.GaussianBlur(image, (0, 0), 1.5), seeds)
-    # The watershed leaves one-pixel ridges of −1 between regions; they join the neighbour below, right or above.
+    # The watershed leaves one-pixel ridges of −1 between regions; they join the neighbor below, right or above.
     ridge = labels < 1
     return np.where(ridge, cv2.dilate(labels.astype(np.float32), np.ones((3, 3))), labels).astype(np.int32).clip(1) - 1
 
 
 def superpixel_union(image: np.ndarray, rng: np.random.Generator, area: float) -> np.ndarray:
-    """A connected union of superpixels of `image` (uint8 [H, W, 3]) that covers about `area` (a share in 0..1).
+    """Return a connected union of superpixels of `image` (uint8 [H, W, 3]) that covers about `area` (a share in 0..1).
 
-    Grows from a random superpixel by its neighbours, passing over those that would take it beyond the area; one
+    Grows from a random superpixel by its neighbors, passing over those that would take it beyond the area; one
     superpixel at least. bool [H, W].
     """
     H, W, _ = image.shape
@@ -98,7 +98,7 @@ def _grow(image: np.ndarray, rng: np.random.Generator, area: float, largest: flo
 
 
 def segment(labels: np.ndarray, rng: np.random.Generator, config: MaskConfig) -> np.ndarray | None:
-    """A connected region of one label of a label map int [H, W], its area within bounds; None if none was found.
+    """Return a connected region of one label of a label map int [H, W], its area within bounds; None if none was found.
 
     Label 0 of a map of two is the background of a mask, and no candidate.
     """
@@ -114,14 +114,14 @@ def segment(labels: np.ndarray, rng: np.random.Generator, config: MaskConfig) ->
 
 
 def random_area(rng: np.random.Generator, config: MaskConfig) -> float:
-    """A share of the image, log-uniform between the bounds: small forgeries are as frequent as large ones."""
+    """Return a share of the image, log-uniform between the bounds: small forgeries are as frequent as large ones."""
     return float(np.exp(rng.uniform(np.log(config.min_area), np.log(config.max_area))))
 
 
 def random_mask(
     example: Example, rng: np.random.Generator, config: MaskConfig, donors: Donors | None = None
 ) -> tuple[np.ndarray, str]:
-    """A mask for an example's image, its kind and its area drawn from `config`: bool [H, W] and the kind.
+    """Return a mask for an example's image, its kind and its area drawn from `config`: bool [H, W] and the kind.
 
     A segment or mask of one of the `donors` may be borrowed, stretched to this image. A kind for which the photographs
     lack what it needs is replaced by one that needs nothing.
@@ -149,18 +149,18 @@ def random_mask(
 
 
 def draw(rng: np.random.Generator, weights: dict[str, float]) -> str:
-    """A name, drawn by its weight."""
+    """Return a name, drawn by its weight."""
     shares = np.array(list(weights.values()), float)
     return list(weights)[rng.choice(len(shares), p=shares / shares.sum())]
 
 
 def is_manipulated(mask: np.ndarray) -> bool:
-    """Whether a uint8 mask marks any pixel: above 127, half way between 0 and 255."""
+    """Return whether a uint8 mask marks any pixel: above 127, half way between 0 and 255."""
     return bool((mask > 127).any())
 
 
 def boundary_band(mask: np.ndarray, width: int) -> np.ndarray:
-    """The pixels within width/2 of the mask's edge, on both sides: bool [H, W] → bool [H, W].
+    """Return the pixels within width/2 of the mask's edge, on both sides: bool [H, W] → bool [H, W].
 
     The image's own border is no edge: a mask that reaches it has no boundary there.
     """

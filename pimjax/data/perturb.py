@@ -1,4 +1,4 @@
-"""The PIDA family: perturbations that leave the content alone and break the relation of neighbouring pixels.
+"""The PIDA family: perturbations that leave the content alone and break the relation of neighboring pixels.
 
 Each is a pure function (uint8 RGB image [H, W, 3], rng) → (the perturbed image, likewise, and its parameters).
 The ranges are pimjax's own choice: the paper's public text fixes none.
@@ -19,7 +19,9 @@ CHROMA = (444, 422, 420)  # how chroma is sampled, as J:a:b
 
 
 def jpeg(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
-    """JPEG compression: quality 30..90, the 8×8 grid shifted by 0..7 pixels per axis, chroma 4:4:4, 4:2:2 or 4:2:0."""
+    """Return JPEG compression: quality 30..90, the 8×8 grid shifted by 0..7 pixels per axis, chroma 4:4:4, 4:2:2 or
+    4:2:0.
+    """
     quality, (dy, dx) = int(rng.integers(30, 91)), rng.integers(0, 8, 2).tolist()
     parameters = {"quality": quality, "chroma": CHROMA[rng.integers(3)], "dy": dy, "dx": dx}
     return compress(image, **parameters), parameters
@@ -28,9 +30,9 @@ def jpeg(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
 def compress(
     image: np.ndarray, quality: int, chroma: int = 420, dy: int = 0, dx: int = 0, flatness: float = 1.0
 ) -> np.ndarray:
-    """The uint8 RGB image [H, W, 3] after JPEG, its 8×8 grid starting (dy, dx) pixels outside the image.
+    """Return the uint8 RGB image [H, W, 3] after JPEG, its 8×8 grid starting (dy, dx) pixels outside the image.
 
-    `quality` 1..100 scales the standard tables of quantisation steps; `flatness` below 1 makes steps more alike, at
+    `quality` 1..100 scales the standard tables of quantization steps; `flatness` below 1 makes steps more alike, at
     about the same mean, as many programs' own tables are. `chroma` is one of `CHROMA`.
     """
     H, W, _ = image.shape
@@ -48,39 +50,39 @@ def compress(
 
 
 def noise(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
-    """Additive Gaussian noise of standard deviation 3..25 grey levels, independent per pixel and channel."""
+    """Return additive Gaussian noise of standard deviation 3..25 gray levels, independent per pixel and channel."""
     deviation = float(rng.uniform(3, 25))
     noisy = image + deviation * rng.standard_normal(image.shape, np.float32)
     return np.clip(np.rint(noisy), 0, 255).astype(np.uint8), {"deviation": deviation}
 
 
 def blur(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
-    """Gaussian blur of standard deviation 0.7..3 pixels."""
+    """Return Gaussian blur of standard deviation 0.7..3 pixels."""
     sigma = float(rng.uniform(0.7, 3.0))
     return cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101), {"sigma": sigma}
 
 
 def median(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
-    """Median over 3×3 or 5×5 pixels, each channel for itself."""
+    """Return median over 3×3 or 5×5 pixels, each channel for itself."""
     side = int(rng.choice([3, 5]))
     return cv2.medianBlur(image, side), {"side": side}
 
 
 def sharpen(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
-    """Unsharp masking: v + a·(v − blurred v), amount a 0.5..2, Gaussian of standard deviation 0.7..2 pixels."""
+    """Return unsharp masking: v + a·(v − blurred v), amount a 0.5..2, Gaussian of standard deviation 0.7..2 pixels."""
     amount, sigma = rng.uniform(0.5, 2.0), rng.uniform(0.7, 2.0)
     blurred = cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
     return cv2.addWeighted(image, 1 + amount, blurred, -amount, 0), {"amount": float(amount), "sigma": float(sigma)}
 
 
 def denoise(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
-    """Bilateral filter over 5×5 pixels: standard deviations 10..50 grey levels and 1..3 pixels."""
+    """Return Bilateral filter over 5×5 pixels: standard deviations 10..50 gray levels and 1..3 pixels."""
     levels, pixels = float(rng.uniform(10, 50)), float(rng.uniform(1, 3))
     return cv2.bilateralFilter(image, 5, levels, pixels), {"levels": levels, "pixels": pixels}
 
 
 def resample(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
-    """Shrinking by a factor 0.4..0.9 and enlarging back, each with a linear, cubic or Lanczos kernel."""
+    """Return shrinking by a factor 0.4..0.9 and enlarging back, each with a linear, cubic or Lanczos kernel."""
     H, W, _ = image.shape
     factor = float(rng.uniform(0.4, 0.9))
     down, up = rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4], 2).tolist()
@@ -89,25 +91,27 @@ def resample(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
 
 
 def gamma(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
-    """Grey levels (v/255)^γ with γ in 0.6..0.85 or 1.2..1.7: the rounding leaves gaps in the histogram."""
+    """Return gray levels (v/255)^γ with γ in 0.6..0.85 or 1.2..1.7: the rounding leaves gaps in the histogram."""
     exponent = float(rng.uniform(0.6, 0.85) if rng.random() < 0.5 else rng.uniform(1.2, 1.7))
     table = np.rint(255 * (np.arange(256) / 255) ** exponent).astype(np.uint8)
     return table[image], {"gamma": exponent}
 
 
 def tone(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
-    """Saturation times 0.5..1.5, then contrast times 0.75..1.3 about middle grey, brightness −25..25 grey levels."""
+    """Return saturation times 0.5..1.5, then contrast times 0.75..1.3 about middle gray, brightness −25..25 gray
+    levels.
+    """
     saturation, contrast, brightness = rng.uniform([0.5, 0.75, -25], [1.5, 1.3, 25]).tolist()
-    # Luma stays: colours move to or from the grey of their pixel, which is one matrix; contrast is another factor.
+    # Luma stays: colors move to or from the gray of their pixel, which is one matrix; contrast is another factor.
     luma = np.array([0.299, 0.587, 0.114])
-    colours = contrast * (saturation * np.eye(3) + (1 - saturation) * luma)
+    colors = contrast * (saturation * np.eye(3) + (1 - saturation) * luma)
     shift = np.full((3, 1), brightness + 128 * (1 - contrast))
-    changed = cv2.transform(image, np.hstack([colours, shift]).astype(np.float32))
+    changed = cv2.transform(image, np.hstack([colors, shift]).astype(np.float32))
     return changed, {"saturation": saturation, "contrast": contrast, "brightness": brightness}
 
 
 def remosaic(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
-    """Sampling through one of the four Bayer patterns and demosaicing again, bilinearly or edge-aware."""
+    """Return sampling through one of the four Bayer patterns and demosaicing again, bilinearly or edge-aware."""
     phase_y, phase_x = rng.integers(0, 2, 2).tolist()
     bayer = image[..., 1].copy()
     bayer[phase_y::2, phase_x::2] = image[phase_y::2, phase_x::2, 0]
@@ -116,6 +120,6 @@ def remosaic(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
     pattern = {(0, 0): "BG", (0, 1): "GB", (1, 0): "GR", (1, 1): "RG"}[phase_y, phase_x]
     edge_aware = bool(rng.random() < 0.5)
     code = getattr(cv2, f"COLOR_Bayer{pattern}2RGB" + ("_EA" if edge_aware else ""))
-    # The pad keeps the Bayer phase (it is even) and gives the border pixels neighbours.
+    # The pad keeps the Bayer phase (it is even) and gives the border pixels neighbors.
     out = cv2.demosaicing(cv2.copyMakeBorder(bayer, 4, 4, 4, 4, cv2.BORDER_REFLECT_101), code)
     return out[4:-4, 4:-4], {"phase_y": phase_y, "phase_x": phase_x, "edge_aware": edge_aware}

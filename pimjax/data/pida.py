@@ -23,14 +23,14 @@ LOWEST_AFTER = 70  # JPEG quality of the whole sample, at least
 def perturb_image(
     image: np.ndarray, rng: np.random.Generator, config: PerturbationConfig
 ) -> tuple[np.ndarray, str, dict[str, float]]:
-    """One member of the family, drawn by its weight: the perturbed uint8 image, its name and its parameters."""
+    """Return one member of the family, drawn by its weight: the perturbed uint8 image, its name and its parameters."""
     name = draw(rng, vars(config))
     perturbed, parameters = getattr(perturb, name)(image, rng)
     return perturbed, name, parameters
 
 
 def blend(image: np.ndarray, perturbed: np.ndarray, mask: np.ndarray, softness: float = 0.0) -> np.ndarray:
-    """M·P(I) + (1 − M)·I: uint8 [H, W, 3] from two such images and a bool mask [H, W].
+    """Return M·P(I) + (1 − M)·I: uint8 [H, W, 3] from two such images and a bool mask [H, W].
 
     `softness` is the standard deviation, in pixels, by which the mask's edge is smoothed for the blend.
     """
@@ -41,7 +41,7 @@ def blend(image: np.ndarray, perturbed: np.ndarray, mask: np.ndarray, softness: 
 
 
 def _surroundings(mask: np.ndarray) -> tuple[slice, slice]:
-    """The smallest rectangle that holds a mask's marked pixels, beyond the reach of any perturbation's kernel.
+    """Return the smallest rectangle that holds a mask's marked pixels, beyond the reach of any perturbation's kernel.
 
     It starts at multiples of 16 pixels, so that Bayer phases and JPEG blocks mean in it what they mean in the image.
     """
@@ -58,7 +58,8 @@ def forge(
     donors: Donors | None = None,
     factor: float | None = None,
 ) -> Example:
-    """A forgery from an authentic example, the mask drawn as ground truth; of its size unless it is resized afterwards.
+    """Return a forgery from an authentic example, the mask drawn as ground truth; of its size unless it is resized
+    afterward.
 
     It is scaled by `factor` at the end, or by what `after_factor` draws.
 
@@ -91,7 +92,7 @@ def _perturb(
     donors: Donors | None,
     softness: float,
 ) -> Made:
-    """Perturbed, painted over, or of another past, where a mask is."""
+    """Return perturbed, painted over, or of another past, where a mask is."""
     image = example["image"]
     mask, shape = random_mask(example, rng, config.masks, donors)
     # Only what the mask shows is perturbed, which saves most of the time.
@@ -121,7 +122,7 @@ def _paste(
     donors: Donors | None,
     softness: float,
 ) -> Made | None:
-    """A region of another photograph, or of the same, laid over it; None if four tries found no place."""
+    """Return a region of another photograph, or of the same, laid over it; None if four tries found no place."""
     donor = example
     for _ in range(4 if kind == "splicing" else 0):
         if donor["id"] == example["id"]:
@@ -134,7 +135,7 @@ def _paste(
         )
     region, shape = random_mask(donor, rng, config.masks)
     for _ in range(4):
-        pasted = paste(example["image"], donor["image"], region, rng, config.masks, match_colours=kind == "splicing")
+        pasted = paste(example["image"], donor["image"], region, rng, config.masks, match_colors=kind == "splicing")
         if pasted:
             recipe = {"kind": kind, **pasted.parameters, "mask": shape}
             if kind == "splicing":
@@ -148,7 +149,7 @@ def _paste(
 
 
 def after_factor(rng: np.random.Generator, config: PidaConfig) -> float:
-    """By what the whole sample is scaled at the end; 1 mostly."""
+    """Return by what the whole sample is scaled at the end; 1 mostly."""
     return float(rng.uniform(0.6, 1.4)) if rng.random() < config.after_resize else 1.0
 
 
@@ -161,7 +162,7 @@ def _finish(
     config: PidaConfig,
     factor: float | None,
 ) -> Example:
-    """What an upload does to the whole sample now and then, authentic pixels too."""
+    """Return what an upload does to the whole sample now and then, authentic pixels too."""
     mask = mask.view(np.uint8) * np.uint8(255)
     example = {key: value for key, value in example.items() if key not in ("segments", "before")}  # of another picture
     if factor is None:
@@ -185,7 +186,7 @@ def pida(
     donors: Donors | None = None,
     factor: float | None = None,
 ) -> Example:
-    """With `config.probability` a forgery of an authentic example (see `forge`), else the example itself.
+    """Return with `config.probability` a forgery of an authentic example (see `forge`), else the example itself.
 
     Either may be scaled and compressed at the end: what every picture goes through must tell nothing of forgery.
     Without that, the example itself has the "recipe" "". Examples that are already manipulated (a mask with marked

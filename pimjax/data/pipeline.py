@@ -29,11 +29,12 @@ MAPS = ("image", "before", "mask", "segments")  # what of an example is cut and 
 
 
 def prepare(example: Example, data: DataConfig) -> Example:
-    """Network input and targets of an example whose image already is square of `data.image_size`, or is made so here.
+    """Return network input and targets of an example whose image already is square of `data.image_size`, or is made so
+    here.
 
     Returns "image" uint8 [S, S, 3], "mask" and "boundary" uint8 0/1 [s, s], "target" float32 [s, s, 3] (the
-    normalised image that the image decoder should reconstruct), s = S/4, and the strings "id", "recipe" and (from a
-    `SkipUnreadable`) "skipped". The image is rounded to uint8 to travel to the device: up to 0.009 of the normalised
+    normalized image that the image decoder should reconstruct), s = S/4, and the strings "id", "recipe" and (from a
+    `SkipUnreadable`) "skipped". The image is rounded to uint8 to travel to the device: up to 0.009 of the normalized
     input's unit away from the released preprocessing, which does not round.
     """
     image, mask, size = example["image"], example["mask"], data.image_size
@@ -61,11 +62,11 @@ class TrainTransform(grain.transforms.RandomMap):
     donors: Donors | None = None  # whose photographs forgeries may take from
 
     def random_map(self, example: Example, rng: np.random.Generator) -> Example:
-        """One training sample; see `prepare` for its arrays."""
+        """Return one training sample; see `prepare` for its arrays."""
         return prepare(self.augment(example, rng)[1], self.data)
 
     def augment(self, example: Example, rng: np.random.Generator) -> tuple[Example, Example]:
-        """The example cut and flipped, and what was made of it; "recipe" says what."""
+        """Return the example cut and flipped, and what was made of it; "recipe" says what."""
         manipulated, factor = is_manipulated(example["mask"]), after_factor(rng, self.pida)
         if manipulated or self.data.resize_mode != "crop":
             example = _square(example, self.data, tuple(rng.random(2) * example["mask"].shape))
@@ -91,7 +92,8 @@ def train_batches(
     process_index: int = 0,
     process_count: int = 1,
 ) -> Iterator[Batch]:
-    """The training batches number `start_step` … `steps` − 1, the same for a seed whatever the number of workers.
+    """Return the training batches number `start_step` … `steps` − 1, the same for a seed whatever the number of
+    workers.
 
     Every batch is a function of its number alone, so a resumed run continues with exactly the batches it had not
     seen. `data.batch_size` counts the images of all processes; each gets its share.
@@ -117,7 +119,7 @@ def train_batches(
 
 
 def _explain_worker_errors(batches: Iterator[Batch], workers: int) -> Iterator[Batch]:
-    """The same batches; a worker process that cannot go on is an OSError that says why and what to do."""
+    """Return the same batches; a worker process that cannot go on is an OSError that says why and what to do."""
     try:
         yield from batches
     except (OSError, RuntimeError) as error:
@@ -126,8 +128,8 @@ def _explain_worker_errors(batches: Iterator[Batch], workers: int) -> Iterator[B
         if getattr(error, "errno", None) == errno.ENOSPC or f"exit code {-signal.SIGBUS:d}" in text:
             free = f"{shutil.disk_usage('/dev/shm').free / 1e6:.1f} MB are free"
             raise OSError(
-                f"/dev/shm: too small for the batches of config.data.num_workers = {workers} ({free}); enlarge it, as with "
-                "docker run --shm-size=2g, or give --config.data.num_workers=0"
+                f"/dev/shm: too small for the batches of config.data.num_workers = {workers} ({free}); enlarge it, "
+                "as with docker run --shm-size=2g, or give --config.data.num_workers=0"
             ) from None
         if f"exit code {-signal.SIGKILL:d}" in text:
             raise OSError(
@@ -137,7 +139,7 @@ def _explain_worker_errors(batches: Iterator[Batch], workers: int) -> Iterator[B
 
 
 def _mixture(sources: Sequence[Source], weights: Sequence[float], seed: int) -> grain.MapDataset:
-    """An endless interleaving of the sources, each shuffled anew whenever it is through."""
+    """Return an endless interleaving of the sources, each shuffled anew whenever it is through."""
     parts = [
         grain.MapDataset.source(Reshuffled(SkipUnreadable(source), seed + number)).seed(seed + number)
         for number, source in enumerate(sources)
@@ -188,7 +190,7 @@ def _end_with_parent() -> None:
 
 
 def validation_set(sources: Sequence[Source], data: DataConfig, pida_config: PidaConfig, seed: int) -> Batch:
-    """The fixed validation set, stacked into one batch of host arrays [N, …].
+    """Return the fixed validation set, stacked into one batch of host arrays [N, …].
 
     Every manipulated example of the sources is taken, once and as it is (cut around its mask where the model trains on
     crops), or `data.max_validation` of them, always the same. If there is none, `data.validation_images` forgeries are
@@ -216,7 +218,7 @@ def validation_set(sources: Sequence[Source], data: DataConfig, pida_config: Pid
 
 
 def _manipulated(sources: Sequence[Source], most: int) -> Iterator[Example]:
-    """The manipulated examples, or `most` of them drawn from all over the sources."""
+    """Return the manipulated examples, or `most` of them drawn from all over the sources."""
     places = [(source, index) for source in sources for index in source.annotated]
     if len(places) > most:
         places = [places[i] for i in np.random.default_rng(0).permutation(len(places))]
@@ -230,10 +232,10 @@ def _manipulated(sources: Sequence[Source], most: int) -> Iterator[Example]:
                 return
 
 
-def _square(example: Example, data: DataConfig, centre: tuple[float, float]) -> Example:
-    """The example cut to a square of native pixels around `centre` (y, x), or whole where the model resizes."""
+def _square(example: Example, data: DataConfig, center: tuple[float, float]) -> Example:
+    """Return the example cut to a square of native pixels around `center` (y, x), or whole where the model resizes."""
     if data.resize_mode != "crop":
         return example
     maps = {key: example[key] for key in MAPS if key in example}
-    cut = crop_square(maps, data.image_size, centre)
+    cut = crop_square(maps, data.image_size, center)
     return example | {key: np.ascontiguousarray(array) for key, array in cut.items()}

@@ -1,4 +1,6 @@
-"""What a configuration may name as a source: folders, manifests, prepared sets, photographs that packages install."""
+"""What a configuration may name as a source: folders, manifests, prepared datasets, photographs that
+packages install.
+"""
 
 import importlib.util
 import os
@@ -11,7 +13,7 @@ from pimjax.data.walk import Walk, describe, walk
 
 
 def folder_source(folder: str | os.PathLike) -> FileSource:
-    """All photographs below `folder`, in the order of their paths, as authentic examples.
+    """Return all photographs below `folder`, in the order of their paths, as authentic examples.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -31,7 +33,8 @@ def folder_source(folder: str | os.PathLike) -> FileSource:
 
 
 def pairs_source(folder: str | os.PathLike) -> FileSource:
-    """The pairs below `folder`: manipulated images in `Tp`, masks in `Gt`, and (if there) authentic images in `Au`.
+    """Return the pairs below `folder`: manipulated images in `Tp`, masks in `Gt`, and (if there) authentic images in
+    `Au`.
 
     A mask belongs to the image whose name it bears, with nothing or `_gt`, `_mask`, `_edgemask` behind.
 
@@ -61,7 +64,7 @@ def pairs_source(folder: str | os.PathLike) -> FileSource:
     return FileSource(records, str(folder), passed_over)
 
 
-# The colour photographs of scikit-image, scikit-learn and matplotlib, as (package, file). Validation never trains.
+# The color photographs of scikit-image, scikit-learn and matplotlib, as (package, file). Validation never trains.
 INSTALLED = {
     "train": (
         ("skimage", "data/astronaut.png"),
@@ -79,7 +82,7 @@ INSTALLED = {
 
 
 def installed_source(split: str) -> FileSource:
-    """Photographs that three Python packages install beside their code: "train" (6) or "validation" (2).
+    """Return photographs that three Python packages install beside their code: "train" (6) or "validation" (2).
 
     Raises:
         ValueError: another split.
@@ -101,12 +104,12 @@ def installed_source(split: str) -> FileSource:
 
 
 def tfds_source(name: str) -> TfdsSource:
-    """A prepared set, "NAME" or "NAME:SPLIT"; the split may be left out where there is only one.
+    """Return a prepared dataset, "NAME" or "NAME:SPLIT"; the split may be left out where there is only one.
 
     Raises:
         ValueError, FileNotFoundError: no such set or split, or it is not prepared.
     """
-    from pimjax.data.datasets.catalogue import load  # TFDS takes two seconds to import
+    from pimjax.data.datasets.catalog import load  # TFDS takes two seconds to import
 
     dataset, _, split = name.partition(":")
     if "[" in split:  # of which two could overlap unseen
@@ -126,7 +129,7 @@ LOADERS = {
 
 
 def load_source(name: str) -> Source:
-    """The source of a name such as "csv:FILE"; see `pimjax.config.DataConfig` for all of them.
+    """Return the source of a name such as "csv:FILE"; see `pimjax.config.DataConfig` for all of them.
 
     Raises:
         ValueError, FileNotFoundError: the name or what it points to cannot be used.

@@ -40,18 +40,18 @@ class Source(abc.ABC):
 
     @abc.abstractmethod
     def __len__(self) -> int:
-        """Number of examples."""
+        """Return number of examples."""
 
     @abc.abstractmethod
     def encoded(self, index: int) -> Encoded:
-        """The files of the example at `index`; ImageError if they cannot be read."""
+        """Return the files of the example at `index`; ImageError if they cannot be read."""
 
     @abc.abstractmethod
     def ids(self) -> list[str]:
-        """What tells the examples' images apart, between sources too; nothing is read for it."""
+        """Return what tells the examples' images apart, between sources too; nothing is read for it."""
 
     def __getitem__(self, index: int) -> Example:
-        """The decoded example at `index`; ImageError if its files cannot be used."""
+        """Return the decoded example at `index`; ImageError if its files cannot be used."""
         if self._decoded is None:
             return decode_example(self.encoded(index))
         if index not in self._decoded:
@@ -59,7 +59,7 @@ class Source(abc.ABC):
         return self._decoded[index]
 
     def cache_decoded(self) -> "Source":
-        """The same source, which from now on decodes each example once and keeps it in memory."""
+        """Return the same source, which from now on decodes each example once and keeps it in memory."""
         self._decoded = {}
         return self
 
@@ -68,7 +68,8 @@ class Source(abc.ABC):
 
 
 def decode_example(encoded: Encoded) -> Example:
-    """The example that the files hold. A mask of another size, but of the image's shape, is scaled (nearest neighbour).
+    """Return the example that the files hold. A mask of another size, but of the image's shape, is scaled (nearest
+    neighbor).
 
     Raises:
         ImageError: a file cannot be decoded, the mask's shape is not the image's, or the mask contradicts the label.
@@ -83,7 +84,7 @@ def decode_example(encoded: Encoded) -> Example:
 
 
 def decode_segments(encoded: Encoded, image: np.ndarray) -> np.ndarray:
-    """The example's label map, int32 [H, W]; ImageError if it is not of the image's size."""
+    """Return the example's label map, int32 [H, W]; ImageError if it is not of the image's size."""
     segments = decode_labels(encoded.segments, f"{encoded.id}: its segments")
     if segments.shape != image.shape[:2]:
         raise ImageError(f"{encoded.id}: its segments are no label map of its size; correct the manifest")
@@ -111,7 +112,7 @@ def _require_agreement(mask: np.ndarray, encoded: Encoded) -> None:
     says = "manipulated" if encoded.label else "authentic"
     marks = f"marks {marked:.2%} of it" if marked else "marks nothing"
     raise ImageError(
-        f"{encoded.place}: {encoded.id} is labelled {says}, yet its mask {encoded.mask_id} {marks}; correct the line"
+        f"{encoded.place}: {encoded.id} is labeled {says}, yet its mask {encoded.mask_id} {marks}; correct the line"
     )
 
 
@@ -138,19 +139,21 @@ class FileSource(Source):
         return len(self.records)
 
     def encoded(self, index: int) -> Encoded:
-        """The files' bytes."""
+        """Return the files' bytes."""
         image, mask, segments, label, place = self.records[index]
         mask_bytes, segment_bytes = (None if path is None else read_bytes(path) for path in (mask, segments))
         mask_id = "" if mask is None else str(mask)
         return Encoded(str(image), read_bytes(image), mask_bytes, mask_id, segment_bytes, label, place)
 
     def ids(self) -> list[str]:
-        """The image files, resolved."""
+        """Return the image files, resolved."""
         return [str(record.image.resolve()) for record in self.records]
 
 
 class TfdsSource(Source):
-    """A set that `pimjax prepare-data` has prepared (`pimjax.data.datasets`): original files in one array_record."""
+    """A dataset that `pimjax prepare-data` has prepared (`pimjax.data.datasets`): original files in one
+    array_record.
+    """
 
     def __init__(self, records: Sequence[dict[str, Any]], name: str):
         self.records = records
@@ -161,7 +164,7 @@ class TfdsSource(Source):
         return len(self.records)
 
     def encoded(self, index: int) -> Encoded:
-        """The stored bytes. An authentic example's mask, all zero there, is left out."""
+        """Return the stored bytes. An authentic example's mask, all zero there, is left out."""
         try:
             record = self.records[index]
         except (
@@ -169,7 +172,7 @@ class TfdsSource(Source):
             ValueError,
             OSError,
         ):  # what array_record and TFDS raise for bytes that they did not write
-            again = "delete its folder and prepare the set again with pimjax prepare-data"
+            again = "delete its folder and prepare the dataset again with pimjax prepare-data"
             raise ImageError(
                 f"{self._file(index)}: damaged, {self.name} number {index} cannot be read; {again}"
             ) from None

@@ -11,9 +11,9 @@ STRIDE = 4  # the targets' and outputs' pixels, in pixels of the network input
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Linear interpolation after Gaussian antialiasing, as the released preprocessing resizes images and masks.
+    """Return linear interpolation after Gaussian antialiasing, as the released preprocessing resizes images and masks.
 
-    Per axis of downscale factor f: σ = max(0, (f − 1)/2), the kernel cut at 4σ; half-pixel centres; beyond the
+    Per axis of downscale factor f: σ = max(0, (f − 1)/2), the kernel cut at 4σ; half-pixel centers; beyond the
     border the image is mirrored without repeating the border pixel.
 
     Args:
@@ -30,7 +30,7 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     if (height, width) == (H, W):
         return image
     out = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-    # OpenCV repeats the border pixel where an enlarged pixel's centre falls outside; there we interpolate ourselves.
+    # OpenCV repeats the border pixel where an enlarged pixel's center falls outside; there we interpolate ourselves.
     (rows, r0, r1, wr), (cols, c0, c1, wc) = _taps(H, height), _taps(W, width)
     for r, c in ((rows, np.arange(width)), (np.arange(height), cols)):
         a, b, u = r0[r, None], r1[r, None], wr[r].reshape(-1, *[1] * (image.ndim - 1))
@@ -42,7 +42,9 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=1024)
 def _taps(n: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Indices of the outputs whose centre lies outside 0..n−1, and for all outputs both source pixels and weight."""
+    """Return indices of the outputs whose center lies outside 0..n−1, and for all outputs both source pixels and
+    weight.
+    """
     x = (np.arange(new) + 0.5) * (n / new) - 0.5
     low = np.floor(x).astype(int)
     outside = np.flatnonzero((x < 0) | (x > n - 1))
@@ -69,19 +71,21 @@ def _gaussian(image: np.ndarray, sigma_y: float, sigma_x: float) -> np.ndarray:
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
-    """Rounds (halves to even) and clips to 0..255."""
+    """Return rounds (halves to even) and clips to 0..255."""
     # OpenCV's only conversion that does both, and not of absolute values, in one pass.
     return cv2.addWeighted(image, 1, image, 0, 0, dtype=cv2.CV_8U)
 
 
 def in_proportion(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
-    """Whether two pictures' sides (height, width, …) are alike in proportion, a pixel more or less on each of them."""
+    """Return whether two pictures' sides (height, width, …) are alike in proportion, a pixel more or less on each of
+    them.
+    """
     (h, w), (H, W) = shape[:2], other[:2]
     return abs(h * W - w * H) <= 2 * max(h, w, H, W)
 
 
-def crop_square(maps: dict[str, np.ndarray], size: int, centre: tuple[float, float]) -> dict[str, np.ndarray]:
-    """Cuts a size×size square of native pixels out of maps of one size, as near to `centre` (y, x) as fits.
+def crop_square(maps: dict[str, np.ndarray], size: int, center: tuple[float, float]) -> dict[str, np.ndarray]:
+    """Cut a size×size square of native pixels out of maps of one size, as near to `center` (y, x) as fits.
 
     A photo smaller than the square is first continued by mirroring (its pixels stay as they are, unlike in scaling).
     """
@@ -90,15 +94,17 @@ def crop_square(maps: dict[str, np.ndarray], size: int, centre: tuple[float, flo
         pad = (0, max(0, size - H), 0, max(0, size - W))
         maps = {key: cv2.copyMakeBorder(x, *pad, cv2.BORDER_REFLECT) for key, x in maps.items()}
         H, W = max(H, size), max(W, size)
-    y, x = (int(np.clip(round(c - size / 2), 0, n - size)) for c, n in zip(centre, (H, W), strict=True))
+    y, x = (int(np.clip(round(c - size / 2), 0, n - size)) for c, n in zip(center, (H, W), strict=True))
     return {key: array[y : y + size, x : x + size] for key, array in maps.items()}
 
 
 def network_input(image: np.ndarray, size: int) -> np.ndarray:
-    """The released preprocessing: uint8 RGB [H, W, 3] → normalised float32 [size, size, 3]."""
+    """Return the released preprocessing: uint8 RGB [H, W, 3] → normalized float32 [size, size, 3]."""
     return normalize(resize(image, size, size))
 
 
 def target_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The released target: a mask uint8 [H, W] (255 = manipulated) resized, then > 0.5: uint8 0/1 [height, width]."""
+    """Return the released target: a mask uint8 [H, W] (255 = manipulated) resized, then > 0.5: uint8 0/1 [height,
+    width].
+    """
     return (resize(mask, height, width) > 127.5).view(np.uint8)

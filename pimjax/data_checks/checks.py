@@ -14,7 +14,7 @@ from pimjax.data_checks.facts import Facts, near_duplicates, read_all_facts
 from pimjax.data_checks.mask_alignment import edge_ranks, outline, outline_alignment
 from pimjax.terminal import say
 
-MOSTLY = 0.5  # share of grey above which a picture is no mask
+MOSTLY = 0.5  # share of gray above which a picture is no mask
 POOR_ALIGNMENT = 1.13  # below which a tenth of right masks lies, and most wrong ones
 
 
@@ -29,27 +29,27 @@ class Finding:
 
 
 def check_facts(facts: Sequence[Facts], max_unreadable: float) -> list[Finding]:
-    """Findings within one source; a share of up to `max_unreadable` unusable examples is no reason to stop."""
+    """Return findings within one source; a share of up to `max_unreadable` unusable examples is no reason to stop."""
     masked = [fact for fact in facts if fact.marked is not None]
     broken = [fact for fact in facts if fact.error]
     marked = [fact.marked for fact in masked if fact.marked]
-    inverted = len(marked) >= 8 and statistics.median(marked) > 0.5  # of fewer, nothing can be said of the set
+    inverted = len(marked) >= 8 and statistics.median(marked) > 0.5  # of fewer, nothing can be said of the dataset
     most = sorted((fact for fact in masked if fact.marked > 0.5), key=lambda fact: -fact.marked)
     too_many = len(broken) > max_unreadable * len(facts) or len(broken) == len(facts)
     what = "the mask marks more than half of the image"
-    what += "; so do most: invert this set's masks (white = manipulated)" if inverted else "; it may be inverted"
+    what += "; so do most: invert this dataset's masks (white = manipulated)" if inverted else "; it may be inverted"
     findings = [
         Finding("unusable", "cannot be used; training skips them", tuple(fact.error for fact in broken), too_many),
         Finding("inverted", what, tuple(f"{fact.id}: {fact.marked:.0%}" for fact in most), inverted),
         Finding("empty", "has a mask that marks nothing; it counts as authentic", _ids(masked, lambda f: not f.marked)),
         Finding(
-            "grey",
-            "more than 5 % of the mask is grey; is it a mask, saved losslessly?",
-            _grey(masked),
-            sum(fact.grey > MOSTLY for fact in masked) > max_unreadable * len(masked),
+            "gray",
+            "more than 5 % of the mask is gray; is it a mask, saved losslessly?",
+            _gray(masked),
+            sum(fact.gray > MOSTLY for fact in masked) > max_unreadable * len(masked),
         ),
         Finding("lossy", "the mask is a JPEG: compression blurs its edges", _ids(masked, _is_lossy)),
-        Finding("scaled", "the mask has another size and is scaled, nearest neighbour", _ids(masked, _is_scaled)),
+        Finding("scaled", "the mask has another size and is scaled, nearest neighbor", _ids(masked, _is_scaled)),
         Finding("range", "uses a small part of its 16 bits, and is nearly black", _noted(facts)),
         Finding("orientation", "EXIF says rotated; image and mask are used as stored", _ids(facts, _is_rotated)),
         Finding("duplicates", "the same picture twice, or two forgeries of it", _duplicates(facts)),
@@ -77,9 +77,9 @@ def _is_rotated(fact: Facts) -> bool:
     return fact.orientation != 1
 
 
-def _grey(facts: Sequence[Facts]) -> tuple[str, ...]:
-    grey = sorted((fact for fact in facts if fact.grey > 0.05), key=lambda fact: -fact.grey)
-    return tuple(f"{fact.id}: {fact.grey:.0%}" for fact in grey)
+def _gray(facts: Sequence[Facts]) -> tuple[str, ...]:
+    gray = sorted((fact for fact in facts if fact.gray > 0.05), key=lambda fact: -fact.gray)
+    return tuple(f"{fact.id}: {fact.gray:.0%}" for fact in gray)
 
 
 def _duplicates(facts: Sequence[Facts]) -> tuple[str, ...]:
@@ -93,7 +93,7 @@ def _duplicates(facts: Sequence[Facts]) -> tuple[str, ...]:
 
 
 def check_overlap(facts: Sequence[Facts], others: Sequence[Facts]) -> list[Finding]:
-    """Pictures that are in two sources: what a model was trained on must not measure it."""
+    """Return pictures that are in two sources: what a model was trained on must not measure it."""
     pairs = near_duplicates([fact.perceptual_hash for fact in facts], [fact.perceptual_hash for fact in others])
     examples = tuple(f"{facts[i].id} = {others[j].id}" for i, j in pairs)
     what = "in both sources; do not train on one and score on the other"
@@ -101,7 +101,8 @@ def check_overlap(facts: Sequence[Facts], others: Sequence[Facts]) -> list[Findi
 
 
 def check_alignment(source: Source, facts: Sequence[Facts], most: int = 60) -> list[Finding]:
-    """Masks whose outline follows nothing in their image, the worst first, and whose other image they fit better.
+    """Return masks whose outline follows nothing in their image, the worst first, and whose other image they fit
+    better.
 
     Only the `most` worst are compared with each other's images.
     """
@@ -153,7 +154,7 @@ def require_sound(source: Source, max_unreadable: float, samples: int = 32) -> N
 
 
 def summary(facts: Sequence[Facts]) -> dict[str, str]:
-    """Confusion in words, for a table."""
+    """Return confusion in words, for a table."""
     usable = [fact for fact in facts if not fact.error]
     marked = sorted(fact.marked for fact in usable if fact.marked)
     sizes = sorted((fact.width * fact.height, fact.width, fact.height) for fact in usable)

@@ -41,14 +41,14 @@ def _overlay(source: Source, fact: Facts) -> np.ndarray:
 
 
 def _shrink(picture: np.ndarray, side: int = 220) -> np.ndarray:
-    """No larger than it is shown: a sheet of photographs at full size fills the memory."""
+    """Return no larger than it is shown: a sheet of photographs at full size fills the memory."""
     scale = side / max(picture.shape[:2])
     size = [max(1, round(n * scale)) for n in picture.shape[1::-1]]
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA) if scale < 1 else picture
 
 
 def caption_of(recipe: str) -> str:
-    """A recipe of `pimjax.data.pida` in a few words."""
+    """Return a recipe of `pimjax.data.pida` in a few words."""
     if not recipe:
         return ""
     parts = {"kind": "authentic"} | json.loads(recipe)
@@ -57,7 +57,8 @@ def caption_of(recipe: str) -> str:
 
 
 def preview_sheet(sources: Sequence[Source], transform: TrainTransform, seed: int, rows: int = 12) -> np.ndarray:
-    """What training makes of photographs, a row each: pristine, forged, their difference ×8, mask, boundary. uint8 RGB.
+    """Return what training makes of photographs, a row each: pristine, forged, their difference ×8, mask, boundary.
+    uint8 RGB.
 
     Raises:
         ValueError: no photograph can be read.

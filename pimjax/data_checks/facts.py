@@ -1,4 +1,4 @@
-"""What is known of one example after decoding it: facts, no judgement. See `check_facts` for that."""
+"""What is known of one example after decoding it: facts, no judgment. See `check_facts` for that."""
 
 import dataclasses
 from collections import defaultdict
@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from pimjax.data.images import ImageError, decode_image, decode_mask, photo_notes, read_header
-from pimjax.data.mask_checks import grey_share
+from pimjax.data.mask_checks import gray_share
 from pimjax.data.sources import Encoded, Source, align_mask, decode_segments
 from pimjax.data_checks.mask_alignment import mask_alignment
 
@@ -29,7 +29,7 @@ class Facts:
     orientation: int = 1  # EXIF
     notes: tuple[str, ...] = ()  # on the image's values, as of `pimjax.data.images.photo_notes`
     marked: float | None = None  # share of the image that the mask marks; None: no mask, hence authentic
-    grey: float = 0.0  # share of the mask's values that are neither near black nor near white
+    gray: float = 0.0  # share of the mask's values that are neither near black nor near white
     mask_format: str = ""
     mask_size: tuple[int, int] | None = None  # width and height where they are not the image's
     mask_alignment: float | None = None  # how well the mask's outline follows the image; see `mask_alignment`
@@ -37,7 +37,7 @@ class Facts:
 
 
 def read_facts(source: Source, index: int) -> Facts:
-    """Decodes one example and says what there is. Never raises for bad data: that is `Facts.error`."""
+    """Decode one example and says what there is. Never raises for bad data: that is `Facts.error`."""
     facts = Facts(index, f"{source.name}, number {index}")
     try:
         encoded = source.encoded(index)
@@ -69,30 +69,30 @@ def _with_mask(facts: Facts, encoded: Encoded, image: np.ndarray) -> Facts:
         facts,
         marked=float((mask > 127).mean()),
         mask_format=read_header(encoded.mask, encoded.mask_id).format,
-        grey=grey_share(stored),
+        gray=gray_share(stored),
         mask_size=None if stored.shape == image.shape[:2] else stored.shape[::-1],
         mask_alignment=mask_alignment(image, mask > 127),
     )
 
 
 def perceptual_hash(image: np.ndarray) -> bytes:
-    """256 bits: whether each of 16×16 cells of a uint8 RGB image [H, W, 3] is darker than its right neighbour.
+    """Return 256 bits: whether each of 16×16 cells of a uint8 RGB image [H, W, 3] is darker than its right neighbor.
 
     Empty for an image of so little contrast that nothing tells it from others.
     """
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    cells = cv2.resize(grey, (17, 16), interpolation=cv2.INTER_AREA)
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    cells = cv2.resize(gray, (17, 16), interpolation=cv2.INTER_AREA)
     return b"" if cells.std() < 3 else np.packbits(cells[:, 1:] > cells[:, :-1]).tobytes()
 
 
 def read_all_facts(source: Source, indices: Sequence[int] | None = None, threads: int = 2) -> Iterator[Facts]:
-    """`read_facts` of all examples, or of those named, in their order."""
+    """Return `read_facts` of all examples, or of those named, in their order."""
     with ThreadPoolExecutor(threads) as pool:  # OpenCV decodes without holding Python's lock
         yield from pool.map(lambda index: read_facts(source, index), range(len(source)) if indices is None else indices)
 
 
 def near_duplicates(some: Sequence[bytes], others: Sequence[bytes], most: int = 12) -> list[tuple[int, int]]:
-    """Pairs (i, j) of fingerprints that differ in at most `most` of their 256 bits; empty ones are like none.
+    """Return pairs (i, j) of fingerprints that differ in at most `most` of their 256 bits; empty ones are like none.
 
     Of many equal ones, each is paired with the first. Fingerprints are compared only if two of their 32 bytes in a row,
     from an even place, agree: of 16 such pieces, 12 bits can spoil 12.

@@ -13,7 +13,7 @@ SHOWN = 10  # examples named per finding; the JSON has all
 
 
 def findings_table(summary: dict[str, str], findings: Sequence[Finding]) -> str:
-    """Markdown: what there is, then every finding with its first examples."""
+    """Return Markdown: what there is, then every finding with its first examples."""
     lines = ["| what | found |", "|---|---|", *(f"| {name} | {printable(text)} |" for name, text in summary.items())]
     for finding in findings:
         verdict = " (fatal training)" if finding.fatal else ""

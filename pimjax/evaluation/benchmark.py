@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pimjax.aliases import EVALUATION, renamed
 from pimjax.data.sources import Source
 from pimjax.evaluation.evaluate import evaluate, settings
 from pimjax.evaluation.predictors import Predictor
@@ -30,7 +31,7 @@ def run_benchmark(
     command: str = "",
     failed: Mapping[str, str] | None = None,
 ) -> list[Result]:
-    """Score every predictor on every set, going on where an earlier run stopped; other results in `output` stay.
+    """Score every predictor on every dataset, going on where an earlier run stopped; other results in `output` stay.
 
     Written to `output`/MODEL/SET: images.jsonl, images.csv, scores.json, pictures; to `output`: tables.md, tables.tex,
     benchmark.json (commands, date, versions, order of models and datasets).
@@ -110,7 +111,9 @@ def locked(output: Path, reading: bool = False) -> Iterator[None]:
 
 
 def _score(predictor: Predictor, source: Source, folder: Path, threshold: float, hinted: set[str]) -> None:
-    """Score one predictor on one set; `hinted` are those whose maps have been called inverted, which once is enough."""
+    """Score one predictor on one dataset; `hinted` are those whose maps have been called inverted, which once is
+    enough.
+    """
     rows, errors = evaluate(predictor, source, folder, threshold)
     inverted = predictor.about.get("inverted")
     maps = "" if inverted is None or predictor.name in hinted else "inverted" if inverted else "as saved"
@@ -174,11 +177,11 @@ def read_results(output: Path, without: Collection[tuple[str, str]] = ()) -> tup
 
 
 def _rows(folder: Path, examples: int) -> list[dict[str, Any]]:
-    """The rows of a set of so many examples, in order."""
+    """Return the rows of a dataset of so many examples, in order."""
     file = folder / "images.jsonl"
     if not file.is_file():
         raise ValueError(f"{file}: not there, or no file; run the same {WRITER} again")
-    rows, _ = read_rows(file)
+    rows = {number: renamed(row, EVALUATION) for number, row in read_rows(file)[0].items()}
     for number, row in rows.items():
         if fault := row_fault(row):
             raise ValueError(f"{file}, number {number!r}: {fault}; run the same {WRITER} again, with this pimjax")

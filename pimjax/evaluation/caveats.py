@@ -1,4 +1,4 @@
-"""What the scores of a set cannot vouch for: masks that look wrong, maps that are thresholded, images left out."""
+"""What the scores of a dataset cannot vouch for: masks that look wrong, maps that are thresholded, images left out."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -49,7 +49,7 @@ def _undefined(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def caveats(rows: Sequence[Row], errors: Sequence[str], auc: dict[str, Any], maps: str = "as saved") -> list[str]:
-    """Return warnings about a set's results, in words.
+    """Return warnings about a dataset's results, in words.
 
     Args:
         rows: of images that were scored.
@@ -91,7 +91,7 @@ def _facts(row: Row) -> Facts:
         row["id"],
         orientation=row["orientation"],
         marked=marked if row["mask_format"] else None,
-        grey=row["mask_grey"],
+        gray=row["mask_gray"],
         mask_format=row["mask_format"],
         mask_size=(0, 0) if row["mask_scaled"] else None,
     )

@@ -19,19 +19,19 @@ _SIZES = (3, 7, 11, 15, 19, 23)
 _SHIFTS = (10, 20, 30, 40, 50, 60, 70, 80, 90)
 LEVELS = {
     "blur": Levels("kernel side, pixels", _SIZES, 1, 255, 2),
-    "noise": Levels("standard deviation, grey levels", _SIZES, 0, 255),
-    "noise-variance": Levels("variance, grey levels squared", _SIZES, 0, 65025),
+    "noise": Levels("standard deviation, gray levels", _SIZES, 0, 255),
+    "noise-variance": Levels("variance, gray levels squared", _SIZES, 0, 65025),
     "jpeg": Levels("quality", (50, 60, 70, 80, 90, 100), 1, 100, 1),
     "webp": Levels("quality", (90, 80, 70, 60, 50), 1, 100, 1),
     "gamma": Levels("exponent", (0.7, 0.85, 1, 1.15, 1.3), 0.01, 100),
     "resize": Levels("factor", (0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75), 0.01, 4),
     "rescale": Levels("factor, and back", (0.75, 0.5, 0.25), 0.01, 4),
-    "brightness-up": Levels("grey levels", _SHIFTS, 0, 255),
-    "brightness-down": Levels("grey levels", tuple(-shift for shift in _SHIFTS), -255, 0),
+    "brightness-up": Levels("gray levels", _SHIFTS, 0, 255),
+    "brightness-down": Levels("gray levels", tuple(-shift for shift in _SHIFTS), -255, 0),
     "contrast": Levels("factor", (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1), 0, 10),
-    "dithering": Levels("grey levels per channel", (64, 48, 32, 24, 16, 8, 6, 4, 2), 2, 256, 1),
+    "dithering": Levels("gray levels per channel", (64, 48, 32, 24, 16, 8, 6, 4, 2), 2, 256, 1),
     "jpeg2000": Levels("compression ratio", (5, 10, 15, 20, 30, 40, 60, 80, 100), 1, 1000),
-    "pink-noise": Levels("standard deviation, grey levels", (3, 6, 9, 12, 15, 18, 21, 24, 27), 0, 255),
+    "pink-noise": Levels("standard deviation, gray levels", (3, 6, 9, 12, 15, 18, 21, 24, 27), 0, 255),
 }
 
 

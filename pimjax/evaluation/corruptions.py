@@ -32,22 +32,26 @@ class Corruption(NamedTuple):
 
 
 def blur(image: np.ndarray, side: float, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian blur; `side` of the kernel odd, in pixels, σ what OpenCV derives: 0.3·((side − 1)/2 − 1) + 0.8."""
+    """Return Gaussian blur; `side` of the kernel odd, in pixels, σ what OpenCV derives: 0.3·((side − 1)/2 −
+    1) + 0.8.
+    """
     return cv2.GaussianBlur(image, (int(side), int(side)), 0)
 
 
 def noise(image: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
-    """White Gaussian noise, independent per pixel and channel, of standard deviation `deviation` in grey levels."""
+    """Return white Gaussian noise, independent per pixel and channel, of standard deviation `deviation` in gray
+    levels.
+    """
     return _to_uint8(image + deviation * rng.standard_normal(image.shape, np.float32))
 
 
 def noise_variance(image: np.ndarray, variance: float, rng: np.random.Generator) -> np.ndarray:
-    """`noise` of a variance, in grey levels squared."""
+    """Return `noise` of a variance, in gray levels squared."""
     return noise(image, variance**0.5, rng)
 
 
 def jpeg(image: np.ndarray, quality: float, rng: np.random.Generator) -> np.ndarray:
-    """JPEG at `quality` 1..100, libjpeg's scale; chroma and all else as OpenCV datasets them."""
+    """Return JPEG at `quality` 1..100, libjpeg's scale; chroma and all else as OpenCV sets them."""
     return _through(image, ".jpg", cv2.IMWRITE_JPEG_QUALITY, int(quality))
 
 
@@ -57,12 +61,12 @@ def webp(image: np.ndarray, quality: float, rng: np.random.Generator) -> np.ndar
 
 
 def gamma(image: np.ndarray, exponent: float, rng: np.random.Generator) -> np.ndarray:
-    """Grey levels 255·(v/255)^exponent, rounded: below 1 brighter, above 1 darker."""
+    """Return gray levels 255·(v/255)^exponent, rounded: below 1 brighter, above 1 darker."""
     return _to_uint8(255 * (np.arange(256) / 255) ** exponent)[image]
 
 
 def resize(image: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
-    """Scaling of both sides by `factor`, linearly, without antialiasing, as OpenCV does by default."""
+    """Return scaling of both sides by `factor`, linearly, without antialiasing, as OpenCV does by default."""
     H, W, _ = image.shape
     return cv2.resize(image, (max(1, round(W * factor)), max(1, round(H * factor))), interpolation=cv2.INTER_LINEAR)
 
@@ -76,17 +80,19 @@ def rescale(image: np.ndarray, factor: float, rng: np.random.Generator) -> np.nd
 
 
 def brightness(image: np.ndarray, shift: float, rng: np.random.Generator) -> np.ndarray:
-    """`shift` grey levels added to every channel, clipped to 0..255."""
+    """Return `shift` gray levels added to every channel, clipped to 0..255."""
     return _to_uint8(np.arange(256) + shift)[image]
 
 
 def contrast(image: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
-    """Distance from middle grey, 127.5, times `factor`: grey levels rounded and clipped."""
+    """Return distance from middle gray, 127.5, times `factor`: gray levels rounded and clipped."""
     return _to_uint8(127.5 + factor * (np.arange(256) - 127.5))[image]
 
 
 def dithering(image: np.ndarray, count: float, rng: np.random.Generator) -> np.ndarray:
-    """`count` (2..256) evenly spaced grey levels per channel, the error diffused as Floyd and Steinberg do (1976)."""
+    """Return `count` (2..256) evenly spaced gray levels per channel, the error diffused as Floyd and Steinberg do
+    (1976).
+    """
     H, W, _ = image.shape
     step = 255 / (int(count) - 1)
     # Padded by what errors reach beyond the borders. All pixels with the same x + 2y depend on none of one another.
@@ -104,7 +110,7 @@ def dithering(image: np.ndarray, count: float, rng: np.random.Generator) -> np.n
 
 
 def jpeg2000(image: np.ndarray, ratio: float, rng: np.random.Generator) -> np.ndarray:
-    """JPEG 2000 to 1/`ratio` of the uncompressed size, as far as that pays for the headers.
+    """Return JPEG 2000 to 1/`ratio` of the uncompressed size, as far as that pays for the headers.
 
     Sides of less than 32 pixels, which the encoder's six resolutions need, are continued to that and cut again.
     """
@@ -114,7 +120,8 @@ def jpeg2000(image: np.ndarray, ratio: float, rng: np.random.Generator) -> np.nd
 
 
 def pink_noise(image: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
-    """Noise of power spectral density 1/f, independent per channel, of standard deviation `deviation` in grey levels.
+    """Return noise of power spectral density 1/f, independent per channel, of standard deviation `deviation` in gray
+    levels.
 
     f is the radial frequency, in cycles per pixel; the mean is zero. Each channel is scaled to its deviation exactly.
     """
@@ -128,7 +135,7 @@ def pink_noise(image: np.ndarray, deviation: float, rng: np.random.Generator) ->
 
 
 def _through(image: np.ndarray, suffix: str, setting: int, value: int) -> np.ndarray:
-    """The image after encoding and decoding. OSError if this OpenCV cannot write the format."""
+    """Return the image after encoding and decoding. OSError if this OpenCV cannot write the format."""
     try:
         done, encoded = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [setting, value])
     except cv2.error:  # which a build without the format raises

@@ -1,4 +1,4 @@
-"""A predictor on a set, image by image: every convention's scores, what the map says of the image, a picture."""
+"""A predictor on a dataset, image by image: every convention's scores, what the map says of the image, a picture."""
 
 import math
 import time
@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pimjax.data.images import ImageError, read_header
-from pimjax.data.mask_checks import grey_share
+from pimjax.data.mask_checks import gray_share
 from pimjax.data.sources import Encoded, Example, Source, decode_example
 from pimjax.data.transforms import in_proportion, resize, target_mask
 from pimjax.evaluation.predictors import Prediction, Predictor
@@ -36,11 +36,11 @@ def evaluate(
     pictures: bool = True,
     about: dict[str, Any] | None = None,
 ) -> tuple[list[Row], list[str]]:
-    """Scores `predictor` on every example of `source`; what `folder` has of the same files is not computed again.
+    """Score `predictor` on every example of `source`; what `folder` has of the same files is not computed again.
 
     Args:
         predictor: who is scored.
-        source: the set.
+        source: the dataset.
         folder: for images.jsonl, images.csv and pictures.
         threshold: a prediction strictly above it is positive.
         change: what is done to an example, given its number, before the predictor sees it; the mask stays.
@@ -83,7 +83,7 @@ def _is_known(row: Row | None, predictor: Predictor, source: Source, number: int
 
 
 def _origin(predictor: Predictor, encoded: Encoded) -> tuple[str, str]:
-    """What tells whether an image's row still is of the same files, the same label and the same map."""
+    """Return what tells whether an image's row still is of the same files, the same label and the same map."""
     files = "-".join(f"{zlib.crc32(content):08x}" for content in (encoded.image, encoded.mask or b""))
     label = "" if encoded.label is None else f"-{encoded.label:d}"  # which the mask must not contradict
     return files + label, predictor.version(encoded.id)
@@ -118,16 +118,16 @@ def _row(
 
 
 def _mask_facts(encoded: Encoded, mask: np.ndarray) -> Row:
-    """What `pimjax.evaluation.caveats` judges a mask by; "mask_format" is "" of an authentic image."""
+    """Return what `pimjax.evaluation.caveats` judges a mask by; "mask_format" is "" of an authentic image."""
     if encoded.mask is None:
-        return {"mask_format": "", "mask_grey": 0.0, "mask_scaled": False}
+        return {"mask_format": "", "mask_gray": 0.0, "mask_scaled": False}
     header = read_header(encoded.mask, encoded.mask_id)
     scaled = (header.height, header.width) != mask.shape
-    return {"mask_format": header.format, "mask_grey": round(grey_share(mask), 6), "mask_scaled": scaled}
+    return {"mask_format": header.format, "mask_gray": round(gray_share(mask), 6), "mask_scaled": scaled}
 
 
 def score_example(example: Example, prediction: Prediction, threshold: float, input_side: int | None = None) -> Row:
-    """One image's row; `input_side` as of `Predictor`.
+    """Return one image's row; `input_side` as of `Predictor`.
 
     "manipulated", "height", "width", "map_height", "map_width" (pixels); "map_values", how many different ones the map
     has, at most 3; "CONVENTION.METRIC" for all of
@@ -171,7 +171,7 @@ def values_of(map_: np.ndarray) -> int:
 
 
 def _at_input(full: np.ndarray, truth: np.ndarray, side: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Map and truth, [H, W], at the size of the network's input: bilinearly, and as the nearest pixel."""
+    """Return map and truth, [H, W], at the size of the network's input: bilinearly, and as the nearest pixel."""
     if side is None:
         return full, truth
     resized = cv2.resize(truth.view(np.uint8), (side, side), interpolation=cv2.INTER_NEAREST_EXACT)
@@ -179,7 +179,7 @@ def _at_input(full: np.ndarray, truth: np.ndarray, side: int | None) -> tuple[np
 
 
 def enlarged(prediction: Prediction, height: int, width: int) -> np.ndarray:
-    """The map at the image's size, float32 [height, width], bilinearly."""
+    """Return the map at the image's size, float32 [height, width], bilinearly."""
     map_ = prediction.map if prediction.full is None else prediction.full
     if map_.shape == (height, width):
         return map_

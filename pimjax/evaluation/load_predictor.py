@@ -94,7 +94,7 @@ def localizer_predictor(localizer: Localizer, name: str, about: dict[str, Any]) 
 def with_options(
     predictor: Predictor, flip: bool = False, tiles: int | None = None, sides: Sequence[int] = ()
 ) -> list[Predictor]:
-    """The predictor as it is and, beside it for comparison, asked in the ways of `pimjax.inference.tta`."""
+    """Return the predictor as it is and, beside it for comparison, asked in the ways of `pimjax.inference.tta`."""
 
     def model(image: np.ndarray) -> np.ndarray:
         prediction = predictor.predict({"image": image})

@@ -64,7 +64,7 @@ def _values(path: Path) -> np.ndarray:
 
 
 def _array(file: IO[bytes], size: int) -> np.ndarray:
-    """The array of an NPY file of `size` bytes, whose header is believed only if the file is as large."""
+    """Return the array of an NPY file of `size` bytes, whose header is believed only if the file is as large."""
     version = np.lib.format.read_magic(file)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in readers:

@@ -1,4 +1,4 @@
-"""The figures of a report, by matplotlib: SVG to put into a page; legible without colour."""
+"""The figures of a report, by matplotlib: SVG to put into a page; legible without color."""
 
 import io
 import re
@@ -29,8 +29,8 @@ STYLE = {
     "grid.color": "#e4e4e4",
     "axes.axisbelow": True,
 }
-# Okabe and Ito's colours without yellow; with the dashes, no two of the first 35 models look alike.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00")
+# Okabe and Ito's colors without yellow; with the dashes, no two of the first 35 models look alike.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00")
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
 WIDTH, HEIGHT = 4.2, 2.9  # inches, of axes with their labels
 
@@ -38,7 +38,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def exceedance(values: Mapping[str, np.ndarray], label: str, name: str, logarithmic: bool = False) -> str:
-    """Share of images whose value is at least x, for every x in 0..1; the area under a line is the mean.
+    """Return share of images whose value is at least x, for every x in 0..1; the area under a line is the mean.
 
     Args:
         values: per model, one value in 0..1 per image, [N] without NaN.
@@ -65,7 +65,7 @@ def exceedance(values: Mapping[str, np.ndarray], label: str, name: str, logarith
 
 
 def precision_recall(pooled: Mapping[str, Pooled | None], name: str) -> str:
-    """Precision over recall of all pixels, a dot at the threshold; dashed grey: marking everything.
+    """Return precision over recall of all pixels, a dot at the threshold; dashed gray: marking everything.
 
     `name` and the SVG as for `exceedance`.
     """
@@ -87,7 +87,7 @@ def precision_recall(pooled: Mapping[str, Pooled | None], name: str) -> str:
 
 
 def reliability_curves(pooled: Mapping[str, Pooled | None], name: str) -> str:
-    """Share of manipulated pixels by predicted probability, in 15 bins; a larger dot holds more pixels.
+    """Return share of manipulated pixels by predicted probability, in 15 bins; a larger dot holds more pixels.
 
     `name` and the SVG as for `exceedance`.
     """
@@ -108,7 +108,7 @@ def reliability_curves(pooled: Mapping[str, Pooled | None], name: str) -> str:
 
 @matplotlib.rc_context(STYLE)
 def robustness_curves(rows: Rows, dataset: str, corruption: str, name: str) -> str:
-    """The mean score by level, with its interval, a thin line at the uncorrupted mean, for all models of `rows`.
+    """Return the mean score by level, with its interval, a thin line at the uncorrupted mean, for all models of `rows`.
 
     Args:
         rows: "rows" of robustness.json (`pimjax.evaluation.robustness.run_robustness`).
@@ -148,7 +148,7 @@ def save_robustness(rows: Rows, stem: Path, ours: bool = False) -> None:
 
 
 def _draw_levels(axes: Axes, rows: Rows, models: Sequence[str], dataset: str, corruption: str) -> dict[str, Any]:
-    """One corruption on one set; returns a line per model for the legend."""
+    """Return one corruption on one dataset; returns a line per model for the legend."""
     handles = {}
     for place, model in enumerate(models):
         of_model = [row for row in rows if (row["model"], row["dataset"]) == (model, dataset)]
@@ -174,7 +174,9 @@ _COLUMNS = ("level", "value", "low", "high")
 
 @matplotlib.rc_context(STYLE)
 def _lines(values: Mapping[str, Any], draw: Callable[..., Any], frame: Callable[[Axes], None], name: str) -> str:
-    """A line per model that has values; the others keep their place, so that a model looks the same in all figures."""
+    """Return a line per model that has values; the others keep their place, so that a model looks the same in all
+    figures.
+    """
     there = {model: (place, found) for place, (model, found) in enumerate(values.items()) if _any(found)}
     figure = Figure((WIDTH, HEIGHT + _legend_height(there)), layout="constrained")
     axes = figure.subplots()
@@ -189,7 +191,7 @@ def _any(values: np.ndarray | Pooled | None) -> bool:
 
 
 def _style(place: int) -> dict[str, Any]:
-    return {"color": COLOURS[place % 7], "linestyle": DASHES[place % 5], "linewidth": 1.6}
+    return {"color": COLORS[place % 7], "linestyle": DASHES[place % 5], "linewidth": 1.6}
 
 
 def _legend_columns(models: Sequence[str] | Mapping[str, Any]) -> int:

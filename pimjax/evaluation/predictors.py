@@ -33,7 +33,7 @@ class Predictor(NamedTuple):
 def model_predictor(
     name: str, model: Model, about: dict[str, Any] | None = None, input_side: int | None = None
 ) -> Predictor:
-    """Any function from an image to a map of probabilities, of whatever size in the image's proportions."""
+    """Return any function from an image to a map of probabilities, of whatever size in the image's proportions."""
 
     def predict(example: Example) -> Prediction:
         return Prediction(checked_map(model(example["image"]), name))
@@ -42,7 +42,7 @@ def model_predictor(
 
 
 def checked_map(values: Any, name: str) -> np.ndarray:
-    """`values` as float32 [h, w]; ImageError, naming `name`, if they are no map of probabilities."""
+    """Return `values` as float32 [h, w]; ImageError, naming `name`, if they are no map of probabilities."""
     values = np.asarray(values)
     squeezed = values
     if values.ndim == 3 and 1 in (values.shape[0], values.shape[2]):

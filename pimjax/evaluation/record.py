@@ -1,4 +1,6 @@
-"""What has been scored of one set, kept line by line, so that a run that was broken off goes on where it stopped."""
+"""What has been scored of one dataset, kept line by line, so that a run that was broken off goes on where
+it stopped.
+"""
 
 import csv
 import importlib.metadata
@@ -10,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from pimjax.aliases import EVALUATION, renamed
 from pimjax.evaluation.caveats import OF_CURVES, is_thresholded
 from pimjax.evaluation.state import ABOUT, read_state, row_fault
 from pimjax.files import ForeignFileError, Row, cannot_write, claim, lock_file, read_rows, write_bytes, write_text
@@ -18,7 +21,7 @@ PICTURE = "pictures/{:06d}.jpg"  # of an image's number
 
 
 class Record:
-    """The rows of one predictor on one set, in `folder`: about.json, images.jsonl, and images.csv when it is done.
+    """The rows of one predictor on one dataset, in `folder`: about.json, images.jsonl, and images.csv when it is done.
 
     A context: until its end, no other process writes there.
     """
@@ -42,6 +45,7 @@ class Record:
         except BaseException:
             self._file.close()
             raise
+        rows = {number: renamed(row, EVALUATION) for number, row in rows.items()}
         self.rows = {number: row for number, row in rows.items() if not row_fault(row)}
 
     def __enter__(self) -> "Record":
@@ -62,7 +66,7 @@ class Record:
         self.rows[row["number"]] = row
 
     def finish(self, examples: int) -> list[Row]:
-        """Write images.csv, the rows of a set of so many examples in order, and return them.
+        """Write images.csv, the rows of a dataset of so many examples in order, and return them.
 
         Scores over all thresholds are left empty there if all maps are thresholded.
         """
@@ -100,12 +104,12 @@ def reserve(folder: Path, about: dict[str, Any], pictures: int = 0) -> None:
 
 
 def _stored(about: dict[str, Any]) -> dict[str, Any]:
-    """As JSON gives it back."""
+    """Return as JSON gives it back."""
     return json.loads(json.dumps(about))
 
 
 def versions() -> dict[str, str]:
-    """Of what the numbers depend on."""
+    """Return of what the numbers depend on."""
     names = ("pimjax", "jax", "flax", "numpy", "opencv-python")
     found = {name: _version(name) for name in names}
     return found | {"python": platform.python_version(), "machine": platform.machine()}

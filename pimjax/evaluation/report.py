@@ -25,7 +25,7 @@ try:
 except ImportError:
     raise ValueError("a report needs jinja2: pip install -e '.[report]'") from None
 
-EACH = 3  # best, median, worst images, and false alarms, of a model on a set
+EACH = 3  # best, median, worst images, and false alarms, of a model on a dataset
 GAP = 4  # pixels between the cells of a strip, as `pimjax.evaluation.evaluate.write_strip` makes it
 
 
@@ -82,7 +82,7 @@ def _read_robustness(path: Path | None) -> dict[str, Any] | None:
 
 
 def _dataset(number: int, name: str, results: Sequence[Result], evaluation: Path) -> dict[str, Any]:
-    """All that the page says of one set."""
+    """Return all that the page says of one dataset."""
     counts = {key: max(result.summary[key] for result in results) for key in ("of", "manipulated", "authentic")}
     ids = [row["id"] for result in results for row in result.rows]
     skip = os.path.commonprefix(ids).rfind("/") + 1  # noqa: RUF071 (ids need not be paths)
@@ -118,7 +118,7 @@ def _in_words(results: Sequence[Result], counts: dict[str, int]) -> str:
 
 
 def _figures(results: Sequence[Result], name: str) -> list[tuple[str, str, str]]:
-    """Title, explanation and SVG of each figure that there is something to show in."""
+    """Return title, explanation and SVG of each figure that there is something to show in."""
     f1 = {result.model: _defined([r for r in result.rows if r["manipulated"]], COMPARED) for result in results}
     marked = {result.model: marked_share(result.rows) for result in results}
     curves = {r.model: None if r.summary.get("thresholded") else _pooled(r.rows) for r in results}  # which have none
@@ -154,7 +154,7 @@ def _defined(rows: Sequence[Row], name: str) -> np.ndarray:
 
 
 def marked_share(rows: Sequence[Row]) -> np.ndarray:
-    """Share of the pixels above the threshold in each authentic image of `rows`, float64 [authentic images]."""
+    """Return share of the pixels above the threshold in each authentic image of `rows`, float64 [authentic images]."""
     return np.array([row["fp"] / max(row["fp"] + row["tn"], 1) for row in rows if not row["manipulated"]])
 
 
@@ -168,7 +168,7 @@ def _pooled(rows: Sequence[Row]) -> Pooled | None:
 
 
 def _pictures(result: Result, evaluation: Path, skip: int) -> dict[str, Any]:
-    """A model's telling images on a set; `skip` characters of every id are left out."""
+    """Return a model's telling images on a dataset; `skip` characters of every id are left out."""
     folder = evaluation / safe(result.model) / safe(result.dataset)
 
     def pictures(label: str, rows: Iterable[Row], text: str) -> list[dict[str, str]]:
@@ -201,7 +201,7 @@ def _pictures(result: Result, evaluation: Path, skip: int) -> dict[str, Any]:
 
 
 def best_median_worst(ordered: Sequence[Row]) -> list[list[Row]]:
-    """The first, middle and last `EACH` of rows in order, no row twice: of few, a third each."""
+    """Return the first, middle and last `EACH` of rows in order, no row twice: of few, a third each."""
     if len(ordered) < 3 * EACH:
         return [[ordered[i] for i in part] for part in np.array_split(np.arange(len(ordered)), 3)]
     middle = (len(ordered) - EACH) // 2
@@ -209,7 +209,7 @@ def best_median_worst(ordered: Sequence[Row]) -> list[list[Row]]:
 
 
 def two_by_two(path: Path) -> str:
-    """The strip of `pimjax.evaluation.evaluate.write_strip` as a data URI, two cells above two, to fit a phone.
+    """Return the strip of `pimjax.evaluation.evaluate.write_strip` as a data URI, two cells above two, to fit a phone.
 
     Empty if there is no such file.
     """
@@ -224,7 +224,7 @@ def two_by_two(path: Path) -> str:
 
 
 def _corruptions(corrupted: dict[str, Any]) -> list[dict[str, Any]]:
-    """Figures and areas of each set in robustness.json."""
+    """Return figures and areas of each dataset in robustness.json."""
     rows, areas = corrupted["rows"], corrupted["areas"]
     models, datasets, corruptions = (
         list(dict.fromkeys(row[key] for row in rows)) for key in ("model", "dataset", "corruption")

@@ -33,7 +33,7 @@ def run_robustness(
     command: str = "",
     failed: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Score every predictor on every set at every level of `corruptions`, going on where an earlier run stopped.
+    """Score every predictor on every dataset at every level of `corruptions`, going on where an earlier run stopped.
 
     Images are corrupted as they come from the source, before any resizing; masks stay. Noise depends on the image's
     number, the corruption and the level alone. Rows of images go to `output`/MODEL/SET/PROTOCOL_LEVEL.
@@ -96,7 +96,9 @@ Change = Callable[[Example, int], Example]
 
 
 def _runs(chosen: Mapping[str, Sequence[float]]) -> Iterator[tuple[dict[str, Any], Change | None]]:
-    """What tells the results of each level from others, and what is done to an example; first without disturbance."""
+    """Return what tells the results of each level from others, and what is done to an example; first without
+    disturbance.
+    """
     yield {}, None
     for corruption, levels in chosen.items():
         for level in levels:
@@ -122,7 +124,7 @@ def _corrupt(corruption: str, level: float) -> Change:
 
 
 def area(levels: Sequence[float], rows: Sequence[Sequence[Row]], plain: Sequence[Row]) -> dict[str, float]:
-    """The mean score over a corruption's span, with its interval, and the mean uncorrupted score.
+    """Return the mean score over a corruption's span, with its interval, and the mean uncorrupted score.
 
     Args:
         levels: [L], different ones in any order.
@@ -143,7 +145,9 @@ def area(levels: Sequence[float], rows: Sequence[Sequence[Row]], plain: Sequence
 
 
 def robustness_table(result: dict[str, Any]) -> str:
-    """Markdown: a table per set and corruption, a row per level, a column per predictor; the last row is the area."""
+    """Return Markdown: a table per set and corruption, a row per level, a column per predictor; the last row is the
+    area.
+    """
     lines = []
     for name in dict.fromkeys(row["dataset"] for row in result["rows"]):
         rows = [row for row in result["rows"] if row["dataset"] == name]
@@ -165,6 +169,6 @@ def robustness_table(result: dict[str, Any]) -> str:
 
 
 def show_level(row: dict[str, Any]) -> str:
-    """A level's mean, with n of m where not all images could be scored."""
+    """Return a level's mean, with n of m where not all images could be scored."""
     scored, of = row.get("scored"), row.get("of")
     return show(row, row["images"]) + ("" if scored == of else f", {scored} of {of}")

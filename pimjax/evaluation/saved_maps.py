@@ -149,7 +149,7 @@ def _find_maps(folder: Path) -> _Maps:
 
 
 def _rows(folder: Path) -> list[dict[str, Any]]:
-    """The rows of `pimjax predict`; none of a file of that name that is something else."""
+    """Return the rows of `pimjax predict`; none of a file of that name that is something else."""
     rows = []
     for file in sorted(folder.glob("predictions*.jsonl")):
         with contextlib.suppress(ValueError, OSError):
@@ -158,13 +158,13 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
 
 
 def _files(row: dict[str, Any]) -> dict[str, str]:
-    """What a row of `pimjax predict`'s says that it wrote; rows are input, and may say anything."""
+    """Return what a row of `pimjax predict`'s says that it wrote; rows are input, and may say anything."""
     files = row.get("files")
     return {k: v for k, v in files.items() if isinstance(v, str)} if isinstance(files, dict) else {}
 
 
 def _photo(row: dict[str, Any]) -> tuple[str, str] | None:
-    """The path of a row's photo, and its name in the folder or pattern that it was found by."""
+    """Return the path of a row's photo, and its name in the folder or pattern that it was found by."""
     path, name = row.get("path"), row.get("name")
     if not isinstance(path, str) or not isinstance(name, str):
         return None

@@ -74,7 +74,7 @@ _METRICS = {
 ROW = {  # of images.jsonl
     **dict.fromkeys(("number", *_PIXELS, "tp", "fp", "fn", "tn", "map_values", "orientation"), int),
     **dict.fromkeys(("id", "input", "version", "mask_format"), str),
-    **dict.fromkeys(("seconds", "mask_grey", "image.max", "image.top1", "image.logit"), NUMBER),
+    **dict.fromkeys(("seconds", "mask_gray", "image.max", "image.top1", "image.logit"), NUMBER),
     **{f"{convention}.{name}": (*NUMBER, _NULL) for convention, names in _METRICS.items() for name in names},
     **dict.fromkeys(("manipulated", "mask_scaled"), bool),
     "histogram": [list],

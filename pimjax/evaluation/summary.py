@@ -1,4 +1,4 @@
-"""From the rows of a set to what is said of it: means with intervals, counts of what they are of, warnings."""
+"""From the rows of a dataset to what is said of it: means with intervals, counts of what they are of, warnings."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,14 +16,14 @@ Value = dict[str, float]  # "value", "low", "high", "images", "undefined"
 
 
 def column(rows: Sequence[Row], name: str) -> np.ndarray:
-    """One number per row, float64 [N]; NaN where it is undefined."""
+    """Return one number per row, float64 [N]; NaN where it is undefined."""
     return np.array([math.nan if row[name] is None else row[name] for row in rows], float)
 
 
 def summarize_dataset(
     rows: Sequence[Row], errors: Sequence[str], threshold: float = 0.5, maps: str = "as saved"
 ) -> dict[str, Any]:
-    """What a set's rows say, ready for JSON (NaN is None). Intervals: 95 %, bootstrap over images.
+    """Return what a dataset's rows say, ready for JSON (NaN is None). Intervals: 95 %, bootstrap over images.
 
     Args:
         rows: of scored images.
@@ -69,7 +69,7 @@ def summarize_dataset(
 
 
 def mean_value(values: np.ndarray) -> Value:
-    """The mean of the defined among `values` [N]."""
+    """Return the mean of the defined among `values` [N]."""
     defined = values[~np.isnan(values)]
     low, high = bootstrap_interval(defined)
     value = float(defined.mean()) if len(defined) else math.nan
@@ -102,7 +102,9 @@ def _detection_values(
 
 
 def _values(scores: Callable[[np.ndarray], dict[str, float]], images: int, resamples: int = 500) -> dict[str, Value]:
-    """Scores that are of all images together, with intervals; `scores` is given how often each image counts, [N]."""
+    """Return scores that are of all images together, with intervals; `scores` is given how often each image counts,
+    [N].
+    """
     rng = np.random.default_rng(0)
     drawn = [scores(weights) for weights in rng.multinomial(images, [1 / images] * images, resamples)]
     values = {}
@@ -115,7 +117,7 @@ def _values(scores: Callable[[np.ndarray], dict[str, float]], images: int, resam
 
 
 def compare(first: Sequence[Row], second: Sequence[Row], name: str) -> dict[str, float]:
-    """`paired_difference` of a column over the images that both have, as a dictionary."""
+    """Return `paired_difference` of a column over the images that both have, as a dictionary."""
     others = {(row["number"], row["input"]): row for row in second}
     both = [(row, other) for row in first if (other := others.get((row["number"], row["input"])))]
     ours, theirs = ([pair[side] for pair in both] for side in (0, 1))
@@ -123,7 +125,7 @@ def compare(first: Sequence[Row], second: Sequence[Row], name: str) -> dict[str,
 
 
 def without_nan(value: Any) -> Any:
-    """The same with None for NaN, which JSON does not have."""
+    """Return the same with None for NaN, which JSON does not have."""
     if isinstance(value, dict):
         return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -8,7 +8,7 @@ from pimjax.files import Row, printable
 
 
 class Result(NamedTuple):
-    """One predictor on one set."""
+    """One predictor on one dataset."""
 
     model: str
     dataset: str
@@ -34,7 +34,9 @@ COMPARED = "pim-fullsize.f1"
 
 
 def dataset_table(results: Sequence[Result]) -> list[list[str]]:
-    """Header and a row per predictor for results on one set; columns that no predictor has a value for are left out.
+    """Return header and a row per predictor for results on one dataset; columns that no predictor has a value for are
+    left
+    out.
 
     The last column is the difference to the first predictor, paired by image: mean, 95 % interval, p.
     """
@@ -65,7 +67,7 @@ def by_text(results: Sequence[Result], key: str) -> dict[str, list[str]]:
 
 
 def warnings_of(results: Sequence[Result]) -> list[str]:
-    """Return the warnings of results on one set, with the models that they are of if that is not all."""
+    """Return the warnings of results on one dataset, with the models that they are of if that is not all."""
     found = by_text(results, "warnings").items()
     return [text if len(models) == len(results) > 1 else f"{', '.join(models)}: {text}" for text, models in found]
 
@@ -78,7 +80,7 @@ def find(summary: dict[str, Any], path: Sequence[str]) -> dict[str, Any] | None:
 
 
 def show(value: dict[str, Any] | None, images: int) -> str:
-    """A value as "0.412 [0.380, 0.444]", with how many images it is of where that is not all."""
+    """Return a value as "0.412 [0.380, 0.444]", with how many images it is of where that is not all."""
     if value is None or None in (value["value"], value["low"], value["high"]):
         return "–"
     fewer = f" ({value['images']})" if value["images"] != images else ""
@@ -86,7 +88,9 @@ def show(value: dict[str, Any] | None, images: int) -> str:
 
 
 def show_difference(difference: dict[str, float], images: int) -> str:
-    """A paired difference as "+0.021 [+0.010, +0.032], p = 0.004", with how many images it is of if that is not all."""
+    """Return a paired difference as "+0.021 [+0.010, +0.032], p = 0.004", with how many images it is of if that is not
+    all.
+    """
     if difference["images"] < 2:
         return "–"
     fewer = f" ({difference['images']})" if difference["images"] != images else ""
@@ -96,7 +100,7 @@ def show_difference(difference: dict[str, float], images: int) -> str:
 
 
 def markdown(table: Sequence[Sequence[str]]) -> str:
-    """Header and rows as a Markdown table with aligned columns."""
+    """Return header and rows as a Markdown table with aligned columns."""
     cells = [[printable(cell).replace("|", "\\|") for cell in row] for row in table]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in cells]
@@ -111,7 +115,7 @@ _TEX = str.maketrans(
 
 
 def latex(table: Sequence[Sequence[str]], caption: str) -> str:
-    """Header and rows as a LaTeX table (packages booktabs, graphicx)."""
+    """Return header and rows as a LaTeX table (packages booktabs, graphicx)."""
     rows = [" & ".join(printable(cell).translate(_TEX) for cell in row) for row in table]
     body = " \\\\\n".join(rows[1:])
     columns = "l" + "r" * (len(table[0]) - 1)

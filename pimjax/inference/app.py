@@ -47,13 +47,13 @@ class Page:
         self.root = tempfile.TemporaryDirectory(prefix="pimjax-")  # goes with the page, and all that visitors left
 
     def begin(self, file: str | None, before: Shown | None, request: gr.Request) -> tuple[Any, ...]:
-        """Clear what is shown, at once: [state, number, picture, verdict, downloads]."""
+        """Return clear what is shown, at once: [state, number, picture, verdict, downloads]."""
         forget(before)
         number = self.work.begin(request.session_hash)
         doing = "" if file is None else f"Looking at {plain(Path(file).name)} …"
         return None, number, None, doing, gr.Files(value=None, visible=False)
 
-    async def analyse(
+    async def analyze(
         self, file: str | None, number: int, view: str, opacity: float, threshold: float, request: gr.Request
     ) -> AsyncIterator[tuple[Any, ...]]:
         """Say what is being done, then show what was found: [state, picture, verdict, downloads]."""
@@ -139,9 +139,9 @@ def _complaint(name: str, error: Exception) -> str:
     if isinstance(error, ImageError):
         return f"**This file cannot be used.** {plain(str(error))}"
     if lines := explain(error):
-        return f"**{plain(name)} could not be analysed.** {plain(lines[0])}"
+        return f"**{plain(name)} could not be analyzed.** {plain(lines[0])}"
     say(f"while looking at {name}:", *"".join(traceback.format_exception(error)).rstrip().split("\n"))
-    return f"**{plain(name)} could not be analysed**, by a fault of the program: {plain(repr(error))}"
+    return f"**{plain(name)} could not be analyzed**, by a fault of the program: {plain(repr(error))}"
 
 
 def build_page(page: Page) -> gr.Blocks:
@@ -172,7 +172,7 @@ def build_page(page: Page) -> gr.Blocks:
         free = quiet | {"trigger_mode": "multiple", "concurrency_limit": None}
         cleared = [state, number, picture, verdict, downloads]
         upload.change(page.begin, [upload, state], cleared, queue=False, **free).then(
-            page.analyse, [upload, number, view, opacity, threshold], [state, picture, verdict, downloads], **free
+            page.analyze, [upload, number, view, opacity, threshold], [state, picture, verdict, downloads], **free
         )
         for control in (view, opacity, threshold):
             control.change(page.picture, [state, view, opacity, threshold], picture, **quiet)

@@ -15,7 +15,7 @@ KINDS = ("splicing", "copy_move", "removal")
 
 
 def example_photos(folder: Path) -> list[str]:
-    """PNG files in `folder`; [] where the packages of the extra "demo" are not installed."""
+    """Return PNG files in `folder`; [] where the packages of the extra "demo" are not installed."""
     try:
         sources = (installed_source("validation"), installed_source("train"))
     except ValueError:

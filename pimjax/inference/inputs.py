@@ -32,7 +32,7 @@ class Photo(NamedTuple):
         return _absolute(self.path)
 
     def read(self) -> bytes:
-        """The encoded photo; `pimjax.data.images.ImageError` if it cannot be read."""
+        """Return the encoded photo; `pimjax.data.images.ImageError` if it cannot be read."""
         if self.path == STDIN:
             encoded = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
             if len(encoded) > MAX_FILE_BYTES:
@@ -43,7 +43,7 @@ class Photo(NamedTuple):
         return read_bytes(self.path)
 
     def mtime(self) -> list[int]:
-        """Size in bytes and time of the last change in nanoseconds; [] of what has neither."""
+        """Return size in bytes and time of the last change in nanoseconds; [] of what has neither."""
         try:
             stat = os.stat(self.path)
         except OSError:
@@ -58,7 +58,7 @@ def find_photos(
     results: Collection[str] = (),
     passed_over: dict[Path, str] | None = None,
 ) -> list[Photo]:
-    """All photos that `inputs` mean, in their order, those of a folder or pattern sorted; each once.
+    """Return all photos that `inputs` mean, in their order, those of a folder or pattern sorted; each once.
 
     Args:
         inputs: files; folders, in which all images are meant, at any depth; patterns such as "shots/**/*.jpg"; "-".
@@ -95,7 +95,7 @@ def read_list(file: Path) -> list[str]:
 
 
 def shard(photos: Sequence[Photo], number: int, count: int) -> list[Photo]:
-    """The part of machine `number` of `count`, counted from 1: every photo is in exactly one.
+    """Return the part of machine `number` of `count`, counted from 1: every photo is in exactly one.
 
     A photo's relative_path decides: it stays in its part whatever photos are added or removed.
     """
@@ -105,7 +105,7 @@ def shard(photos: Sequence[Photo], number: int, count: int) -> list[Photo]:
 def _expand(
     text: str, output: Path | None, results: Collection[str], passed_over: dict[Path, str]
 ) -> Iterable[tuple[str, str]]:
-    """Paths, and the relative_path of each."""
+    """Return paths, and the relative_path of each."""
     path = Path(text)
     if text == STDIN:
         return [(text, text)]
@@ -157,7 +157,7 @@ def _short(name: str) -> str:
 
 
 def _free(name: str, taken: dict[str, int]) -> str:
-    """`name`, numbered if it is taken; `taken` has the last number that each was given."""
+    """Return `name`, numbered if it is taken; `taken` has the last number that each was given."""
     candidate = name
     while candidate in taken:
         taken[name] += 1

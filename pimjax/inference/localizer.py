@@ -95,7 +95,7 @@ class Localizer:
     def _maps(
         self, photos: Sequence[np.ndarray], details: bool, progress: Callable[[int, int], None] | None = None
     ) -> list[Maps]:
-        """uint8 [H, W, 3] each → the mask's map or, with `details`, all there are, [h, w, …], by name.
+        """Return uint8 [H, W, 3] each → the mask's map or, with `details`, all there are, [h, w, …], by name.
 
         Tiles are cut when their turn comes, and only their maps are kept: a quarter of the photo's sides.
         """
@@ -136,7 +136,8 @@ class Localizer:
 
     @classmethod
     def load(cls, path: str | os.PathLike = BUNDLED, precision: str = "float32", batch: int = 0) -> "Localizer":
-        """The model at `path`: a run's directory (its best checkpoint), a native directory, `.safetensors` or `.pth`.
+        """Return the model at `path`: a run's directory (its best checkpoint), a native directory, `.safetensors` or
+        `.pth`.
 
         "pim-small", the default, is the model that pimjax brings along (configs/pim_small.py).
 
@@ -147,7 +148,7 @@ class Localizer:
         return cls(*load_model(path), precision, batch)
 
     def __call__(self, photo: str | os.PathLike | np.ndarray, details: bool = False) -> Localization:
-        """Localizes in a file (its EXIF orientation is applied) or in a uint8 RGB array [H, W, 3].
+        """Localize in a file (its EXIF orientation is applied) or in a uint8 RGB array [H, W, 3].
 
         With `details`, boundary and reconstruction are computed too, in about twice the time.
 
@@ -165,7 +166,7 @@ class Localizer:
         orientations: Sequence[int] = (),
         progress: Callable[[int, int], None] | None = None,
     ) -> list[Localization]:
-        """The same for several uint8 RGB arrays [H, W, 3] of any sizes, together through the device.
+        """Return the same for several uint8 RGB arrays [H, W, 3] of any sizes, together through the device.
 
         The pixels are looked at as they are stored, since JPEG's blocks and tables lie so; the results are turned by
         the photos' EXIF `orientations`, or not if there are none. `progress` is told how many of how many tiles are
@@ -187,13 +188,13 @@ def _tile_shape(shape: Sequence[int]) -> tuple[int, int]:
 
 
 def _whole_blocks(photo: np.ndarray) -> np.ndarray:
-    """Without the last block of JPEG where it is incomplete: whatever completes it looks foreign."""
+    """Return without the last block of JPEG where it is incomplete: whatever completes it looks foreign."""
     H, W, _ = photo.shape
     return photo[: H - H % BLOCK or H, : W - W % BLOCK or W]
 
 
 def _continued(map_: np.ndarray, height: int, width: int) -> np.ndarray:
-    """With the last row and column repeated, to so many: an incomplete block is given its neighbour's value."""
+    """Return with the last row and column repeated, to so many: an incomplete block is given its neighbor's value."""
     h, w = map_.shape[:2]
     if (h, w) == (height, width):
         return map_
@@ -201,7 +202,7 @@ def _continued(map_: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _localization(photo: np.ndarray, maps: Maps, orientation: int, native: bool) -> Localization:
-    """From the maps of the photo or, if `native`, of its whole blocks."""
+    """Return from the maps of the photo or, if `native`, of its whole blocks."""
     H, W, _ = photo.shape
     h, w, _ = (_whole_blocks(photo) if native else photo).shape
     finite = all(np.isfinite(map_).all() for map_ in maps.values())
@@ -237,7 +238,9 @@ def _picture(normalized: np.ndarray) -> np.ndarray:
 
 
 def model_hash(variables: dict[str, Any], card: ModelCard) -> str:
-    """SHA-256 over configuration, preprocessing, and the names and values of all arrays: 64 hexadecimal digits."""
+    """Return SHA-256 over configuration, preprocessing, and the names and values of all arrays: 64
+    hexadecimal digits.
+    """
     digest = hashlib.sha256(card.identity().encode())
     # Under the names of pimjax 0.1, so that a model's hash stays what it was.
     for path, array in jax.tree_util.tree_leaves_with_path(renamed_tree(variables, inverse(PARAMETERS))):

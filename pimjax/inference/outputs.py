@@ -29,7 +29,7 @@ def write_outputs(
 ) -> dict[str, str]:
     """Write files beginning with `where`, one per output, at the photo's size; return their names by output.
 
-    "probability" (grey PNG of 8 or 16 `bits`: 0 … 255 or 65535), "overlay" (RGB PNG), "mask" (PNG, 255 above
+    "probability" (gray PNG of 8 or 16 `bits`: 0 … 255 or 65535), "overlay" (RGB PNG), "mask" (PNG, 255 above
     `threshold`), "npy" (the probability, float32 [H, W]), "boundary" (as the probability), "reconstruction" (RGB PNG).
 
     All are upright, and PNGs say so in text (`pimjax.data.map_frame`), with the EXIF `orientation` of the stored
@@ -76,18 +76,18 @@ def refuse_foreign(paths: Iterable[Path], ours: Collection[str]) -> None:
 
 def _picture(result: Localization, output: str, threshold: float, bits: int) -> np.ndarray | None:
     if output == "probability":
-        return grey(result.probability, bits)
+        return gray(result.probability, bits)
     if output == "overlay":
         return overlay(result.photo, result.probability, threshold)
     if output == "mask":
         return (result.probability > threshold).view(np.uint8) * np.uint8(255)
     if output == "boundary":
-        return None if result.boundary is None else grey(result.boundary, bits)
+        return None if result.boundary is None else gray(result.boundary, bits)
     return result.reconstruction
 
 
-def grey(probability: np.ndarray, bits: int = 8) -> np.ndarray:
-    """0..1 → 0..255 uint8 or 0..65535 uint16, rounded."""
+def gray(probability: np.ndarray, bits: int = 8) -> np.ndarray:
+    """Return 0..1 → 0..255 uint8 or 0..65535 uint16, rounded."""
     levels = np.empty(probability.shape, np.uint8 if bits == 8 else np.uint16)
     for rows in strips(len(levels)):
         levels[rows] = np.rint(probability[rows] * (2**bits - 1))
@@ -95,7 +95,7 @@ def grey(probability: np.ndarray, bits: int = 8) -> np.ndarray:
 
 
 def measure(probability: np.ndarray, score: float, threshold: float) -> dict[str, Any]:
-    """Figures of a photo, from its probability [H, W] and `Localization.score`.
+    """Return figures of a photo, from its probability [H, W] and `Localization.score`.
 
     "width", "height" in pixels; "score" as `Localization.score`; "area", the share of pixels above `threshold`;
     "regions", how many connected ones lie above it, and "boxes", the largest of them: "x", "y", "width", "height",

@@ -125,7 +125,7 @@ def _all(scope: Scope, name: bytes) -> list[str]:
 
 
 def _is_netloc(text: str) -> bool:
-    """Whether it is HOST or HOST:PORT, and no more."""
+    """Return whether it is HOST or HOST:PORT, and no more."""
     try:
         parts = urlsplit(f"//{text}")
         return parts.netloc == text and parts.username is None and bool(parts.hostname) and (parts.port or 1) > 0

@@ -12,7 +12,7 @@ import numpy as np
 from pimjax.data.images import DecodedPhoto, ImageError, decode_photo, read_bytes, read_header, write_png
 from pimjax.files import write_text
 from pimjax.inference.localizer import Localization, Localizer
-from pimjax.inference.outputs import grey, measure
+from pimjax.inference.outputs import gray, measure
 from pimjax.inference.page_guard import MOST_BYTES
 from pimjax.inference.score_reference import describe_score
 from pimjax.visualize import overlay
@@ -64,7 +64,7 @@ def keep(
     """
     if not math.isfinite(found.score):
         raise ImageError(f"{name}: the model gave NaN or infinity; its weights may be damaged, get them again")
-    write_png(folder / f"{Path(name).stem}_probability.png", grey(found.probability, 16))
+    write_png(folder / f"{Path(name).stem}_probability.png", gray(found.probability, 16))
     small = [_page_sized(map_) for map_ in (found.photo, found.probability, found.boundary)]
     meaning = describe_score(found.score, localizer.card)
     return Shown(*small, found.score, meaning, localizer.hash, folder, name, number, notes)
@@ -86,7 +86,7 @@ def picture(shown: Shown, view: str, opacity: float, threshold: float) -> np.nda
     if view == "Heat map":
         return overlay(shown.photo, shown.probability, threshold, opacity)
     map_ = {"Probability": shown.probability, "Boundary": shown.boundary}.get(view)
-    return shown.photo if map_ is None else cv2.cvtColor(grey(map_), cv2.COLOR_GRAY2RGB)
+    return shown.photo if map_ is None else cv2.cvtColor(gray(map_), cv2.COLOR_GRAY2RGB)
 
 
 def figures(shown: Shown, threshold: float) -> tuple[str, list[str]]:

@@ -45,7 +45,7 @@ class Work:
         return number
 
     def is_newest(self, visitor: str, number: int) -> bool:
-        """Whether no newer photo was given since `begin`."""
+        """Return whether no newer photo was given since `begin`."""
         return self._newest.get(visitor) == number
 
     def forget(self, visitor: str) -> None:

@@ -39,7 +39,7 @@ class OutputOptions:
 
     outputs: tuple[str, ...] = ("probability", "overlay")  # of `pimjax.inference.inputs.OUTPUTS`
     threshold: float = 0.5
-    bits: int = 8  # of grey PNGs
+    bits: int = 8  # of gray PNGs
     most_pixels: int = MAX_PIXELS  # of a photo; larger ones are not decoded
 
 

@@ -10,7 +10,8 @@ from pimjax.weights.card import ModelCard
 
 
 def reference_scores(folder: Path, sha256: str) -> dict[str, Any]:
-    """Scores out of what `pimjax evaluate` wrote of a model: {"authentic": […], "manipulated": […], "datasets": names}.
+    """Return scores out of what `pimjax evaluate` wrote of a model: {"authentic": […], "manipulated": […], "datasets":
+    names}.
 
     Args:
         folder: of the model, in the command's output.
@@ -44,7 +45,9 @@ def _hash(about: Path) -> Any:
 
 
 def describe_score(score: float, card: ModelCard) -> str:
-    """A sentence or two: how many authentic and how many manipulated photos of the measurement scored as high."""
+    """Return a sentence or two: how many authentic and how many manipulated photos of the measurement
+    scored as high.
+    """
     scores = card.provenance.get("scores")
     if scores is None:
         return "What this model's scores mean has not been measured."

@@ -11,13 +11,14 @@ Places = Sequence[tuple[int, int]]  # (y, x) of the tiles' corners
 def blend_tiles(
     function: Callable[[np.ndarray], Maps], image: np.ndarray, side: int, overlap: int, stride: int = 1
 ) -> Maps:
-    """The maps of an image, made of those of tiles of side×side pixels (or the image's own sides, where shorter).
+    """Return the maps of an image, made of those of tiles of side×side pixels (or the image's own sides, where
+    shorter).
 
     Args:
         function: a tile [h, w, C] → maps [h/stride, w/stride, …] by name.
         image: [H, W, C], both sides multiples of `stride`.
         side: of a tile, in pixels, a multiple of `stride`.
-        overlap: of neighbouring tiles, in pixels, at least.
+        overlap: of neighboring tiles, in pixels, at least.
         stride: pixels of the image to one of the maps.
 
     Returns:
@@ -30,9 +31,10 @@ def blend_tiles(
 
 
 def tile_places(shape: Sequence[int], side: int, overlap: int, grain: int = 1) -> Places:
-    """Where tiles begin that cover an image of `shape` (height, width, …), as evenly as multiples of `grain` allow.
+    """Return where tiles begin that cover an image of `shape` (height, width, …), as evenly as multiples of `grain`
+    allow.
 
-    `side`, and the image's sides, are multiples of `grain`; `overlap` of neighbours is the least, or `grain` less.
+    `side`, and the image's sides, are multiples of `grain`; `overlap` of neighbors is the least, or `grain` less.
     """
     step = max(1, (side - overlap) // grain)
     rows, columns = (_starts(n // grain, side // grain, step) for n in shape[:2])
@@ -78,7 +80,7 @@ def _as(weights: np.ndarray, map_: np.ndarray) -> np.ndarray:
 
 
 def _starts(length: int, side: int, step: int) -> list[int]:
-    """Where tiles begin: as evenly as whole steps allow, the last one ending with the photo."""
+    """Return where tiles begin: as evenly as whole steps allow, the last one ending with the photo."""
     if length <= side:
         return [0]
     many = -(-(length - side) // step) + 1
@@ -86,5 +88,5 @@ def _starts(length: int, side: int, step: int) -> list[int]:
 
 
 def _window(length: int) -> np.ndarray:
-    """A raised cosine that is nowhere 0, float32 [length]."""
+    """Return a raised cosine that is nowhere 0, float32 [length]."""
     return (1.02 - np.cos(2 * np.pi * (np.arange(length) + 0.5) / length)).astype(np.float32)

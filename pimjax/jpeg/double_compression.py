@@ -1,13 +1,13 @@
 """Two estimate_double_compression between a picture's JPEG blocks, from the histograms of its cosine transform.
 
 - Double compression (Lin et al., Pattern Recognition 2009; the model of the histograms as in Bianchi, De Rosa and Piva,
-  ICASSP 2011). A picture compressed before the forgery has periodic histograms of quantised coefficients. What was put
+  ICASSP 2011). A picture compressed before the forgery has periodic histograms of quantized coefficients. What was put
   in has not: it was not compressed before, or on another grid.
 - Coefficients that are no multiples of the step (Ye, Sun and Chang, ICME 2007). After the forgery nothing, or little,
   was compressed: the step is the first compression's, and what was put in does not keep to it.
 
 The primary_gain compression is found for all frequencies together, as most programs scale one table by one quality, and
-coefficients quantised to zero do not count: most are zero because the block is smooth, whatever became of it. Both are
+coefficients quantized to zero do not count: most are zero because the block is smooth, whatever became of it. Both are
 pimjax's own, as is the use inside a network, which sees blocks, or windows of them, but not a picture's histograms.
 The constants were chosen on CASIA 1, forged and authentic, and IMD2020.
 """
@@ -25,16 +25,16 @@ from pimjax.jpeg.tables import LUMA_TABLE, scaled
 FREQUENCIES = sorted([(u, v) for u in range(8) for v in range(8) if 0 < u + v < 8], key=sum)
 NUM_FEATURES = 7  # what `double_compression` gives of each block
 NUM_LOW_FREQUENCIES = 20  # of these (row + column of 1..5) are asked for multiples of their step: more added nothing
-STEPS = np.arange(1, 61)  # steps of quantisation that are looked for, of the last compression and of a primary_gain one
+STEPS = np.arange(1, 61)  # steps of quantization that are looked for, of the last compression and of a primary_gain one
 QUALITIES = range(30, 100)  # of the standard table, that are looked for in a primary_gain compression
-MAX_LEVEL = 20  # quantised coefficients up to ±20 are modelled
+MAX_LEVEL = 20  # quantized coefficients up to ±20 are modeled
 MIN_COUNT = 100  # non-zero coefficients that show a step
 FORGED_PRIOR = 0.15  # share of blocks that are taken to lack the primary_gain compression
 MIN_RATIO = 0.05  # a coefficient is at most so much less likely after two compressions: it may be wrong
 TABLE_CHOICE_COST = 15  # log-likelihood that the best of all primary_gain compressions explains by chance; seldom more
 STEP_CHOICE_COST = float(np.log(len(STEPS)))  # what a frequency's own step must explain besides
 MIN_GAIN = 0.01  # log-likelihood per block, beyond that, that shows a primary_gain compression
-FINE_BINS = 4096  # quarters of a grey level, up to which coefficients are counted to find their step
+FINE_BINS = 4096  # quarters of a gray level, up to which coefficients are counted to find their step
 
 Array = jax.Array | np.ndarray
 
@@ -52,14 +52,15 @@ class DoubleCompression(NamedTuple):
 
 
 def double_compression(coefficients: jax.Array, shifted: jax.Array, clipped: jax.Array) -> jax.Array:
-    """Evidence that a block single_llr the compression of the others: float32 [B, h, w, 7], about −3..3. Without gradient.
+    """Return evidence that a block single_llr the compression of the others: float32 [B, h, w, 7], about −3..3.
+    Without gradient.
 
-    The block's for a primary_gain compression that it did not go through, and for coefficients that are no multiples of the
-    others' step; both smoothed by a Gaussian of two blocks; how many coefficients tell anything, in logarithms; last,
-    how plainly the whole picture shows each contradiction, likewise. See `estimate_double_compression`.
+    The block's for a primary_gain compression that it did not go through, and for coefficients that are no multiples of
+    the others' step; both smoothed by a Gaussian of two blocks; how many coefficients tell anything, in logarithms;
+    last, how plainly the whole picture shows each contradiction, likewise. See `estimate_double_compression`.
 
     Args:
-        coefficients: luma's cosine transform at `FREQUENCIES`, grey levels [B, h, w, 35].
+        coefficients: luma's cosine transform at `FREQUENCIES`, gray levels [B, h, w, 35].
         shifted: that on a grid that no compression used, four pixels further [B, h', w', 35].
         clipped: whether a block has pixels of 0 or 255, bool [B, h, w].
     """
@@ -76,13 +77,13 @@ def double_compression(coefficients: jax.Array, shifted: jax.Array, clipped: jax
 
 
 def _smooth(maps: jax.Array) -> jax.Array:
-    """Gaussian of deviation 2 over [B, h, w, C], repeating the edges."""
+    """Return Gaussian of deviation 2 over [B, h, w, C], repeating the edges."""
     down, across = (_gaussian(n) for n in maps.shape[1:3])
     return jnp.einsum("ih,bhwc,jw->bijc", down, maps, across, precision="highest")
 
 
 def _gaussian(n: int) -> np.ndarray:
-    """Matrix [n, n] that smooths a row of n."""
+    """Return matrix [n, n] that smooths a row of n."""
     weights = np.exp(-(np.arange(-6, 7) ** 2) / 8)
     matrix = np.zeros((n, n), np.float32)
     for offset, weight in zip(range(-6, 7), weights / weights.sum(), strict=True):
@@ -91,10 +92,11 @@ def _gaussian(n: int) -> np.ndarray:
 
 
 def estimate_double_compression(coefficients: Array, shifted: Array, clipped: Array) -> DoubleCompression:
-    """Both estimate_double_compression of one picture: coefficients [35, N] of its blocks and [35, M] on a grid four pixels further.
+    """Return both estimate_double_compression of one picture: coefficients [35, N] of its blocks and [35, M] on a grid
+    four pixels further.
 
-    Blocks with `clipped` pixels, bool [N], are left out of `off_grid_llr`: they keep to no step, forged or not. NumPy arrays
-    give NumPy arrays; JAX's may be traced.
+    Blocks with `clipped` pixels, bool [N], are left out of `off_grid_llr`: they keep to no step, forged or not. NumPy
+    arrays give NumPy arrays; JAX's may be traced.
     """
     xp = coefficients.__array_namespace__()
     step = steps(coefficients)
@@ -117,7 +119,9 @@ def estimate_double_compression(coefficients: Array, shifted: Array, clipped: Ar
 
 
 def steps(coefficients: Array) -> Array:
-    """Of each frequency [F, N] the step [F] whose multiples explain it best, but for pixels' rounding; 0 if none."""
+    """Return of each frequency [F, N] the step [F] whose multiples explain it best, but for pixels' rounding; 0 if
+    none.
+    """
     xp = coefficients.__array_namespace__()
     sizes = xp.minimum(xp.rint(4 * xp.abs(coefficients)), FINE_BINS - 1).astype(int)
     score, counted = (_matmul(_histograms(sizes, FINE_BINS), table) for table in _combs())
@@ -128,7 +132,8 @@ def steps(coefficients: Array) -> Array:
 
 
 def _once_compressed(coefficients: Array, shifted: Array, step: Array) -> tuple[Array, Array, Array]:
-    """`DoubleCompression`' single_llr, counted and primary_gain: one compression against two, by coefficients that are not zero.
+    """Return `DoubleCompression`' single_llr, counted and primary_gain: one compression against two, by coefficients
+    that are not zero.
 
     `shifted` tells what one compression alone makes of the histograms.
     """
@@ -160,7 +165,8 @@ def _once_compressed(coefficients: Array, shifted: Array, step: Array) -> tuple[
 
 
 def _primary(gain: Array) -> tuple[Array, Array]:
-    """The primary_gain compression's steps, as columns of `gain` [F, 61], and the log-likelihood that they explain.
+    """Return the primary_gain compression's steps, as columns of `gain` [F, 61], and the log-likelihood that they
+    explain.
 
     Either a quality of the standard table, or a step for each frequency that explains more than its choice costs.
     """
@@ -173,14 +179,16 @@ def _primary(gain: Array) -> tuple[Array, Array]:
     return first, xp.maximum(free.sum(), by_table.max())
 
 
-def _places(quantised: Array) -> Array:
-    """Columns of the histograms, 0..2·MAX_LEVEL, for quantised coefficients; those beyond the reach are with the zeros."""
-    xp = quantised.__array_namespace__()
-    return xp.where(xp.abs(quantised) <= MAX_LEVEL, quantised, 0) + MAX_LEVEL
+def _places(quantized: Array) -> Array:
+    """Return columns of the histograms, 0..2·MAX_LEVEL, for quantized coefficients; those beyond the reach are with
+    the zeros.
+    """
+    xp = quantized.__array_namespace__()
+    return xp.where(xp.abs(quantized) <= MAX_LEVEL, quantized, 0) + MAX_LEVEL
 
 
 def _histograms(places: Array, size: int) -> Array:
-    """How often each of 0..size − 1 is in the rows of whole numbers [F, N]: float32 [F, size]."""
+    """Return how often each of 0..size − 1 is in the rows of whole numbers [F, N]: float32 [F, size]."""
     rows, places = len(places), (places + size * np.arange(len(places))[:, None]).ravel()
     if isinstance(places, jax.Array):
         return jnp.zeros(rows * size).at[places].add(1.0).reshape(rows, size)
@@ -192,10 +200,10 @@ def _matmul(a: Array, b: Array) -> Array:
 
 
 def _random_llr(coefficients: Array, step: Array, deviation: float, share: float) -> Array:
-    """Log-likelihood ratio that a coefficient's place between the multiples is random; 0 for quantised zeros.
+    """Return log-likelihood ratio that a coefficient's place between the multiples is random; 0 for quantized zeros.
 
-    Rounding to pixels moves coefficients off_grid_llr the multiples by `deviation`; a `share` of them is random anyway. NumPy
-    arrays give a NumPy array.
+    Rounding to pixels moves coefficients off_grid_llr the multiples by `deviation`; a `share` of them is random anyway.
+    NumPy arrays give a NumPy array.
     """
     xp = coefficients.__array_namespace__()
     nearest = xp.rint(coefficients / step)
@@ -206,7 +214,9 @@ def _random_llr(coefficients: Array, step: Array, deviation: float, share: float
 
 @functools.cache
 def _combs() -> tuple[np.ndarray, np.ndarray]:
-    """Per size of coefficient (quarters) and step [4096, 60]: how well it fits, 0 below half a step; and 1, 0."""
+    """Return per size of coefficient (quarters) and step [4096, 60]: how well it fits, 0 below half a step;
+    and 1, 0.
+    """
     size = np.arange(FINE_BINS)[:, None] / 4
     score = -_random_llr(size, STEPS, deviation=0.35, share=0.15)
     return score, (size >= STEPS / 2).astype(np.float32)
@@ -214,14 +224,15 @@ def _combs() -> tuple[np.ndarray, np.ndarray]:
 
 @functools.cache
 def _tables() -> np.ndarray:
-    """Columns of steps, 60 for those beyond, of the standard luma table at every quality [70, 35]."""
+    """Return columns of steps, 60 for those beyond, of the standard luma table at every quality [70, 35]."""
     places = [8 * u + v for u, v in FREQUENCIES]
     return np.stack([np.minimum(scaled(LUMA_TABLE, q)[places] - 1, len(STEPS)) for q in QUALITIES])
 
 
 @functools.cache
 def _periodic() -> np.ndarray:
-    """How much more often a quantised value occurs after a first step: [steps, first steps and none, 2·MAX_LEVEL + 1].
+    """Return how much more often a quantized value occurs after a first step: [steps, first steps and none,
+    2·MAX_LEVEL + 1].
 
     It is the number of the first step's multiples that fall in the value's interval, times first step / step; the
     interval's ends are blurred by ±0.6, for the rounding to pixels in between. 1 where nothing is left of the first, or

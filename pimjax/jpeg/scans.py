@@ -1,6 +1,6 @@
 """Whether a JPEG's data are all there: its segments, its frame, and a test of every scan with libjpeg itself.
 
-libjpeg fills with grey what is missing and drops what is left over, and neither OpenCV nor Pillow tells. But Pillow's
+libjpeg fills with gray what is missing and drops what is left over, and neither OpenCV nor Pillow tells. But Pillow's
 decoder takes the file piece by piece and says how much of it was used: after the last bit of a scan, libjpeg looks for
 the next marker and uses up whatever comes; before it, libjpeg waits until it has the bits of a whole block.
 """
@@ -176,7 +176,9 @@ def _shortest(body: bytes) -> dict[int, int]:
 
 
 def _ends_blocks(header: bytes, shortest: dict[int, int]) -> bool:
-    """Whether zeros may be many empty blocks: no table of the scan gives their code to anything but a block's end."""
+    """Return whether zeros may be many empty blocks: no table of the scan gives their code to anything but a block's
+    end.
+    """
     tables = {header[2 + 2 * number] & 15 for number in range(header[0])}
     return not any(shortest.get(0x10 | table, 0) for table in tables)
 
@@ -190,7 +192,7 @@ def _brought(header: bytes, frame: Frame) -> dict[tuple[int, int], int]:
 
 
 class _Decoder:
-    """Pillow's decoder of one JPEG, given the file piece by piece; it makes a grey picture of an eighth of the size."""
+    """Pillow's decoder of one JPEG, given the file piece by piece; it makes a gray picture of an eighth of the size."""
 
     def __init__(self, encoded: bytes):
         image = JpegImagePlugin.JpegImageFile(io.BytesIO(encoded))
@@ -213,7 +215,7 @@ class _Decoder:
         return not self._left
 
     def feed_data(self, data: bytes) -> str:
-        """Feed entropy-coded data, all up to the next marker; return what is wrong with them, in words."""
+        """Return feed entropy-coded data, all up to the next marker; return what is wrong with them, in words."""
         # Zeros are what some cameras pad with, what flat pictures are coded as, and what damaged disks give.
         padding = len(data) - len(data.rstrip(b"\0"))
         if padding > 2 * _TOLERATED:
@@ -232,5 +234,7 @@ class _Decoder:
         return "" if self._takes_all(_FILL * 3) else "its data end before the picture does"
 
     def _takes_all(self, data: bytes) -> bool:
-        """Feed three bytes one by one; while a block is waited for, libjpeg takes none of them, or several at once."""
+        """Return feed three bytes one by one; while a block is waited for, libjpeg takes none of them, or several at
+        once.
+        """
         return all([self.feed(unit) for unit in _UNIT.findall(data)[:3]])

@@ -9,7 +9,9 @@ RESAMPLES = 2000
 
 
 def bootstrap_interval(values: np.ndarray, seed: int = 0, resamples: int = RESAMPLES) -> tuple[float, float]:
-    """95 % percentile interval of the mean of `values` [N], images resampled with replacement. NaN without values."""
+    """Return 95 % percentile interval of the mean of `values` [N], images resampled with replacement. NaN without
+    values.
+    """
     values = np.asarray(values, float)
     if not len(values):
         return float("nan"), float("nan")
@@ -31,7 +33,7 @@ class Difference(NamedTuple):
 
 
 def paired_difference(first: np.ndarray, second: np.ndarray, seed: int = 0, resamples: int = 10_000) -> Difference:
-    """Compares scores [N] of the same N images; an image that one of them has no score of (NaN) is left out.
+    """Compare scores [N] of the same N images; an image that one of them has no score of (NaN) is left out.
 
     The p-value is of the sign-flip permutation test with the observed arrangement counted, (1 + k)/(1 + resamples), so
     it is never 0.
@@ -51,7 +53,7 @@ def paired_difference(first: np.ndarray, second: np.ndarray, seed: int = 0, resa
 
 
 def _chunks(resamples: int, images: int) -> Iterator[int]:
-    """Resamples in portions of some ten million numbers."""
+    """Return resamples in portions of some ten million numbers."""
     most = max(1, 10_000_000 // images)
     while resamples:
         yield (many := min(most, resamples))

@@ -15,7 +15,7 @@ class Confusion(NamedTuple):
 
 
 def confusion(prediction: np.ndarray, truth: np.ndarray, threshold: float) -> Confusion:
-    """Pixels of one image: prediction [H, W], positive above `threshold`, against truth, boolean [H, W]."""
+    """Return pixels of one image: prediction [H, W], positive above `threshold`, against truth, boolean [H, W]."""
     positive = prediction > threshold
     tp = np.count_nonzero(positive & truth)
     fp = np.count_nonzero(positive) - tp
@@ -24,31 +24,31 @@ def confusion(prediction: np.ndarray, truth: np.ndarray, threshold: float) -> Co
 
 
 def f1(c: Confusion, epsilon: float = 1e-6) -> np.ndarray:
-    """2TP / (2TP + FP + FN + ε)."""
+    """Return 2TP / (2TP + FP + FN + ε)."""
     return 2 * c.tp / (2 * c.tp + c.fp + c.fn + epsilon)
 
 
 def iou(c: Confusion, epsilon: float = 1e-6) -> np.ndarray:
-    """TP / (TP + FP + FN + ε)."""
+    """Return TP / (TP + FP + FN + ε)."""
     return c.tp / (c.tp + c.fp + c.fn + epsilon)
 
 
 def mcc(c: Confusion, outside: float = 1e-6, inside: float = 0.0) -> np.ndarray:
-    """Matthews' correlation, (TP·TN − FP·FN) / (√((TP+FP)(TP+FN)(TN+FP)(TN+FN) + inside) + outside)."""
+    """Return matthews' correlation, (TP·TN − FP·FN) / (√((TP+FP)(TP+FN)(TN+FP)(TN+FN) + inside) + outside)."""
     tp, fp, fn, tn = (np.asarray(part, float) for part in c)  # the product of four exceeds 64 bits
     return (tp * tn - fp * fn) / (np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn) + inside) + outside)
 
 
 def accuracy(c: Confusion) -> np.ndarray:
-    """(TP + TN) / all, of which there must be some."""
+    """Return (TP + TN) / all, of which there must be some."""
     return (c.tp + c.tn) / (c.tp + c.fp + c.fn + c.tn)
 
 
 def precision(c: Confusion, epsilon: float = 1e-8) -> np.ndarray:
-    """TP / (TP + FP + ε)."""
+    """Return TP / (TP + FP + ε)."""
     return c.tp / (c.tp + c.fp + epsilon)
 
 
 def recall(c: Confusion, epsilon: float = 1e-8) -> np.ndarray:
-    """TP / (TP + FN + ε)."""
+    """Return TP / (TP + FN + ε)."""
     return c.tp / (c.tp + c.fn + epsilon)

@@ -19,7 +19,7 @@ IMAGE_SCORES = ("max", "top1", "logit")
 
 
 def score(prediction: np.ndarray, truth: np.ndarray, convention: str = "pim", threshold: float = 0.5) -> Scores:
-    """Scores of one image, or the means over a stack of images.
+    """Return scores of one image, or the means over a stack of images.
 
     With the pixel counts TP, FP, FN, TN at prediction > threshold, per image:
 
@@ -57,7 +57,7 @@ def score(prediction: np.ndarray, truth: np.ndarray, convention: str = "pim", th
 def score_images(
     prediction: np.ndarray, truth: np.ndarray, threshold: float = 0.5, convention: str = "pim"
 ) -> dict[str, np.ndarray]:
-    """As `score`, one float64 per image: {"f1": [N], …}; not for "pooled"."""
+    """Return as `score`, one float64 per image: {"f1": [N], …}; not for "pooled"."""
     if convention not in CONVENTIONS:
         known = ", ".join(map(repr, (*CONVENTIONS, "pooled")))
         raise ValueError(f"unknown convention {convention!r}; known: {known}")
@@ -110,7 +110,9 @@ def _benco_ratios(c: Confusion) -> Scores:
 
 
 def benco_variants(prediction: np.ndarray, truth: np.ndarray, threshold: float = 0.5) -> dict[str, Scores]:
-    """The scores of one image under the three conventions of IMDL-BenCo, in the time of one; arguments as `score`."""
+    """Return the scores of one image under the three conventions of IMDL-BenCo, in the time of one; arguments as
+    `score`.
+    """
     plain = _benco_ratios(confusion(prediction, truth, threshold)) | {"auc": roc_auc(prediction, truth)}
     inverse = _benco_ratios(confusion(1 - prediction, truth, threshold)) | {"auc": 1 - plain["auc"]}
     better = {name: max(value, inverse[name]) for name, value in plain.items()}
@@ -153,7 +155,7 @@ CONVENTIONS: dict[str, Callable[[np.ndarray, np.ndarray, float], Scores]] = {
 
 
 def image_score(prediction: np.ndarray, reduction: str = "max") -> float:
-    """One number for an image, from its map of probabilities [H, W].
+    """Return one number for an image, from its map of probabilities [H, W].
 
     "max": the largest; "top1": the mean of the largest 1 % of the pixels; "logit": the mean of all pixels' logits, as a
     probability. ValueError for another `reduction`.
@@ -171,7 +173,7 @@ def image_score(prediction: np.ndarray, reduction: str = "max") -> float:
 
 
 def detection(scores: np.ndarray, manipulated: np.ndarray, threshold: float = 0.5) -> Scores:
-    """How well scores [N] tell manipulated images from authentic ones, boolean [N].
+    """Return how well scores [N] tell manipulated images from authentic ones, boolean [N].
 
     Returns:
         "auc", "average_precision" and "equal_error_rate" over all thresholds; "balanced_accuracy", "f1" and

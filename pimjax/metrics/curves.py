@@ -14,7 +14,7 @@ class Curve(NamedTuple):
 
 
 def curve(prediction: np.ndarray, truth: np.ndarray) -> Curve:
-    """The curve of predictions (real, finite) and boolean truth, both of one shape and not empty."""
+    """Return the curve of predictions (real, finite) and boolean truth, both of one shape and not empty."""
     scores, truth = np.ravel(prediction), np.ravel(truth).astype(bool, copy=False)
     if scores.dtype == np.uint8:
         histogram = np.array([np.bincount(scores[chosen], minlength=256) for chosen in (~truth, truth)])
@@ -34,21 +34,22 @@ def curve(prediction: np.ndarray, truth: np.ndarray) -> Curve:
 
 
 def curve_of_histogram(histogram: np.ndarray, values: np.ndarray) -> Curve:
-    """The curve of pixels counted by truth and value, int [2, n], at `values`, ascending [n]."""
+    """Return the curve of pixels counted by truth and value, int [2, n], at `values`, ascending [n]."""
     seen = np.flatnonzero(histogram.sum(0))[::-1]
     fp, tp = np.cumsum(histogram[:, seen], axis=1)
     return Curve(values[seen], tp, fp)
 
 
 def inverted(c: Curve) -> Curve:
-    """The curve of 1 − prediction."""
+    """Return the curve of 1 − prediction."""
     # Marked at or below a value is what is not marked above it.
     tp, fp = ((counts[-1] - np.append(0, counts[:-1]))[::-1] for counts in (c.tp, c.fp))
     return Curve(1 - c.thresholds[::-1], tp, fp)
 
 
 def roc_auc(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """Area under the ROC curve, which is the rank statistic, ties counted half; NaN where `truth` has one class only.
+    """Return area under the ROC curve, which is the rank statistic, ties counted half; NaN where `truth` has one class
+    only.
 
     Args:
         prediction: real, finite, of any shape.
@@ -58,7 +59,7 @@ def roc_auc(prediction: np.ndarray, truth: np.ndarray) -> float:
 
 
 def auc_of(c: Curve) -> float:
-    """Area under the ROC curve of `c`, by trapezoids; NaN where there is one class only."""
+    """Return area under the ROC curve of `c`, by trapezoids; NaN where there is one class only."""
     if not c.tp[-1] or not c.fp[-1]:
         return float("nan")
     hits, false_alarms = np.append(0, c.tp) / c.tp[-1], np.append(0, c.fp) / c.fp[-1]  # products of counts overflow
@@ -66,14 +67,14 @@ def auc_of(c: Curve) -> float:
 
 
 def average_precision(c: Curve) -> float:
-    """Σ (R_k − R_{k−1})·P_k over the distinct thresholds, not interpolated; NaN without positives."""
+    """Return σ (R_k − R_{k−1})·P_k over the distinct thresholds, not interpolated; NaN without positives."""
     if not c.tp[-1]:
         return float("nan")
     return float(np.sum(np.diff(c.tp, prepend=0) * (c.tp / (c.tp + c.fp))) / c.tp[-1])
 
 
 def best_f1(c: Curve) -> tuple[float, float]:
-    """The highest F1 over all thresholds, and the threshold, at or above which is marked; NaN without positives.
+    """Return the highest F1 over all thresholds, and the threshold, at or above which is marked; NaN without positives.
 
     Threshold chosen by the truth: an upper bound, not what a user would get.
     """
@@ -85,7 +86,9 @@ def best_f1(c: Curve) -> tuple[float, float]:
 
 
 def equal_error_rate(c: Curve) -> float:
-    """Where the false-positive rate equals the miss rate, linear between thresholds; NaN where there is one class."""
+    """Return where the false-positive rate equals the miss rate, linear between thresholds; NaN where there is one
+    class.
+    """
     if not c.tp[-1] or not c.fp[-1]:
         return float("nan")
     false_alarms, misses = np.append(0, c.fp) / c.fp[-1], 1 - np.append(0, c.tp) / c.tp[-1]

@@ -1,4 +1,4 @@
-"""All pixels of a set in one confusion matrix and one histogram, which add up however a set is split."""
+"""All pixels of a dataset in one confusion matrix and one histogram, which add up however a dataset is split."""
 
 import dataclasses
 
@@ -21,7 +21,7 @@ class Pooled:
         return Pooled(self.confusion + other.confusion, self.histogram + other.histogram)
 
     def scores(self) -> dict[str, float]:
-        """F1, IoU, MCC, accuracy, precision, recall at the threshold; the rest by the histogram, to 1/255.
+        """Return F1, IoU, MCC, accuracy, precision, recall at the threshold; the rest by the histogram, to 1/255.
 
         "auc", "average_precision", "best_f1" with "best_threshold", and "calibration_error" (expected calibration
         error of Naeini et al., AAAI 2015: fifteen bins of equal width). NaN where a class is missing.
@@ -42,19 +42,19 @@ class Pooled:
         }
 
     def curve(self) -> Curve:
-        """Over the histogram's values."""
+        """Return over the histogram's values."""
         return curve_of_histogram(self.histogram, np.linspace(0, 1, BINS))
 
 
 def pool(prediction: np.ndarray, truth: np.ndarray, threshold: float = 0.5) -> Pooled:
-    """Of probabilities in 0..1, real [...], and truth of the same shape, boolean."""
+    """Return of probabilities in 0..1, real [...], and truth of the same shape, boolean."""
     levels = np.rint(np.multiply(prediction, 255, dtype=np.float32)).astype(np.uint8)
     histogram = [np.bincount(levels[chosen], minlength=BINS) for chosen in (~truth, truth)]
     return Pooled(np.array(confusion(prediction, truth, threshold), np.int64), np.array(histogram, np.int64))
 
 
 def reliability(histogram: np.ndarray, bins: int = 15) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A `Pooled.histogram` in bins of equal width: mean prediction, share of positives, pixels, each [bins].
+    """Return a `Pooled.histogram` in bins of equal width: mean prediction, share of positives, pixels, each [bins].
 
     The first two are NaN for an empty bin.
     """
@@ -67,6 +67,6 @@ def reliability(histogram: np.ndarray, bins: int = 15) -> tuple[np.ndarray, np.n
 
 
 def calibration_error(histogram: np.ndarray, bins: int = 15) -> float:
-    """Σ pixels·|mean prediction − share of positives| / all pixels, over `reliability`."""
+    """Return σ pixels·|mean prediction − share of positives| / all pixels, over `reliability`."""
     predicted, positive, pixels = reliability(histogram, bins)
     return float(np.nansum(pixels * np.abs(predicted - positive)) / pixels.sum())

@@ -12,7 +12,7 @@ from pimjax.models.vit import ViT
 
 
 def create_model(config: ModelConfig, execution: Execution = Execution()) -> nn.Module:  # noqa: B008
-    """The network of `config.architecture`; all have the call and the output of `PIM`.
+    """Return the network of `config.architecture`; all have the call and the output of `PIM`.
 
     Raises:
         KeyError: it is none of `pimjax.config.ARCHITECTURES`; `check_model` says so first.

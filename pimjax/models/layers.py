@@ -1,4 +1,4 @@
-"""Building blocks that know nothing of PIM: execution, normalisation, convolutions, pooling and resizing.
+"""Building blocks that know nothing of PIM: execution, normalization, convolutions, pooling and resizing.
 
 All maps are float arrays [B, H, W, C]; what a block computes, it computes in the dtype of the map it is given.
 """
@@ -21,13 +21,14 @@ class Execution:
     """How a network is computed, not what it computes."""
 
     dtype: jnp.dtype | None = None  # of maps and matrix products (jnp.bfloat16); None: that of the parameters
-    bn_axis: str | None = None  # a mapped axis over which BatchNorm statistics are synchronised
+    bn_axis: str | None = None  # a mapped axis over which BatchNorm statistics are synchronized
     remat: bool = False  # compute the insides of blocks and decoders again in the backward pass instead of keeping them
     folded: bool = False  # for inference: the variables come from pimjax.weights.fold.fold_batch_norm
 
 
 def batch_norm(x: jax.Array, train: bool, execution: Execution, name: str) -> jax.Array:
-    """BatchNorm with PyTorch's constants: eps 1e-5, running averages updated with weight 0.1. Statistics are float32.
+    """Return batchNorm with PyTorch's constants: eps 1e-5, running averages updated with weight 0.1. Statistics are
+    float32.
 
     The running variance averages the biased variance (Flax), not the unbiased one (PyTorch): a difference of
     1/(B·H·W) of each increment.
@@ -44,12 +45,12 @@ def batch_norm(x: jax.Array, train: bool, execution: Execution, name: str) -> ja
 
 
 def layer_norm(x: jax.Array, name: str) -> jax.Array:
-    """LayerNorm over channels with PyTorch's eps 1e-5. Statistics are float32."""
+    """Return layerNorm over channels with PyTorch's eps 1e-5. Statistics are float32."""
     return nn.LayerNorm(epsilon=1e-5, use_fast_variance=False, dtype=x.dtype, name=name)(x)
 
 
 def dense(x: jax.Array, features: int, name: str, use_bias: bool = True) -> jax.Array:
-    """Dense layer over channels: [..., C] → [..., features]."""
+    """Return dense layer over channels: [..., C] → [..., features]."""
     return nn.Dense(features, use_bias=use_bias, dtype=x.dtype, name=name)(x)
 
 
@@ -75,7 +76,7 @@ class Dropout(nn.Module):
 
 
 def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1, dilation: int = 1) -> jax.Array:
-    """Convolution of [B, H, W, C] by [k, k, C, O], k odd, zero-padded evenly: [B, ⌈H/stride⌉, ⌈W/stride⌉, O]."""
+    """Return convolution of [B, H, W, C] by [k, k, C, O], k odd, zero-padded evenly: [B, ⌈H/stride⌉, ⌈W/stride⌉, O]."""
     k, _, C, features = kernel.shape
     if k == 1:  # as a matrix product, since XLA's gradient of a 1×1 convolution takes ten times as long on a CPU
         return x[:, ::stride, ::stride] @ kernel[0, 0]
@@ -151,7 +152,7 @@ class ConvBNReLU(ConvBN):
 
 
 def adaptive_average_pool(x: jax.Array, bins: int) -> jax.Array:
-    """Averages [B, H, W, C] over bins×bins cells → [B, bins, bins, C].
+    """Return averages [B, H, W, C] over bins×bins cells → [B, bins, bins, C].
 
     Bin i spans floor(i·n/bins) … ceil((i+1)·n/bins), so bins overlap where they do not divide n evenly, and
     there may be more bins than pixels.
@@ -170,13 +171,14 @@ def _pool_matrix(n: int, bins: int) -> np.ndarray:
 
 
 def resize_bilinear(x: jax.Array, height: int, width: int) -> jax.Array:
-    """Bilinear resize of [B, H, W, C], half-pixel centres, no antialiasing."""
+    """Return bilinear resize of [B, H, W, C], half-pixel centers, no antialiasing."""
     B, H, W, C = x.shape
     return jax.image.resize(x, (B, height, width, C), "bilinear", antialias=False)
 
 
 def convolve_resized(x: jax.Array, kernel: jax.Array, height: int, width: int) -> jax.Array:
-    """convolve(resize_bilinear(x, height, width), kernel) for a 3×3 kernel, with the channels mixed before enlarging.
+    """Return convolve(resize_bilinear(x, height, width), kernel) for a 3×3 kernel, with the channels mixed before
+    enlarging.
 
     Both are linear: each of the nine taps mixes channels at x's size; what is then enlarged, shifted by its tap and
     summed are the results, by one small matrix per axis. [B, h, w, C] and [3, 3, C, O] → [B, height, width, O].
@@ -188,7 +190,9 @@ def convolve_resized(x: jax.Array, kernel: jax.Array, height: int, width: int) -
 
 
 def _shifted_resize_matrices(n: int, new: int) -> np.ndarray:
-    """Bilinear resize of n pixels to `new`, seen from the previous, same and next pixel, 0 outside: [3, new, n]."""
+    """Return bilinear resize of n pixels to `new`, seen from the previous, same and next pixel, 0 outside: [3, new,
+    n].
+    """
     x = np.clip((np.arange(new) + 0.5) * n / new - 0.5, 0, n - 1)
     low = np.floor(x).astype(int)
     resize = np.zeros((new + 2, n), np.float32)

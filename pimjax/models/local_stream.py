@@ -13,9 +13,9 @@ INNER = ((1, 1), (1, 2), (1, 3), (2, 1), (2, 3), (3, 1), (3, 2), (3, 3))
 
 
 def central_difference(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Σ_p w(p)·(x(p) − x(centre)) over a 3×3 neighbourhood, zero-padded: [B, H, W, C] → the same.
+    """Return σ_p w(p)·(x(p) − x(center)) over a 3×3 neighborhood, zero-padded: [B, H, W, C] → the same.
 
-    `kernel` is [3, 3, C, C]. Subtracting its spatial sum from the centre tap makes it one convolution.
+    `kernel` is [3, 3, C, C]. Subtracting its spatial sum from the center tap makes it one convolution.
     """
     # Nine slices added up: XLA's reduction over the leading axes takes ten times as long on a CPU.
     total = sum(kernel[i, j] for i in range(3) for j in range(3))
@@ -23,7 +23,8 @@ def central_difference(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def radial_difference(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Σ_k w(k)·(x(outer k) − x(inner k)) over the eight compass directions, zero-padded: [B, H, W, C] → the same.
+    """Return σ_k w(k)·(x(outer k) − x(inner k)) over the eight compass directions, zero-padded: [B, H, W, C] → the
+    same.
 
     `kernel` is [3, 3, C, C]; tap k in 1..8 (row-major) weighs direction k, tap 0 is dead, as in the released model. A
     third of the work of the 5×5 convolution that it equals.

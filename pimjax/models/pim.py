@@ -32,12 +32,12 @@ class PIMOutput(NamedTuple):
 
     mask_logits: jax.Array  # [B, h, w, 2]
     boundary_logits: jax.Array | None  # [B, h, w, 2]
-    reconstruction: jax.Array | None  # [B, h, w, 3], normalised as the input
+    reconstruction: jax.Array | None  # [B, h, w, 3], normalized as the input
     features: Features
 
 
 def predictions_of(output: PIMOutput) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
-    """Probability of manipulation [B, h, w], of the boundary [B, h, w], and the reconstruction [B, h, w, 3].
+    """Return probability of manipulation [B, h, w], of the boundary [B, h, w], and the reconstruction [B, h, w, 3].
 
     None where the model has no such decoder.
     """
@@ -53,10 +53,10 @@ class PIM(nn.Module):
     """Pixel-Inconsistency Modeling (Kong et al., TPAMI 2025, doi 10.1109/TPAMI.2025.3541028).
 
     `PIM(ModelConfig()).apply(variables, images, train=False)` with float32 images [B, H, W, 3], RGB in 0..1
-    normalised with `pimjax.normalization.normalize`; any H and W. Outputs are float32 whatever `execution.dtype`, maps
+    normalized with `pimjax.normalization.normalize`; any H and W. Outputs are float32 whatever `execution.dtype`, maps
     are not. In training pass `rngs={"dropout": key}` and `mutable=["batch_stats"]`; what is dropped of an image depends
-    on the key and on its number in `sample_ids`, int32 [B] (0 … B − 1 unless given). Under `jax.jit`, what of the output
-    is not returned is not computed.
+    on the key and on its number in `sample_ids`, int32 [B] (0 … B − 1 unless given). Under `jax.jit`, what of the
+    output is not returned is not computed.
     """
 
     config: ModelConfig

@@ -32,10 +32,10 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Normalised image [B, H, W, 3], sides divisible by 8 → the last stage's map [B, H/8, W/8, 32·embed_dim].
+    """Normalized image [B, H, W, 3], sides divisible by 8 → the last stage's map [B, H/8, W/8, 32·embed_dim].
 
     From the third stage on dilation doubles where the classifier halves the map, a stage's first block having the
-    dilation of the stage before (torchvision's segmentation models). Initialised as PIM's convolutions: behind
+    dilation of the stage before (torchvision's segmentation models). Initialized as PIM's convolutions: behind
     BatchNorm, the scale of He et al.'s changes no output.
     """
 
@@ -45,7 +45,7 @@ class ResNet(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> jax.Array:
         c, execution = self.config, self.execution
-        with jax.default_matmul_precision("highest"):  # half of it cannot tell a grey level from the next
+        with jax.default_matmul_precision("highest"):  # half of it cannot tell a gray level from the next
             x = ConvBNReLU(c.embed_dim, 7, execution, 2, name="stem")([images], train)
         x = x.astype(execution.dtype or x.dtype)
         x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))

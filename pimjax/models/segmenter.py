@@ -32,5 +32,5 @@ class Segmenter(nn.Module):
         return PIMOutput(logits[:, : -(-H // 4), : -(-W // 4)], None, None, Features((), (), (), ()))
 
     def logits(self, images: jax.Array, train: bool, sample_ids: jax.Array | None) -> jax.Array:
-        """Padded images [B, H, W, 3] → [B, H/s, W/s, 2], s ≥ 4."""
+        """Return padded images [B, H, W, 3] → [B, H/s, W/s, 2], s ≥ 4."""
         raise NotImplementedError

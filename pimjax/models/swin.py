@@ -65,7 +65,9 @@ class WindowAttention(nn.Module):
         return dense(out[:, :H, :W], C, "proj")
 
     def _weights(self, q: jax.Array, k: jax.Array, region_mask: jax.Array | None) -> jax.Array:
-        """Softmax of the logits, at least float32: queries and keys [B·windows, N, h, d] → [B·windows, h, N, N]."""
+        """Return softmax of the logits, at least float32: queries and keys [B·windows, N, h, d] → [B·windows, h, N,
+        N].
+        """
         BW, N, h, d = q.shape
         exact = jnp.promote_types(q.dtype, jnp.float32)
         logits = jnp.einsum("bnhd,bmhd->bhnm", q * d**-0.5, k, preferred_element_type=exact)
@@ -114,7 +116,7 @@ class PatchMerging(nn.Module):
 
 
 class SwinEncoder(nn.Module):
-    """Normalised image [B, H, W, 3] → a map per stage, strides patch · 1, 2, 4, 8 and channels embed_dim · 1, 2, 4, 8.
+    """Normalized image [B, H, W, 3] → a map per stage, strides patch · 1, 2, 4, 8 and channels embed_dim · 1, 2, 4, 8.
 
     `sample_ids`, int32 [B]: the images' numbers in the whole batch, by which stochastic depth is drawn.
     """

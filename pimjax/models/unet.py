@@ -53,7 +53,7 @@ class UNet(Segmenter):
     def logits(self, images: jax.Array, train: bool, sample_ids: jax.Array | None) -> jax.Array:
         c, execution = self.config, self.execution
         level = nn.remat(Level, static_argnums=(2,)) if execution.remat else Level
-        with jax.default_matmul_precision("highest"):  # half of it cannot tell a grey level from the next
+        with jax.default_matmul_precision("highest"):  # half of it cannot tell a gray level from the next
             x = ConvBNReLU(c.embed_dim, 3, execution, name="stem")([images], train)
         x = x.astype(execution.dtype or x.dtype)
         skips = []

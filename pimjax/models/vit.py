@@ -31,7 +31,7 @@ class TransformerBlock(nn.Module):
 
 
 class ViTEncoder(nn.Module):
-    """Normalised image [B, H, W, 3] → tokens [B, ⌈H/16⌉, ⌈W/16⌉, embed_dim], without class token.
+    """Normalized image [B, H, W, 3] → tokens [B, ⌈H/16⌉, ⌈W/16⌉, embed_dim], without class token.
 
     The learned position embedding is resized bilinearly to the image's grid.
     """

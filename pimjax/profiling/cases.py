@@ -42,7 +42,7 @@ class Subject:
 
 
 def forget_peak() -> None:
-    """Lets `resident_peak` start anew, where Linux permits it: compiling takes more memory than running."""
+    """Let `resident_peak` start anew, where Linux permits it: compiling takes more memory than running."""
     return_freed_memory()
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
@@ -61,7 +61,7 @@ def resident_peak() -> int | None:
 
 
 def prepare_pimjax(case: Case) -> Subject:
-    """pimjax on the first device: training as `train.py` maps it, inference as `Localizer` folds it."""
+    """Return pimjax on the first device: training as `train.py` maps it, inference as `Localizer` folds it."""
     import jax
 
     local = jax.local_devices()[:1]
@@ -134,7 +134,9 @@ def _training(case: Case) -> tuple[Any, tuple[Any, ...]]:
 
 
 def stand_in(model: ModelConfig) -> dict[str, Any]:
-    """Variables of the model's shapes with values of ordinary size, as numpy arrays; speed depends on no others."""
+    """Return variables of the model's shapes with values of ordinary size, as numpy arrays; speed depends on no
+    others.
+    """
     import jax
     import numpy as np
 

@@ -21,7 +21,7 @@ ENGINES: dict[str, Callable[[Case], Subject]] = {"pimjax": prepare_pimjax, "pyto
 
 
 def measure(cases: Sequence[Case], engines: Sequence[str], repeats: int) -> Iterator[list[Row]]:
-    """Case by case a row per engine: its facts, "seconds" (one per repeat), "peak_bytes"; or "error" instead.
+    """Return case by case a row per engine: its facts, "seconds" (one per repeat), "peak_bytes"; or "error" instead.
 
     Every engine first runs once unmeasured; then they take turns.
     """
@@ -99,5 +99,5 @@ def _serve(connection: Connection, engine: str, case: Case) -> None:
 
 
 def median(row: Row) -> float | None:
-    """Seconds of a run; None where none succeeded."""
+    """Return seconds of a run; None where none succeeded."""
     return statistics.median(row["seconds"]) if row["seconds"] else None

@@ -14,7 +14,9 @@ SIDE = 1024  # of a map, in pixels
 
 
 def measure_scoring(repeats: int = 15) -> list[dict[str, Any]]:
-    """Maps of 1024² float32 probabilities per second, medians: threshold metrics alone, with the AUC, from 8 bits."""
+    """Return maps of 1024² float32 probabilities per second, medians: threshold metrics alone, with the AUC, from 8
+    bits.
+    """
     rng = np.random.default_rng(0)
     truth = np.zeros((SIDE, SIDE), bool)
     truth[SIDE // 4 : SIDE // 2, SIDE // 4 : SIDE // 2] = True
@@ -39,6 +41,6 @@ def _seconds(work: Callable[[], Any], repeats: int) -> float:
 
 
 def scoring_table(rows: list[dict[str, Any]]) -> str:
-    """The rows of `measure_scoring` as Markdown."""
+    """Return the rows of `measure_scoring` as Markdown."""
     lines = ["| scores of a 1024² map | maps/s on one core |", "|---|---|"]
     return "\n".join([*lines, *(f"| {row['scores']} | {row['maps_per_second']:.0f} |" for row in rows)])

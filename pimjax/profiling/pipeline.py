@@ -18,7 +18,8 @@ WIDTH, HEIGHT = 512, 384  # of the photographs, in pixels
 
 
 def measure_pipeline(source: str, seconds: float = 10.0) -> list[dict[str, Any]]:
-    """Samples per second at 512² without forgeries, with the default share of them (0.5), and with one every time.
+    """Return samples per second at 512² without forgeries, with the default share of them (0.5), and with one every
+    time.
 
     The photographs of `source` are first written as 512×384 JPEGs of quality 90; a sample is reading and decoding one,
     flip, a forgery (PIDA's whole family, splicing, copy-move and removal alike), and all targets.
@@ -57,6 +58,6 @@ def _rate(source: FileSource, share: float, seconds: float) -> float:
 
 
 def pipeline_table(rows: list[dict[str, Any]]) -> str:
-    """The rows of `measure_pipeline` as Markdown."""
+    """Return the rows of `measure_pipeline` as Markdown."""
     lines = ["| share of forgeries | samples/s on one core, 512×384 JPEG → 512² |", "|---|---|"]
     return "\n".join([*lines, *(f"| {row['pida']:.0%} | {row['samples_per_second']:.0f} |" for row in rows)])

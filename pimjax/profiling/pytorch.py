@@ -15,12 +15,14 @@ from pimjax.profiling.cases import Case, Subject, resident_peak
 
 
 def missing() -> list[str]:
-    """The packages this needs that are not installed."""
+    """Return the packages this needs that are not installed."""
     return [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
 
 
 def prepare_pytorch(case: Case) -> Subject:
-    """On the first CUDA device, compiled by `torch.compile`, channels last, under autocast; or plain, on the CPU."""
+    """Return on the first CUDA device, compiled by `torch.compile`, channels last, under autocast; or plain, on the
+    CPU.
+    """
     import torch
     import transformers
 

@@ -28,7 +28,7 @@ PEAK = {
 
 
 def machine() -> dict[str, Any]:
-    """Where and when: what the figures are worth depends on it."""
+    """Return where and when: what the figures are worth depends on it."""
     return {
         "date": datetime.date.today().isoformat(),
         "cpu": _cpu_name(),
@@ -39,7 +39,9 @@ def machine() -> dict[str, Any]:
 
 
 def _usable_cores() -> int | None:
-    """The processors that this process may use, where Python 3.13 does not say it; elsewhere than on Linux, all."""
+    """Return the processors that this process may use, where Python 3.13 does not say it; elsewhere than on Linux,
+    all.
+    """
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
@@ -52,7 +54,7 @@ def _cpu_name() -> str:
 
 
 def fraction_of_peak(row: Row, precision: str) -> float | None:
-    """Operations per second over the device's peak; None where either is not known (such as for a CPU)."""
+    """Return operations per second over the device's peak; None where either is not known (such as for a CPU)."""
     peak = next(
         (value for name, value in PEAK.items() if re.search(rf"\b{name}\b(?! NVL)", row.get("device", ""))), None
     )
@@ -63,7 +65,7 @@ def fraction_of_peak(row: Row, precision: str) -> float | None:
 
 
 def table(rows: Sequence[Row], precision: str) -> str:
-    """A Markdown row per case, the engines side by side."""
+    """Return a Markdown row per case, the engines side by side."""
     compared = any(row["engine"] == "pytorch" for row in rows)
     header = ["task", "size", "batch", "compile s", "s (min … max)", "images/s", "ms/Mpixel", "peak GB", "G operations"]
     header += ["of peak"] if any(fraction_of_peak(row, precision) for row in rows) else []

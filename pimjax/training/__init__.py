@@ -1,1 +1,1 @@
-"""Training: losses, optimiser, step, devices, checkpoints and the loop."""
+"""Training: losses, optimizer, step, devices, checkpoints and the loop."""

@@ -71,11 +71,11 @@ class Checkpoints:
         return self.newest if best is None else best
 
     def was_validated(self, step: int) -> bool:
-        """Whether the scores of `step` are known."""
+        """Return whether the scores of `step` are known."""
         return any(row["step"] == step for row in self.validations)
 
     def save(self, state: TrainState, scores: dict[str, float] | None = None) -> None:
-        """Writes `state` as step `state.step`, with `scores` (holding "f1") if it was validated.
+        """Write `state` as step `state.step`, with `scores` (holding "f1") if it was validated.
 
         To a step that is there already, its scores are added.
         What fails, as on a full disk, is said and leaves the earlier checkpoints as they are; see `settle`.
@@ -119,7 +119,7 @@ class Checkpoints:
         self._manager.reload()
 
     def settle(self, wait: bool = False) -> bool:
-        """Looks whether the checkpoint being written is complete, or waits until it is.
+        """Look whether the checkpoint being written is complete, or waits until it is.
 
         Returns:
             False if it failed. That was said, and what it left behind is deleted.
@@ -151,7 +151,8 @@ class Checkpoints:
                 shutil.rmtree(left, ignore_errors=True)
 
     def restore(self) -> TrainState:
-        """The newest checkpoint, of which there must be one, placed for the next step; `validations` are its own.
+        """Return the newest checkpoint, of which there must be one, placed for the next step; `validations` are its
+        own.
 
         Raises:
             ValueError: it was written by a run of another model, data or recipe, with other groups of images for
@@ -186,7 +187,7 @@ class Checkpoints:
         return self._partition.from_stored(state)
 
     def best_variables(self) -> dict[str, Any]:
-        """The best checkpoint's variables, or the newest's where none was validated, on every device."""
+        """Return the best checkpoint's variables, or the newest's where none was validated, on every device."""
         shapes = self._partition.stored_shapes(self._shapes)
         used = _stored_names({"params": shapes.params, "batch_stats": shapes.batch_stats})
         check_checksums(step_folder(self._manager, self.best))
@@ -217,7 +218,7 @@ class Checkpoints:
 
 
 def _items(state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The state as the items "variables" and "optimizer"."""
+    """Return the state as the items "variables" and "optimizer"."""
     rest = {name: getattr(state, name) for name in ("step", "rng", "opt_state", "loss_ema")}
     used = {"params": state.params, "batch_stats": state.batch_stats}
     if state.ema_params is not None:
@@ -230,7 +231,7 @@ def _stored_names(tree: Any) -> Any:
 
 
 def _brief(error: Exception) -> str:
-    """The end of a long message, where the operating system's reason stands."""
+    """Return the end of a long message, where the operating system's reason stands."""
     text = " ".join(str(error).split())
     return text if len(text) < 200 else f"… {text[-160:]}"
 

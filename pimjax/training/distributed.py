@@ -22,7 +22,7 @@ PATIENCE = 60  # seconds after which a silent process counts as dead, and the ot
 
 
 def initialize_distributed(coordinator: str | None, count: int | None, index: int | None) -> None:
-    """Makes this process one of several; before anything else asks JAX for devices.
+    """Make this process one of several; before anything else asks JAX for devices.
 
     Args:
         coordinator: HOST:PORT on which the process of index 0 listens, and how many there are, and which this one is:
@@ -55,18 +55,18 @@ def initialize_distributed(coordinator: str | None, count: int | None, index: in
 
 
 def is_lead_host() -> bool:
-    """Whether this is the process that writes logs and pictures."""
+    """Return whether this is the process that writes logs and pictures."""
     return jax.process_index() == 0
 
 
 def print_once(text: str) -> None:
-    """Prints, in the first process only."""
+    """Print, in the first process only."""
     if is_lead_host():
         say(*text.split("\n"))
 
 
 def gather_strings(strings: list[str]) -> list[str]:
-    """Those of all processes, in their order. All must call this."""
+    """Return those of all processes, in their order. All must call this."""
     if jax.process_count() == 1:
         return strings
     own = np.frombuffer("\0".join(strings).encode(), np.uint8)
@@ -78,7 +78,7 @@ def gather_strings(strings: list[str]) -> list[str]:
 
 
 def lock_workdir(workdir: Path) -> IO[str]:
-    """Holds `workdir` for this run until the file returned is closed, or the process ends in whatever way.
+    """Hold `workdir` for this run until the file returned is closed, or the process ends in whatever way.
 
     Raises:
         ValueError: another run holds it.
@@ -100,7 +100,8 @@ class Interrupt:
     nothing_to_save = True
 
     def run(self, work: Callable[[], T]) -> T | None:
-        """`work()` in a thread, since Python answers signals only between its own instructions, not within JAX's.
+        """Return `work()` in a thread, since Python answers signals only between its own instructions, not within
+        JAX's.
 
         Returns:
             None if a signal came before it was done, in a run of one process; `work` goes on until the process ends.
@@ -140,14 +141,14 @@ class Interrupt:
 
 
 def exit_now(message: str, status: int) -> None:
-    """Ends this process and its workers at once, whatever its threads are doing or waiting for."""
+    """End this process and its workers at once, whatever its threads are doing or waiting for."""
     (warn if status else say)(*message.split("\n"))
     shutdown.exit_now(status)
 
 
 @contextlib.contextmanager
 def exit_together() -> Iterator[None]:
-    """What ends this process ends the others too, of a run that has several.
+    """Return what ends this process ends the others too, of a run that has several.
 
     An orderly exit would wait for them, and they, within a step, for this one.
     """

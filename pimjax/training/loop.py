@@ -1,4 +1,4 @@
-"""A training run from its configuration: build, resume, compile, step, validate, summarise."""
+"""A training run from its configuration: build, resume, compile, step, validate, summarize."""
 
 import contextlib
 import functools
@@ -34,20 +34,20 @@ from pimjax.training.progress import timed_phase
 from pimjax.training.reporting import MetricWriter, Throughput, UnreadableImages, disk_errors
 from pimjax.training.setup import TrainContext, create_train_context, create_train_state
 from pimjax.training.step import TrainState, train_step
-from pimjax.training.validation import Predict, make_predict, print_summary, sheet, summarise, validate
+from pimjax.training.validation import Predict, make_predict, print_summary, sheet, validate, write_summary
 
 ARRAYS = ("image", "mask", "boundary", "target")  # what of a batch goes to the devices
 MOST_SKIPPED = 20  # bad steps in a row after which skipping is no help
 
 
 def run(config: Config) -> list[dict[str, Any]]:
-    """Trains, or goes on training, until `config.train.num_steps`; then summarises the best checkpoint.
+    """Train, or goes on training, until `config.train.num_steps`; then summarizes the best checkpoint.
 
     In every process of a run that has several, after `pimjax.training.distributed.initialize_distributed`.
 
     Returns:
-        the rows of `pimjax.training.prediction_tables.summarize` on the validation set; none if the run was asked to end
-        (SIGTERM) and has saved a checkpoint instead.
+        the rows of `pimjax.training.prediction_tables.summarize` on the validation set; none if the run was asked to
+        end (SIGTERM) and has saved a checkpoint instead.
 
     Raises:
         ValueError, FileNotFoundError: the configuration, the data or an existing checkpoint cannot be used, and
@@ -82,7 +82,7 @@ def run(config: Config) -> list[dict[str, Any]]:
             if not train(context, state, checkpoints, predict, interrupt):
                 return []
             interrupt.nothing_to_save = True
-            return summarise(context, predict, checkpoints.best_variables(), checkpoints.best)
+            return write_summary(context, predict, checkpoints.best_variables(), checkpoints.best)
 
 
 def _workdir(context: TrainContext) -> contextlib.AbstractContextManager[IO[str] | None]:
@@ -100,7 +100,7 @@ class PendingStep(NamedTuple):
 def train(
     context: TrainContext, state: TrainState, checkpoints: Checkpoints, predict: Predict, interrupt: Interrupt
 ) -> bool:
-    """The loop proper, from `state` to the last step; False if it was asked to end before."""
+    """Return the loop proper, from `state` to the last step; False if it was asked to end before."""
     config, start, processes = context.config, int(state.step), context.partition.processes
     batches = train_batches(
         context.sources,
@@ -149,7 +149,7 @@ def train(
 
 
 def put_batch(context: TrainContext, host_batch: dict[str, np.ndarray], stop: bool) -> dict[str, jax.Array]:
-    """This process's part of a batch on its devices, and whether it was asked to end."""
+    """Return this process's part of a batch on its devices, and whether it was asked to end."""
     arrays = {name: host_batch[name] for name in ARRAYS}
     arrays["stop"] = np.full(len(arrays["image"]), stop)
     return context.partition.split_batch(arrays)
@@ -158,7 +158,7 @@ def put_batch(context: TrainContext, host_batch: dict[str, np.ndarray], stop: bo
 def compile_step(
     context: TrainContext, state: TrainState, batch: dict[str, jax.Array], interrupt: Interrupt
 ) -> Callable[..., Any]:
-    """The mapped training step, compiled ahead so that compilation is neither a step nor a surprise."""
+    """Return the mapped training step, compiled ahead so that compilation is neither a step nor a surprise."""
     mapped = context.partition.map_step(functools.partial(train_step, context.step_config), context.shapes)
     with timed_phase("compiling the training step"):
         return interrupt.run(lambda: mapped.lower(state, batch).compile())
@@ -181,13 +181,13 @@ class CheckpointAndEval:
         self._validated = False  # in this start of the run
 
     def catch_up(self, state: TrainState) -> bool:
-        """Validates a state that was saved without, because the run was asked to end. False if it is so again."""
+        """Validate a state that was saved without, because the run was asked to end. False if it is so again."""
         step, train = int(state.step), self._context.config.train
         due = step and (step % train.validate_every == 0 or step == train.num_steps)
         return not due or self._checkpoints.was_validated(step) or self.keep(state, validates=True)
 
     def keep(self, state: TrainState, validates: bool) -> bool:
-        """Saves the state, with its scores if it `validates`. False if that was broken off by a signal."""
+        """Save the state, with its scores if it `validates`. False if that was broken off by a signal."""
         scores = None
         if validates:
             first = timed_phase("validating for the first time, which compiles")
@@ -202,7 +202,7 @@ class CheckpointAndEval:
         return not self._abandoned
 
     def finish(self, step: int) -> bool:
-        """Waits until `step`, the last, is on disk: whether the run is complete, or was asked to end.
+        """Wait until `step`, the last, is on disk: whether the run is complete, or was asked to end.
 
         Raises:
             OSError: it could not be written.
@@ -238,14 +238,14 @@ class StepReporter:
         self.pace = Throughput(config.data.batch_size)
 
     def close(self) -> None:
-        """Finishes bar and log."""
+        """Finish bar and log."""
         self._stop_profile()
         self._bar.close()
         if self._log:
             self._log.close()
 
     def profile(self, step: int) -> None:
-        """Starts the trace that `config.profile.steps` asks for, if `step` is its first."""
+        """Start the trace that `config.profile.steps` asks for, if `step` is its first."""
         steps = self._context.config.profile.steps
         if is_lead_host() and steps and step == steps[0]:
             jax.profiler.start_trace(str(self._context.workdir / "profile"))
@@ -258,7 +258,7 @@ class StepReporter:
         self._tracing = False
 
     def read(self, finished: PendingStep | None) -> bool:
-        """Waits for a step, shows it, and logs it if its number is a multiple of `config.train.log_every`.
+        """Wait for a step, shows it, and logs it if its number is a multiple of `config.train.log_every`.
 
         Returns:
             whether some process was asked to end.
@@ -288,7 +288,7 @@ class StepReporter:
         return ends
 
     def validation(self, step: int, scores: dict[str, float], predictions: Predictions) -> None:
-        """Logs the scores of a validation, and pictures of it."""
+        """Log the scores of a validation, and pictures of it."""
         if self._log:
             self._log.write(step, {f"validation/{name}": value for name, value in scores.items()})
             self._log.picture(step, "validation", sheet(self._context, predictions))
@@ -317,7 +317,7 @@ class StepReporter:
 
 
 def report_unreadable(broken: UnreadableImages) -> None:
-    """Says how many images could not be read, in all processes."""
+    """Say how many images could not be read, in all processes."""
     messages = gather_strings([message for message, times in broken.messages.items() for _ in range(times)])
     if messages:
         print_once(f"{len(set(messages))} unreadable training images were skipped, {len(messages)} times")

@@ -16,16 +16,17 @@ class Targets(NamedTuple):
 
     mask: jax.Array  # [B, h, w] integer, 1 = manipulated
     boundary: jax.Array  # [B, h, w] integer, 1 = on the mask's edge
-    image: jax.Array  # [B, h, w, 3] float32, normalised as the input
+    image: jax.Array  # [B, h, w, 3] float32, normalized as the input
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Mean two-class cross-entropy over all pixels: logits [B, h, w, 2], integer labels [B, h, w] → scalar."""
+    """Return mean two-class cross-entropy over all pixels: logits [B, h, w, 2], integer labels [B, h, w] → scalar."""
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels.astype(jnp.int32)).mean()
 
 
 def dice(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """1 − 2 Σ p·y / Σ (p + y) of each image with forged pixels, 0 of the others; the mean over the batch. Scalar.
+    """Return 1 − 2 Σ p·y / Σ (p + y) of each image with forged pixels, 0 of the others; the mean over the batch.
+    Scalar.
 
     logits [B, h, w, 2], labels y [B, h, w] of 0 and 1, p the probability of class 1. After Milletari, Navab and Ahmadi
     (V-Net, 3DV 2016), without their squares: of hard maps it is 1 − F1.
@@ -37,14 +38,14 @@ def dice(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def compactness(mask_logits: jax.Array, boundary_logits: jax.Array) -> jax.Array:
-    """mean_b(P² / (4π·A)): P and A are the sums of the boundary's and the mask's class-1 probability. Scalar."""
+    """Return mean_b(P² / (4π·A)): P and A are the sums of the boundary's and the mask's class-1 probability. Scalar."""
     area = jax.nn.softmax(mask_logits)[..., 1].sum((1, 2))
     perimeter = jax.nn.softmax(boundary_logits)[..., 1].sum((1, 2))
     return jnp.mean(perimeter**2 / (4 * math.pi * area))
 
 
 def pim_loss(output: PIMOutput, targets: Targets, weights: LossConfig) -> dict[str, jax.Array]:
-    """The weighted terms and their sum: {"total", "mask", …} → scalars.
+    """Return the weighted terms and their sum: {"total", "mask", …} → scalars.
 
     A term whose weight is 0, or whose decoder the model does not have, is left out.
     """

@@ -1,4 +1,4 @@
-"""The optimiser: Adam as published, and what is usual around it (schedules, layer-wise rates, clipping, averaging)."""
+"""The optimizer: Adam as published, and what is usual around it (schedules, layer-wise rates, clipping, averaging)."""
 
 import functools
 import re
@@ -14,7 +14,7 @@ ENCODERS = ("encoder", "masked_encoder")
 
 
 def make_optimizer(config: OptimizerConfig, steps: int = 1) -> optax.GradientTransformation:
-    """Adam whose gradient includes weight_decay · parameter (coupled L2), for every parameter.
+    """Return Adam whose gradient includes weight_decay · parameter (coupled L2), for every parameter.
 
     Every transformation works on each number of a parameter by itself, so that devices may share out its state.
 
@@ -37,7 +37,9 @@ def make_optimizer(config: OptimizerConfig, steps: int = 1) -> optax.GradientTra
 
 
 def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
-    """Steps taken → learning rate: a linear warm-up from 0, then constant or half a cosine period to the run's end."""
+    """Return steps taken → learning rate: a linear warm-up from 0, then constant or half a cosine period to the run's
+    end.
+    """
     rest: optax.Schedule = optax.constant_schedule(config.learning_rate)
     if config.schedule == "cosine":
         rest = optax.cosine_decay_schedule(
@@ -50,10 +52,10 @@ def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
 
 
 def rate_factors(params: Any, config: OptimizerConfig) -> Any:
-    """By how much each parameter's rate is multiplied: a tree of floats like `params`.
+    """Return by how much each parameter's rate is multiplied: a tree of floats like `params`.
 
     1 outside the encoders. A layer of an encoder of n blocks has encoder_lr_scale · layer_decay^(n + 1 − i): i is the
-    number of its block from 1; what merges or normalises a stage's map counts with the stage's last block, the patch
+    number of its block from 1; what merges or normalizes a stage's map counts with the stage's last block, the patch
     embedding, or a ResNet's stem, is 0 (as for vision transformers: Bao et al., BEiT, ICLR 2022).
     """
 
@@ -82,11 +84,13 @@ def _constant(value: float, _: Any) -> float:
 
 
 def clip_factor(norm: jax.Array, largest: float) -> jax.Array | float:
-    """What to multiply a gradient of this norm with, so that its norm is `largest` at most; 0 does not clip."""
+    """Return what to multiply a gradient of this norm with, so that its norm is `largest` at most; 0 does not clip."""
     return jnp.minimum(1.0, largest / jnp.maximum(norm, 1e-12)) if largest else 1.0
 
 
 def update_ema(ema_params: Any, params: Any, step: jax.Array, decay: float) -> Any:
-    """Exponential moving average of the parameters after `step` steps; it forgets its beginning sooner than `decay`."""
+    """Return exponential moving average of the parameters after `step` steps; it forgets its beginning sooner than
+    `decay`.
+    """
     kept = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
     return jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, ema_params, params)

@@ -17,11 +17,11 @@ class Predictions(NamedTuple):
 
     mask: np.ndarray  # float32 [N, h, w], probability of manipulation
     boundary: np.ndarray | None  # float32 [N, h, w]
-    reconstruction: np.ndarray | None  # float32 [N, h, w, 3], normalised
+    reconstruction: np.ndarray | None  # float32 [N, h, w, 3], normalized
 
 
 def predict_all(predict: Callable[[np.ndarray], Predictions], images: np.ndarray, batch_size: int) -> Predictions:
-    """`predict` over uint8 images [N, H, W, 3] in batches of exactly `batch_size`, the last one padded."""
+    """Return `predict` over uint8 images [N, H, W, 3] in batches of exactly `batch_size`, the last one padded."""
     parts = []
     for start in range(0, len(images), batch_size):
         chunk = images[start : start + batch_size]
@@ -32,7 +32,7 @@ def predict_all(predict: Callable[[np.ndarray], Predictions], images: np.ndarray
 
 
 def summarize(prediction: np.ndarray, truth: np.ndarray, threshold: float = 0.5) -> list[dict[str, Any]]:
-    """A row per metric: mean over images with its interval, and the same for marking every pixel.
+    """Return a row per metric: mean over images with its interval, and the same for marking every pixel.
 
     Args:
         prediction: probability [N, H, W].
@@ -67,7 +67,7 @@ def summarize(prediction: np.ndarray, truth: np.ndarray, threshold: float = 0.5)
 
 
 def score_table(rows: list[dict[str, Any]]) -> str:
-    """The rows of `summarize` as Markdown."""
+    """Return the rows of `summarize` as Markdown."""
     lines = [
         "| metric | score | 95 % interval | marking everything | images |",
         "|---|---|---|---|---|",
@@ -83,7 +83,7 @@ def score_table(rows: list[dict[str, Any]]) -> str:
 
 
 def validation_sheet(examples: dict[str, np.ndarray], predictions: Predictions, captions: list[str]) -> np.ndarray:
-    """Contact sheet, a row per example: input, truth, mask, boundary, reconstruction. uint8 RGB."""
+    """Return contact sheet, a row per example: input, truth, mask, boundary, reconstruction. uint8 RGB."""
     f1 = score_images(predictions.mask, examples["mask"])["f1"]
     columns = {
         "input": examples["image"],

@@ -42,7 +42,7 @@ class MetricWriter:
         self._board.add(Event(step=start_step, session_log=SessionLog(status=SessionLog.START)))
 
     def write(self, step: int, scalars: dict[str, float]) -> None:
-        """Adds one line {"step": …, "time": seconds since 1970, …}."""
+        """Add one line {"step": …, "time": seconds since 1970, …}."""
         scalars = {name: float(value) for name, value in scalars.items()}
         numbers = {name: value if math.isfinite(value) else None for name, value in scalars.items()}  # JSON has no NaN
         line = json.dumps({"step": step, "time": round(time.time(), 3), **numbers}) + "\n"
@@ -58,7 +58,7 @@ class MetricWriter:
             self._wandb.log({"step": step, **scalars})
 
     def picture(self, step: int, name: str, image: np.ndarray) -> None:
-        """Adds an image, uint8 [H, W, 3]."""
+        """Add an image, uint8 [H, W, 3]."""
         self._board.add(Event(step=step, summary=summary.image(name, image, dataformats="HWC")))
         if self._wandb is not None:
             import wandb
@@ -66,7 +66,7 @@ class MetricWriter:
             self._wandb.log({"step": step, name: wandb.Image(image)})
 
     def close(self) -> None:
-        """Writes what can be written."""
+        """Write what can be written."""
         if self._unwritten:
             try:
                 _append(self._path, self._unwritten)
@@ -98,7 +98,7 @@ class _Board:
         self._files, self._flushed = 0, 0.0
 
     def add(self, event: Event) -> None:
-        """Writes an event, or tells why it cannot."""
+        """Write an event, or tells why it cannot."""
         event.wall_time = time.time()
         try:
             if self._file is None:
@@ -113,7 +113,7 @@ class _Board:
             self._complain(error)
 
     def close(self) -> None:
-        """Writes what waits."""
+        """Write what waits."""
         try:
             if self._file is not None:
                 self._file.close()
@@ -190,15 +190,15 @@ class Throughput:
         self.restart(0)
 
     def restart(self, step: int) -> None:
-        """Confusion anew from `step`, just finished, leaving out what was no training (compiling, scoring)."""
+        """Count anew from `step`, just finished, leaving out what was no training (compiling, scoring)."""
         self._step, self._began, self._waited = step, time.perf_counter(), 0.0
 
     def waited(self, seconds: float) -> None:
-        """Confusion a wait for the next batch."""
+        """Count a wait for the next batch."""
         self._waited += seconds
 
     def measure(self, step: int) -> dict[str, float]:
-        """Since the last call of either method, up to `step`, just finished: {} if that is no step at all."""
+        """Return since the last call of either method, up to `step`, just finished: {} if that is no step at all."""
         steps, seconds = step - self._step, time.perf_counter() - self._began
         if steps <= 0:
             return {}
@@ -219,7 +219,7 @@ class UnreadableImages:
         self.messages: dict[str, int] = {}  # message → how often it was met
 
     def note(self, skipped: list[str]) -> None:
-        """Takes the "skipped" entries of a batch.
+        """Take the "skipped" entries of a batch.
 
         Raises:
             ValueError: more than `max_share` of all images turned out to be unreadable.

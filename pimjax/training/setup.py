@@ -53,7 +53,7 @@ class TrainContext:
 
 
 def create_train_context(config: Config) -> TrainContext:
-    """Opens the data and builds the model; nothing is written.
+    """Open the data and builds the model; nothing is written.
 
     Raises:
         ValueError, FileNotFoundError: the configuration or the data cannot be used.
@@ -74,7 +74,7 @@ def create_train_context(config: Config) -> TrainContext:
 
 
 def _open_sources(config: Config) -> tuple[tuple[Source, ...], tuple[Source, ...]]:
-    """The sources of training and of validation; ValueError if they share an image, or some cannot be used."""
+    """Return the sources of training and of validation; ValueError if they share an image, or some cannot be used."""
     sources, held_out = (tuple(map(load_source, names)) for names in (config.data.train, config.data.validation))
     if config.data.cache_decoded:
         sources = tuple(source.cache_decoded() for source in sources)
@@ -95,7 +95,7 @@ def _ids(sources: tuple[Source, ...]) -> set[str]:
 
 
 def make_step_config(config: Config, partition: Partition) -> StepConfig:
-    """The model, the optimiser and all else that a step of this run needs to know."""
+    """Return the model, the optimizer and all else that a step of this run needs to know."""
     train = config.train
     execution = Execution(
         dtype=jnp.dtype(train.precision),
@@ -116,7 +116,7 @@ def make_step_config(config: Config, partition: Partition) -> StepConfig:
 
 
 def create_train_state(context: TrainContext) -> TrainState:
-    """The state before the first step, placed for it."""
+    """Return the state before the first step, placed for it."""
     # Where a run's parameters come from:
     # 1. the newest checkpoint in its workdir, if there is one; config.train.init is not read then
     # 2. config.train.init, if it is not empty

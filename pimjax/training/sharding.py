@@ -16,7 +16,7 @@ Step = Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, dict[str, 
 
 
 def all_devices() -> tuple[jax.Device, ...]:
-    """Every device of every process, those of a process side by side."""
+    """Return every device of every process, those of a process side by side."""
     return tuple(sorted(jax.devices(), key=lambda device: (device.process_index, device.id)))
 
 
@@ -25,7 +25,7 @@ class Partition:
     """Which devices compute a run, and which of them holds what.
 
     A batch is split along its first axis, in the order of `devices`. The state is whole on every device, except with
-    `shards` > 1 the optimiser's state and the parameters' ema_params: see `pimjax.training.zero`.
+    `shards` > 1 the optimizer's state and the parameters' ema_params: see `pimjax.training.zero`.
     """
 
     devices: tuple[jax.Device, ...]
@@ -47,7 +47,7 @@ class Partition:
         return NamedSharding(self.mesh, PartitionSpec(*axes))
 
     def device_put(self, state: TrainState) -> TrainState:
-        """A state of host arrays, equal in all processes, on the devices as it is stored."""
+        """Return a state of host arrays, equal in all processes, on the devices as it is stored."""
 
         def leaf(array: Any, spec: PartitionSpec) -> jax.Array:
             array = np.asarray(array)
@@ -56,18 +56,18 @@ class Partition:
         return jax.tree.map(leaf, state, self._specs(state))
 
     def replicate(self, tree: Any) -> Any:
-        """Shared-out arrays, as they are stored, on every device."""
+        """Return shared-out arrays, as they are stored, on every device."""
         return tree if self.shards == 1 else _copied(tree, self.sharding())
 
     def split_batch(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
-        """Moves this process's part of a batch, [B / processes, …], to its devices, as `map_step` wants it."""
+        """Move this process's part of a batch, [B / processes, …], to its devices, as `map_step` wants it."""
         if self.mapping == "pmap":
             n = len(self.devices) // self.processes
             batch = {key: array.reshape(n, len(array) // n, *array.shape[1:]) for key, array in batch.items()}
         return {key: jax.make_array_from_process_local_data(self.sharding(AXIS), array) for key, array in batch.items()}
 
     def map_step(self, step: Step, state: TrainState) -> Any:
-        """A per-device step as one function over all devices, to be lowered and compiled.
+        """Return a per-device step as one function over all devices, to be lowered and compiled.
 
         The state given is donated: do not use it again. State and metrics come back as the global arrays they are.
         `state` says which arrays there are, in the shapes that are stored.
@@ -89,7 +89,8 @@ class Partition:
         return jax.jit(mapped, donate_argnums=(0,))
 
     def map_forward(self, forward: Callable[[Any, jax.Array], Any]) -> Callable[[Any, np.ndarray], Any]:
-        """(variables, images [B, …]) → results [B, …], each device computing its part of B, all getting the whole.
+        """Return (variables, images [B, …]) → results [B, …], each device computing its part of B, all getting the
+        whole.
 
         `forward` must give for an image what does not depend on the others. Every process gives all the images.
         """
@@ -114,7 +115,7 @@ class Partition:
         return whole
 
     def stored_shapes(self, shapes: TrainState) -> TrainState:
-        """`shapes` with the shardings that a checkpoint is written from and read into."""
+        """Return `shapes` with the shardings that a checkpoint is written from and read into."""
         return jax.tree.map(
             lambda leaf, spec: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self.sharding(*spec)),
             shapes,
@@ -122,15 +123,17 @@ class Partition:
         )
 
     def to_stored(self, state: TrainState, shapes: TrainState) -> TrainState:
-        """The state in the shapes that it has in `shapes`: pmap wants shared-out arrays with an axis of devices."""
+        """Return the state in the shapes that it has in `shapes`: pmap wants shared-out arrays with an axis of
+        devices.
+        """
         return self._reshape(state, shapes, stored=True)
 
     def from_stored(self, state: TrainState) -> TrainState:
-        """The state as `map_step`'s function wants it, from arrays placed as `stored_shapes` says."""
+        """Return the state as `map_step`'s function wants it, from arrays placed as `stored_shapes` says."""
         return self._reshape(state, state, stored=False)
 
     def _specs(self, state: TrainState) -> TrainState:
-        """A PartitionSpec for every array of the state, by the shapes that are stored."""
+        """Return a PartitionSpec for every array of the state, by the shapes that are stored."""
 
         def spec(leaf: Any) -> PartitionSpec:
             axis = shard_axis(leaf.shape, self.shards)
@@ -176,7 +179,7 @@ def _reshaped(
 
 
 def check_batch_size(batch_size: int, devices: int, grad_accum_steps: int = 1) -> None:
-    """Raises ValueError if a batch cannot be split evenly over devices and, on each, into parts to grad_accum_steps."""
+    """Raise ValueError if a batch cannot be split evenly over devices and, on each, into parts to grad_accum_steps."""
     if batch_size % (devices * grad_accum_steps):
         raise ValueError(
             f"config.data.batch_size is {batch_size}, which {devices} devices × {grad_accum_steps} parts "

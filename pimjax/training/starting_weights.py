@@ -14,11 +14,11 @@ from pimjax.weights.pretrained import init_partial, initialization_table
 
 
 def initial_variables(path: str | os.PathLike, fresh: dict[str, Any], config: ModelConfig) -> dict[str, Any]:
-    """What a run starts from: the weights at `path`, in the structure of `fresh`, the variables they replace.
+    """Return what a run starts from: the weights at `path`, in the structure of `fresh`, the variables they replace.
 
     A whole PIM (a run, a native directory, a converted or released checkpoint) must match `config` name by name, and so
-    must whatever another architecture starts from; but `double_compression` may be added. A UPerNet or a Swin Transformer
-    fills the parts of a PIM it fits, and a table of what was taken is printed; see `init_from_upernet`.
+    must whatever another architecture starts from; but `double_compression` may be added. A UPerNet or a Swin
+    Transformer fills the parts of a PIM it fits, and a table of what was taken is printed; see `init_from_upernet`.
 
     Raises:
         FileNotFoundError: no checkpoint is there.

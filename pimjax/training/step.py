@@ -35,7 +35,7 @@ class StepConfig(NamedTuple):
     grad_clip_norm: float = 0.0  # largest gradient norm; 0: any
     ema_decay: float = 0.0  # decay of the parameters' running ema_params; 0: none
     spike: float = 0.0  # a loss so many times the usual one is bad; 0: only one that is no number
-    shards: int = 1  # devices that share the optimiser's state out; 1: it is whole on each
+    shards: int = 1  # devices that share the optimizer's state out; 1: it is whole on each
 
 
 @flax.struct.dataclass
@@ -54,14 +54,14 @@ class TrainState:
 def init_state(
     model: nn.Module, optimizer: optax.GradientTransformation, rng: jax.Array, ema_params: bool = False
 ) -> TrainState:
-    """Freshly initialised parameters. They do not depend on the image size."""
+    """Return freshly initialized parameters. They do not depend on the image size."""
     return state_from(fresh_variables(model, rng), optimizer, rng, ema_params)
 
 
 def state_from(
     variables: dict[str, Any], optimizer: optax.GradientTransformation, rng: jax.Array, ema_params: bool = False
 ) -> TrainState:
-    """The state before the first step, from variables {"params", "batch_stats"}."""
+    """Return the state before the first step, from variables {"params", "batch_stats"}."""
     params = variables["params"]
     return TrainState(
         step=jnp.zeros((), jnp.int32),
@@ -83,13 +83,13 @@ def loss_and_gradients(
     rng: jax.Array,
     sample_ids: jax.Array | None = None,
 ) -> tuple[Any, dict[str, jax.Array], Any]:
-    """Gradients of the loss in training mode.
+    """Return gradients of the loss in training mode.
 
     Args:
         model: the network.
         weights: of the loss terms.
         state: parameters and BatchNorm statistics.
-        images: float32 [B, H, W, 3], normalised.
+        images: float32 [B, H, W, 3], normalized.
         targets: at a quarter of the size.
         rng: drives dropout and stochastic depth.
         sample_ids: int32 [B], the images' numbers in the whole batch, for dropout.
@@ -124,10 +124,10 @@ def accumulated_gradients(
     parts: int,
     sample_ids: jax.Array | None = None,
 ) -> tuple[Any, dict[str, jax.Array], Any]:
-    """`loss_and_gradients` of B/parts images at a time, averaged over the parts: memory of one part.
+    """Return `loss_and_gradients` of B/parts images at a time, averaged over the parts: memory of one part.
 
-    The parts are to BatchNorm what as many devices would be: each is normalised by its own statistics, and the running
-    ones are averaged over them. Where statistics are synchronised, every layer needs all images at once, and the batch
+    The parts are to BatchNorm what as many devices would be: each is normalized by its own statistics, and the running
+    ones are averaged over them. Where statistics are synchronized, every layer needs all images at once, and the batch
     is taken whole: let the model's `execution.remat` save memory then.
     """
     if parts == 1 or model.execution.bn_axis:
@@ -147,12 +147,13 @@ def accumulated_gradients(
 
 
 def train_step(step_config: StepConfig, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
-    """One optimiser step under a mapped axis `AXIS`; returns the new state and scalar metrics, equal on all devices.
+    """Return one optimizer step under a mapped axis `AXIS`; returns the new state and scalar metrics, equal on all
+    devices.
 
     What is drawn for an image depends on the run's key, the step and the image's number in the whole batch, hence not
     on how the batch is spread. A bad step (a loss or gradient that is no number, a spike) is counted, and changes
-    nothing else: metrics["bad"] is true. With `step_config.shards` > 1, `state.opt_state` and `state.ema_params` are this
-    device's parts; see `pimjax.training.zero`.
+    nothing else: metrics["bad"] is true. With `step_config.shards` > 1, `state.opt_state` and `state.ema_params` are
+    this device's parts; see `pimjax.training.zero`.
     """
     shards, params = step_config.shards, state.params
     rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
@@ -196,7 +197,7 @@ def train_step(step_config: StepConfig, state: TrainState, batch: Batch) -> tupl
 
 
 def is_bad(loss: jax.Array, norm: jax.Array, state: TrainState, spike: float) -> jax.Array:
-    """Whether a step must not be taken. Boolean scalar."""
+    """Return whether a step must not be taken. Boolean scalar."""
     bad = ~(jnp.isfinite(loss) & jnp.isfinite(norm))
     if spike:
         bad |= (state.step >= SETTLED) & (loss > spike * state.loss_ema)
@@ -204,5 +205,5 @@ def is_bad(loss: jax.Array, norm: jax.Array, state: TrainState, spike: float) ->
 
 
 def eval_step(model: nn.Module, variables: dict[str, Any], images: jax.Array) -> PIMOutput:
-    """Inference on uint8 images [B, H, W, 3]."""
+    """Return inference on uint8 images [B, H, W, 3]."""
     return model.apply(variables, normalize(images), train=False)

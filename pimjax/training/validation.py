@@ -28,7 +28,8 @@ SHEET_ROWS = 12  # examples on the contact sheet
 
 
 def make_predict(model: nn.Module, partition: Partition, everything: bool = False) -> Predict:
-    """(variables, uint8 images [B, S, S, 3]) → predictions, compiled when first called; the mask, or `everything`.
+    """Return (variables, uint8 images [B, S, S, 3]) → predictions, compiled when first called; the mask, or
+    `everything`.
 
     B must be a multiple of the number of devices; every process gives, and gets, all B.
     """
@@ -41,14 +42,18 @@ def make_predict(model: nn.Module, partition: Partition, everything: bool = Fals
 
 
 def predict_set(context: TrainContext, predict: Predict, variables: dict[str, Any], images: np.ndarray) -> Predictions:
-    """Predictions for uint8 images [N, S, S, 3], on the host, in batches as large as those of training at most."""
+    """Return predictions for uint8 images [N, S, S, 3], on the host, in batches as large as those of
+    training at most.
+    """
     devices = len(context.partition.devices)
     per_device = min(context.config.data.batch_size // context.config.train.grad_accum_steps, len(images)) / devices
     return predict_all(functools.partial(predict, variables), images, devices * max(1, int(per_device)))
 
 
 def validate(context: TrainContext, predict: Predict, state: TrainState) -> tuple[dict[str, float], Predictions]:
-    """Mean scores over the validation set, convention "pim", threshold 0.5; and the maps, the same in all processes."""
+    """Return mean scores over the validation set, convention "pim", threshold 0.5; and the maps, the same in all
+    processes.
+    """
     params = state.params
     if state.ema_params is not None:
         params = context.partition.replicate(context.partition.to_stored(state, context.shapes).ema_params)
@@ -58,14 +63,16 @@ def validate(context: TrainContext, predict: Predict, state: TrainState) -> tupl
 
 
 def sheet(context: TrainContext, predictions: Predictions) -> np.ndarray:
-    """The first examples of the validation set and what was predicted of them. uint8 RGB."""
+    """Return the first examples of the validation set and what was predicted of them. uint8 RGB."""
     shown = {name: array[:SHEET_ROWS] for name, array in context.examples.items()}
     first = Predictions(*(None if array is None else array[:SHEET_ROWS] for array in predictions))
     return validation_sheet(shown, first, [caption_of(recipe) for recipe in shown["recipe"].tolist()])
 
 
-def summarise(context: TrainContext, predict: Predict, variables: dict[str, Any], step: int) -> list[dict[str, Any]]:
-    """Scores the best checkpoint's variables, of `step`; writes `summary.json` and `contact_sheet.png`."""
+def write_summary(
+    context: TrainContext, predict: Predict, variables: dict[str, Any], step: int
+) -> list[dict[str, Any]]:
+    """Return scores the best checkpoint's variables, of `step`; writes `summary.json` and `contact_sheet.png`."""
     with timed_phase(f"scoring the best checkpoint, of step {step}"):
         predictions = predict_set(context, predict, variables, context.examples["image"])
         rows = [row | {"step": step} for row in summarize(predictions.mask, context.examples["mask"])]
@@ -80,7 +87,7 @@ def summarise(context: TrainContext, predict: Predict, variables: dict[str, Any]
 
 
 def print_summary(config: Config, rows: list[dict[str, Any]]) -> None:
-    """Prints the rows of a run's summary."""
+    """Print the rows of a run's summary."""
     of = f"the best checkpoint (by F1), of step {rows[0]['step']}"
     print_once(f"\n{of}, on {rows[0]['images']} validation examples:\n\n{score_table(rows)}\n")
     print_once(f"pictures: {Path(config.workdir) / PICTURES}")

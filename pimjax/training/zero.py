@@ -1,4 +1,4 @@
-"""Optimiser state in equal parts on all devices (ZeRO stage 1: Rajbhandari et al., SC 2020): collectives of a step.
+"""Optimizer state in equal parts on all devices (ZeRO stage 1: Rajbhandari et al., SC 2020): collectives of a step.
 
 Every kernel is split along one of its axes into as many parts as there are devices; each device reduces, updates and
 then hands round its own part. Vectors, and kernels without an axis that divides evenly, are whole on every device. With
@@ -14,14 +14,14 @@ AXIS = "data"  # the mapped axis: the devices, each with its images of a batch
 
 
 def shard_axis(shape: tuple[int, ...], count: int) -> int | None:
-    """Along which axis an array of this shape is split in `count` parts: the longest that allows it, or None."""
+    """Return along which axis an array of this shape is split in `count` parts: the longest that allows it, or None."""
     if count == 1 or len(shape) < 2:
         return None
     return max((axis for axis in range(len(shape)) if shape[axis] % count == 0), key=shape.__getitem__, default=None)
 
 
 def scatter_mean(gradients: Any, count: int) -> Any:
-    """The mean over devices, of which each gets its own part."""
+    """Return the mean over devices, of which each gets its own part."""
 
     def leaf(gradient: jax.Array) -> jax.Array:
         axis = shard_axis(gradient.shape, count)
@@ -33,7 +33,7 @@ def scatter_mean(gradients: Any, count: int) -> Any:
 
 
 def local_shard(tree: Any, count: int) -> Any:
-    """This device's part of arrays that are the same on all devices."""
+    """Return this device's part of arrays that are the same on all devices."""
 
     def leaf(whole: jax.Array) -> jax.Array:
         axis = shard_axis(whole.shape, count)
@@ -46,7 +46,7 @@ def local_shard(tree: Any, count: int) -> Any:
 
 
 def gather(parts: Any, like: Any, count: int) -> Any:
-    """Whole arrays, of the shapes of `like`, from every device's part."""
+    """Return whole arrays, of the shapes of `like`, from every device's part."""
 
     def leaf(part: jax.Array, whole: jax.Array) -> jax.Array:
         axis = shard_axis(whole.shape, count)
@@ -56,7 +56,7 @@ def gather(parts: Any, like: Any, count: int) -> Any:
 
 
 def global_norm(parts: Any, like: Any, count: int) -> jax.Array:
-    """L2 norm of all numbers of a tree of parts, each counted once. float32 scalar."""
+    """Return L2 norm of all numbers of a tree of parts, each counted once. float32 scalar."""
     squares = {True: jnp.zeros(()), False: jnp.zeros(())}
     for part, whole in zip(jax.tree.leaves(parts), jax.tree.leaves(like), strict=True):
         squares[shard_axis(whole.shape, count) is None] += jnp.sum(jnp.square(part))

@@ -7,7 +7,7 @@ BUNDLED = "pim-small"  # configs/pim_small.py
 
 
 def weights_path(name: str | os.PathLike) -> Path:
-    """The file of the shipped model if `name` is its name, a str, else the path `name`.
+    """Return the file of the shipped model if `name` is its name, a str, else the path `name`.
 
     What else is called so is reached by "./pim-small", or by a Path.
     """

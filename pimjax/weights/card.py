@@ -61,7 +61,7 @@ class ModelCard:
 
 
 def card_of_run(config: Config) -> ModelCard:
-    """The card of a model that pimjax trained under `config`."""
+    """Return the card of a model that pimjax trained under `config`."""
     return ModelCard(config.model, _preprocessing(config.data.image_size, config.data.resize_mode))
 
 
@@ -112,7 +112,7 @@ def _deeper(value: Any, levels: int) -> bool:
 
 
 def _check(card: ModelCard) -> None:
-    """Raises ValueError for what this pimjax would not do as the card says."""
+    """Raise ValueError for what this pimjax would not do as the card says."""
     check_model(card.model)
     size, resize_mode = card.preprocessing["image_size"], card.preprocessing["resize_mode"]
     if type(size) is not int or not 1 <= size <= 8192 or resize_mode not in RESIZE_MODES:
@@ -139,7 +139,7 @@ def _check_scores(scores: Any) -> None:
 
 
 def provenance(source: str | os.PathLike) -> dict[str, Any]:
-    """Where weights come from: the file's name and SHA-256, command, versions, time.
+    """Return where weights come from: the file's name and SHA-256, command, versions, time.
 
     Of a directory, the SHA-256 is that of the list of its files' names and digests; of a run's, of its checkpoints.
     """

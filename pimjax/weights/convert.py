@@ -22,7 +22,7 @@ def convert(
     target: str | os.PathLike,
     source: str | os.PathLike = "these arrays",
 ) -> int:
-    """Writes a model as `target`, in the format of its suffix (see `write_model`), if it reads back equal.
+    """Write a model as `target`, in the format of its suffix (see `write_model`), if it reads back equal.
 
     Args:
         arrays: by released PyTorch name, with or without "module."; emptied, so that a large file need not lie in

@@ -7,15 +7,16 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from pimjax.models.layers import BATCH_NORM_EPSILON
 
-# A BatchNorm and the convolution beside it whose output it normalises.
+# A BatchNorm and the convolution beside it whose output it normalizes.
 _PAIRS = {"bn": "conv", "norm_out": "pointwise"}
 
 
 def fold_batch_norm(variables: dict[str, Any]) -> dict[str, Any]:
-    """A network's variables as those of `create_model(config, Execution(folded=True))`: same function, train=False.
+    """Return a network's variables as those of `create_model(config, Execution(folded=True))`: same function,
+    train=False.
 
     y = scale·(k∗x − mean)/√(var + ε) + bias is one convolution with kernel k·scale/√(var + ε) and a bias. The
-    BatchNorms before the depthwise convolutions stay: what pads these is zero after, not before, normalisation.
+    BatchNorms before the depthwise convolutions stay: what pads these is zero after, not before, normalization.
 
     Args:
         variables: {"params", "batch_stats"}, float32 arrays.

@@ -41,12 +41,12 @@ class Stored(NamedTuple):
 
 
 def is_native(path: str | os.PathLike) -> bool:
-    """Whether `path` is a directory that `write_model` wrote."""
+    """Return whether `path` is a directory that `write_model` wrote."""
     return (Path(path) / CARD).is_file()
 
 
 def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """The named arrays of a file or native directory, in its order and under its names.
+    """Return the named arrays of a file or native directory, in its order and under its names.
 
     Read are PyTorch's zip container and its older one (whatever the file's name), `.safetensors`, `.npz` and pimjax's
     own directories. If a .pth's tensors lie in a nested dictionary such as "state_dict" or "model", that one is taken;
@@ -62,7 +62,7 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def read_stored(path: str | os.PathLike) -> Stored:
-    """As `read_arrays`, with the model card where the file has one."""
+    """Return as `read_arrays`, with the model card where the file has one."""
     path = Path(path)
     if not (path.is_file() or path.is_dir()):
         raise WeightsFileError(f"{path}: no such file; correct the path")

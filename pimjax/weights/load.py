@@ -18,7 +18,7 @@ from pimjax.weights.unpickle import WeightsFileError
 
 
 def read_model(path: str | os.PathLike, config_file: str | os.PathLike | None = None) -> Stored:
-    """Arrays by released PyTorch name, and the model's card.
+    """Return arrays by released PyTorch name, and the model's card.
 
     Args:
         path: a run's directory (its best checkpoint is taken), a native directory, `.safetensors`, `.pth` or `.npz`;
@@ -59,7 +59,9 @@ def _read_run(path: Path) -> Stored:
 
 
 def load_model(path: str | os.PathLike) -> tuple[dict[str, Any], ModelCard]:
-    """As `read_model`, but the variables {"params", "batch_stats"} of `create_model(card.model)`, numpy arrays."""
+    """Return as `read_model`, but the variables {"params", "batch_stats"} of `create_model(card.model)`,
+    numpy arrays.
+    """
     arrays, card = read_model(path)
     variables = from_arrays(arrays, card.model, path)
     # Copied: a mapped file could change or end under a model in use.

@@ -20,7 +20,7 @@ Weights = str | os.PathLike | Mapping[str, Any]
 
 
 def from_torch(weights: Weights, config: ModelConfig | None = None) -> dict[str, Any]:
-    """Flax variables of a whole PIM, from a file or from arrays named and laid out as the released checkpoint.
+    """Return Flax variables of a whole PIM, from a file or from arrays named and laid out as the released checkpoint.
 
     The match is strict both ways: every name is used once and every parameter is set. What wrappers put before all
     names ("module.", "_orig_mod.", "model.", …) is taken off. Floating-point arrays of any width become float32.
@@ -47,7 +47,7 @@ def from_torch(weights: Weights, config: ModelConfig | None = None) -> dict[str,
 
 
 def _stored(weights: Weights) -> tuple[Stored, str]:
-    """What is given or lies in a file, and how errors call it."""
+    """Return what is given or lies in a file, and how errors call it."""
     if isinstance(weights, Mapping):
         check_values(weights, "these arrays", variances=False)
         return Stored(dict(weights), None), "these arrays"
@@ -72,7 +72,7 @@ class Initialized(NamedTuple):
 
 ENCODERS = ("backbone_swin", "backbone_recon")
 DECODERS = ("decode_head", "boundary_head", "recon_head")
-# Parts of a PIM that a part of another network initialises, tried in order; "" stands for names without a prefix.
+# Parts of a PIM that a part of another network initializes, tried in order; "" stands for names without a prefix.
 UPERNET = {"backbone": ENCODERS, "decode_head": DECODERS}
 SWIN = {"encoder": ENCODERS, "": ENCODERS}
 # What follows from the architecture or the training is no weight.
@@ -80,14 +80,15 @@ DERIVED = ("relative_position_index", "attn_mask", "num_batches_tracked")
 
 
 def init_from_upernet(variables: Mapping[str, Any], weights: Weights, config: ModelConfig | None = None) -> Initialized:
-    """The published initialisation: a pretrained UPerNet fills both encoders and all decoders where shapes match.
+    """Return the published initialization: a pretrained UPerNet fills both encoders and all decoders where shapes
+    match.
 
     "backbone.*" goes to the plain and the masked encoder, "decode_head.*" to the three decoders. A checkpoint of a bare
     Swin Transformer ("layers.*", "patch_embed.*", also under "encoder.") fills the encoders alone. A table of relative
     position biases of another window is interpolated. Everything else keeps its value.
 
     Args:
-        variables: of `PIM(config)`, such as freshly initialised ones.
+        variables: of `PIM(config)`, such as freshly initialized ones.
         weights: a path, as of `pimjax.weights.formats.read_arrays`, or a mapping name → array-like.
         config: of the model; the published one by default.
 
@@ -104,7 +105,7 @@ def init_from_upernet(variables: Mapping[str, Any], weights: Weights, config: Mo
 def init_partial(
     variables: Mapping[str, Any], arrays: Mapping[str, Any], config: ModelConfig, where: str
 ) -> Initialized:
-    """`init_from_upernet` with arrays already read; `where` says in errors what they are."""
+    """Return `init_from_upernet` with arrays already read; `where` says in errors what they are."""
     ours = to_torch(variables, config)
     given = {name: np.asarray(array) for name, array in unwrap(arrays, (), where).items()}
     if any(f"layers.{len(config.depths) - 1}.downsample." in name for name in given):
@@ -143,7 +144,9 @@ def _fillable(ours: Mapping[str, np.ndarray]) -> set[str]:
 
 
 def _merging_at_the_end(given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """timm's Swin Transformers from 0.9 on begin a stage with the patch merging that ours end the one before with."""
+    """Return timm's Swin Transformers from 0.9 on begin a stage with the patch merging that ours end the one before
+    with.
+    """
 
     def moved(name: str) -> str:
         return re.sub(r"^(.*layers\.)(\d)(\.downsample\.)", lambda m: f"{m[1]}{int(m[2]) - 1}{m[3]}", name)
@@ -154,7 +157,7 @@ def _merging_at_the_end(given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
 def _place(
     name: str, array: np.ndarray, parts: Mapping[str, tuple[str, ...]], ours: dict[str, np.ndarray]
 ) -> list[Row]:
-    """Puts one array wherever it belongs in `ours`, and says where."""
+    """Put one array wherever it belongs in `ours`, and says where."""
     if name.endswith(DERIVED):
         return [Row(name, "", False, "derived, not a weight")]
     part = next((part for part in parts if not part or name.startswith(f"{part}.")), None)
@@ -180,7 +183,7 @@ def _place(
 
 
 def _interpolate(table: np.ndarray, positions: int) -> np.ndarray:
-    """A table [(2w−1)², heads] of relative position biases for another window: bicubic, positions = (2w′−1)²."""
+    """Return a table [(2w−1)², heads] of relative position biases for another window: bicubic, positions = (2w′−1)²."""
     old, new = round(len(table) ** 0.5), round(positions**0.5)
     grid = table.astype(np.float32).reshape(old, old, -1)
     import cv2  # here: nothing else of weights needs it
@@ -190,7 +193,7 @@ def _interpolate(table: np.ndarray, positions: int) -> np.ndarray:
 
 
 def initialization_table(rows: list[Row]) -> str:
-    """The rows in Markdown, those of one part and one fate together, with the reason and an example."""
+    """Return the rows in Markdown, those of one part and one fate together, with the reason and an example."""
     groups: dict[tuple[str, str, bool, str], list[Row]] = {}
     for row in rows:
         part = row.source.split(".")[0] or "–"

@@ -32,7 +32,9 @@ def _f1(metrics: dict[str, float]) -> float:
 
 
 def open_manager(workdir: str | Path, last: int = 1, best: int = 1, read_only: bool = False) -> ocp.CheckpointManager:
-    """orbax's view of the checkpoints in `workdir`; the `last` newest are kept, and the `best` by validation F1."""
+    """Return orbax's view of the checkpoints in `workdir`; the `last` newest are kept, and the `best` by validation
+    F1.
+    """
     good = preservation_policy.BestN(get_metric_fn=_f1, n=best, keep_checkpoints_without_metrics=False)
     options = ocp.CheckpointManagerOptions(
         preservation_policy=preservation_policy.AnyPreservationPolicy([preservation_policy.LatestN(last), good]),
@@ -44,7 +46,7 @@ def open_manager(workdir: str | Path, last: int = 1, best: int = 1, read_only: b
 
 
 def load_variables(directory: str | Path) -> tuple[dict[str, Any], Config]:
-    """The best checkpoint's variables, as numpy arrays {"params", "batch_stats"}, and its run's configuration.
+    """Return the best checkpoint's variables, as numpy arrays {"params", "batch_stats"}, and its run's configuration.
 
     Where none was validated, the newest. `directory` is a run's directory or the "checkpoints" in it.
 
@@ -76,10 +78,12 @@ def load_variables(directory: str | Path) -> tuple[dict[str, Any], Config]:
 
 
 def step_folder(manager: ocp.CheckpointManager, step: int) -> Path:
+    """Return the folder of a step's checkpoint."""
     return Path(manager.directory) / f"step_{step}"
 
 
 def json_item(name: str) -> ocp.args.Composite:
+    """Return the request for an item of a checkpoint that is JSON."""
     return ocp.args.Composite(**{name: ocp.args.JsonRestore()})
 
 

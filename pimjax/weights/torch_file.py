@@ -21,7 +21,7 @@ LEGACY_MAGIC, LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
 
 def read_torch(path: Path) -> Any:
-    """What a .pth holds, in PyTorch's zip container or its older one: plain containers, numbers and `Tensor`s.
+    """Return what a .pth holds, in PyTorch's zip container or its older one: plain containers, numbers and `Tensor`s.
 
     Raises:
         WeightsFileError: the file names something that is no tensor, container or number, or claims what it does not
@@ -35,7 +35,7 @@ def read_torch(path: Path) -> Any:
 
 
 def _storage_of(pid: tuple) -> tuple[np.dtype, str, int]:
-    """dtype, key and number of elements from a persistent id ("storage", type, key, location, numel, …)."""
+    """Return dtype, key and number of elements from a persistent id ("storage", type, key, location, numel, …)."""
     kind, storage_type, key, _, numel = pid[:5]
     if kind != "storage" or expect(numel, int) < 0:
         raise ValueError("a persistent id that is no storage")
@@ -66,7 +66,7 @@ def _read_zip(path: Path, memory: memoryview) -> Any:
 
 
 def _zip_entry(memory: memoryview, info: zipfile.ZipInfo) -> memoryview:
-    """An entry's bytes as a view of the file, checked against their checksum."""
+    """Return an entry's bytes as a view of the file, checked against their checksum."""
     signature, name, extra = struct.unpack_from("<4s22xHH", memory, info.header_offset)
     start = info.header_offset + 30 + name + extra
     data = memory[start : start + info.file_size]
@@ -78,7 +78,7 @@ def _zip_entry(memory: memoryview, info: zipfile.ZipInfo) -> memoryview:
 
 
 def _read_legacy(path: Path, memory: memoryview) -> Any:
-    """The container before PyTorch 1.6: five pickles, then each storage's number of elements and its bytes.
+    """Return the container before PyTorch 1.6: five pickles, then each storage's number of elements and its bytes.
 
     It has no checksums: a bit that flipped in a number cannot be seen.
     """
@@ -119,7 +119,7 @@ NESTED = ("state_dict", "model_state_dict", "model", "net", "network", "module",
 
 
 def state_dict_of(content: Any, path: Path) -> dict[str, np.ndarray]:
-    """The arrays by name in what `read_torch` gave: those under the first of the names `NESTED`, or its own.
+    """Return the arrays by name in what `read_torch` gave: those under the first of the names `NESTED`, or its own.
 
     Raises:
         WeightsFileError: there are none, or they claim far more numbers than the file has bytes.
@@ -145,13 +145,13 @@ def _tensors(content: Any, depth: int) -> dict[str, Tensor]:
 
 
 def card_in(content: Any) -> str | None:
-    """The model card that `write_torch` put beside the state dict."""
+    """Return the model card that `write_torch` put beside the state dict."""
     card = content.get("pimjax") if isinstance(content, dict) else None
     return card if isinstance(card, str) else None
 
 
 def write_torch(path: Path, arrays: Mapping[str, np.ndarray], card: str) -> None:
-    """Writes {"state_dict": arrays, "pimjax": card} in PyTorch's zip container, for `torch.load(…, weights_only=True)`.
+    """Write {"state_dict": arrays, "pimjax": card} in PyTorch's zip container, for `torch.load(…, weights_only=True)`.
 
     Arrays are float16, float32, float64, bool or integers up to int64; ValueError for another dtype.
     """

@@ -58,7 +58,9 @@ class Tensor(NamedTuple):
     strides: tuple[int, ...]
 
     def array(self) -> np.ndarray:
-        """The read-only numpy view, of memory shared with other tensors of that storage. ValueError for a bad claim."""
+        """Return the read-only numpy view, of memory shared with other tensors of that storage. ValueError for a bad
+        claim.
+        """
         storage, offset, shape, strides = self
         # Wrong values are not shown: the text of tuples that a hostile file nests would have no end.
         if len(expect(shape, tuple)) != len(expect(strides, tuple)) or len(shape) > MOST_DIMENSIONS:
@@ -159,7 +161,7 @@ IGNORED = frozenset({"PROTO", "FRAME"})
 
 
 def unpickle(path: Path, pickle: bytes | io.BytesIO, storage: Callable[[tuple], Storage]) -> Any:
-    """Follows the operations of one pickle; `storage` makes a `Storage` of a persistent id. `path` is for messages."""
+    """Follow the operations of one pickle; `storage` makes a `Storage` of a persistent id. `path` is for messages."""
     stack: list[Any] = []
     marks: list[int] = []
     memo: dict[int, Any] = {}
@@ -225,7 +227,7 @@ def unpickle(path: Path, pickle: bytes | io.BytesIO, storage: Callable[[tuple], 
 
 
 def expect(value: Any, kind: type) -> Any:
-    """`value`, which must be of exactly that type; ValueError if not."""
+    """Return `value`, which must be of exactly that type; ValueError if not."""
     if type(value) is not kind:
         raise ValueError(f"a pickle with a {type(value).__name__} in the place of a {kind.__name__}")
     return value
@@ -236,5 +238,5 @@ def _printable(name: str) -> str:
 
 
 def storage_dtype(value: Any) -> np.dtype:
-    """The dtype of a storage type that a pickle named, such as torch.FloatStorage."""
+    """Return the dtype of a storage type that a pickle named, such as torch.FloatStorage."""
     return STORAGES[expect(value, _Global).name]

@@ -1,1 +1,1 @@
-"""TFDS builders of the field's datasets, from files that users place; `catalogue` lists them. Needs no TensorFlow."""
+"""TFDS builders of the field's datasets, from files that users place; `catalog` lists them. Needs no TensorFlow."""

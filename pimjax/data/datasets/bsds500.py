@@ -22,7 +22,7 @@ Layout:
     BSR/BSDS500/data/groundTruth/{train,val,test}/<n>.mat
 
 The first person's segmentation becomes a label map. Seven photographs that CASIA v1 holds too are left out."""
-LARGEST = 1 << 26  # bytes of a .mat file; those of the set have 100,000 at most
+LARGEST = 1 << 26  # bytes of a .mat file; those of the dataset have 100,000 at most
 
 
 def prepare_bsds500(folder: Path, to: Path) -> Path:
@@ -52,7 +52,7 @@ def prepare_bsds500(folder: Path, to: Path) -> Path:
             )
     if not rows:
         raise misplaced(f"{data / 'images'}: holds no photographs. Place the files so:", LAYOUT)
-    say(f"bsds500: {len(rows)} photographs; the whole set has 493 without the 7 that CASIA v1 holds too")
+    say(f"bsds500: {len(rows)} photographs; the whole dataset has 493 without the 7 that CASIA v1 holds too")
     return write_manifest(to / "bsds500.csv", rows)
 
 

@@ -1,4 +1,4 @@
-"""What the builders have in common: from the entries that a set's layout gives to prepared records."""
+"""What the builders have in common: from the entries that a dataset's layout gives to prepared records."""
 
 import abc
 import hashlib
@@ -26,13 +26,13 @@ Splits = Mapping[str, list[Entry]]
 
 
 class ManipulationDataset(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """A set of photographs with masks of what was manipulated in them, read from files that the user placed.
+    """A dataset of photographs with masks of what was manipulated in them, read from files that the user placed.
 
     Examples, in the order of their ids:
         image: the file, as it is.
         mask: a PNG of the image's size, 255 = manipulated, 0 = not; all 0 for an authentic image.
         label: "authentic" or "manipulated".
-        id: the image's path within the set.
+        id: the image's path within the dataset.
         kind: of manipulation: "splicing", "copy_move", "removal", "inpainting"; "" where unknown or none.
         image_file, mask_file: where they were found, below the user's folder; "" for no mask.
 
@@ -40,7 +40,7 @@ class ManipulationDataset(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
     """
 
     VERSION = tfds.core.Version("1.0.0")
-    EXPECTED: ClassVar[report.Expected] = {}  # how many images the set is known to have
+    EXPECTED: ClassVar[report.Expected] = {}  # how many images the dataset is known to have
     FILE_BYTES = 256 << 20  # of a file of records, about
     url_infos: ClassVar[dict] = {}  # nothing is downloaded; TFDS's own look-up needs a package that it does not install
 
@@ -55,7 +55,7 @@ class ManipulationDataset(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
         """The entries of each split; FileNotFoundError if the files are not placed as distributed."""
 
     def polarity(self, splits: Splits) -> str:
-        """Which values mark manipulated pixels, in words. Called once, before the first mask is read."""
+        """Return which values mark manipulated pixels, in words. Called once, before the first mask is read."""
         return inspect.getdoc(self.marks)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -161,7 +161,7 @@ class ManipulationDataset(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
         return Path(os.path.relpath(path, self._root)).as_posix()
 
     def _generate_splits(self, dl_manager, download_config) -> list[tfds.core.SplitInfo]:
-        """Writes the splits, one example at a time.
+        """Write the splits, one example at a time.
 
         TFDS's own method gathers a whole split in memory, and beyond 1 GB it needs TensorFlow.
         """
@@ -186,12 +186,12 @@ class ManipulationDataset(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
 
 
 class UnverifiedPolarity(ManipulationDataset):
-    """A set of which it is not known which values mark manipulated pixels: the smaller area of its masks does."""
+    """A dataset of which it is not known which values mark manipulated pixels: the smaller area of its masks does."""
 
     SAMPLE = 200  # masks read at most, evenly spaced
 
     def polarity(self, splits: Splits) -> str:
-        """Infers the polarity from the masks, and says what was inferred."""
+        """Infer the polarity from the masks, and says what was inferred."""
         masks = sorted({entry.mask for entries in splits.values() for entry in entries if entry.mask})
         try:
             inferred = minority(self._readable(masks[:: -(-len(masks) // self.SAMPLE) or 1]))

@@ -41,7 +41,7 @@ class _Casia(ManipulationDataset):
         return {self.SPLIT: entries}
 
     def authentic(self, placed: Placed) -> list[Entry]:
-        """The authentic images."""
+        """Return the authentic images."""
         return placed.authentic(placed.look(*self.AUTHENTIC), "Au")
 
 
@@ -85,7 +85,7 @@ class CasiaV1Plus(CasiaV1):
     LIST = "CASIAv1plus.txt"
 
     def authentic(self, placed: Placed) -> list[Entry]:
-        """The authentic images: those listed, or else all in the folder."""
+        """Return the authentic images: those listed, or else all in the folder."""
         if (placed.root / self.LIST).is_file():
             listed = read_list(placed.root / self.LIST)
             return [Entry(line.image, placed.root / line.image) for line in listed if line.mask is None]
@@ -120,7 +120,7 @@ class CasiaV2(_Casia):
 
 
 def pair_stems(images: Sequence[str], masks: Iterable[str]) -> dict[str, str]:
-    """Image stems to mask stems: equal ones first; then, among the rest, those of the same trailing number.
+    """Return image stems to mask stems: equal ones first; then, among the rest, those of the same trailing number.
 
     Where several masks have an image's number, the one that shares most of the parts between underscores is its mask.
     Images that would share a mask, or whose masks are equally close, stay without.
@@ -145,7 +145,7 @@ def _closest(image: str, masks: Sequence[str]) -> str | None:
 
 
 def _masks(folder: Path) -> dict[str, Path]:
-    """Mask files in a folder and those directly below it, by the stem of their image: without _gt, or _gt3."""
+    """Return mask files in a folder and those directly below it, by the stem of their image: without _gt, or _gt3."""
     masks: dict[str, Path] = {}
     for place in [folder, *subfolders(folder)]:
         for name, path in sorted(masks_by_stem(place).items()):

@@ -62,7 +62,7 @@ class Nist16(ManipulationDataset):
 
 
 def _rows(index: Path) -> list[dict[str, Any]]:
-    """The index; "IsTarget" as a truth value."""
+    """Return the index; "IsTarget" as a truth value."""
     with index.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file, delimiter="|", restval=""))
     needed = ("ProbeFileName", "ProbeMaskFileName", "IsTarget")
@@ -93,7 +93,7 @@ class Ifc(UnverifiedPolarity):
         phase-01/training/fake/<md5>.mask.png
 
     Manipulated: unverified; the smaller area of the masks is taken for it. Masks have 1, 3 or 4 channels: the mean of
-    the colours counts, transparency does not. 1,050 authentic and 450 manipulated images. Split: test.
+    the colors counts, transparency does not. 1,050 authentic and 450 manipulated images. Split: test.
     """
 
     EXPECTED: ClassVar = {"test": ((1050,), (450,))}

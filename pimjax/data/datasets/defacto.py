@@ -12,7 +12,7 @@ KINDS = {"copymove": "copy_move", "splicing": "splicing", "inpainting": "inpaint
 
 
 class Defacto(UnverifiedPolarity):
-    """DEFACTO, the selections 84k (split: validation) and 12k (split: test) of the whole set.
+    """DEFACTO, the selections 84k (split: validation) and 12k (split: test) of the whole dataset.
 
     Layout, with the lists that accompany MVSS-Net (lines "image mask label", paths from here, None for no mask):
         DEFACTO84k*.txt                                 validation
@@ -66,6 +66,6 @@ def _in_folder(placed: Placed, split: str) -> list[Entry]:
 
 
 def _kind(folder: str) -> str:
-    """The kind that a folder such as "Copy-Move-images" or "splicing_1_img" tells; "" if none."""
+    """Return the kind that a folder such as "Copy-Move-images" or "splicing_1_img" tells; "" if none."""
     match = re.fullmatch(r"(.+)[-_](images|img)", folder)
     return KINDS.get(re.sub("[^a-z]", "", match[1].lower()), "") if match else ""

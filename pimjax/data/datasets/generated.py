@@ -101,7 +101,7 @@ class DiverseInpainting(UnverifiedPolarity):
 
 
 def _by_number(files: Mapping[str, Path], pattern: str) -> dict[str, list[Path]]:
-    """Files by the number that the pattern finds in their stems."""
+    """Return files by the number that the pattern finds in their stems."""
     found = defaultdict(list)
     for stem, path in files.items():
         if match := re.fullmatch(pattern, stem):

@@ -10,9 +10,9 @@ _HEADINGS = {walk.UNREAD: UNREAD, walk.NO_IMAGE: NOT_IMAGES, walk.LITTER: LITTER
 
 
 class Image(NamedTuple):
-    """An image file and its name within the set."""
+    """An image file and its name within the dataset."""
 
-    id: str  # a POSIX path, the same whatever folder a mirror wraps around the set
+    id: str  # a POSIX path, the same whatever folder a mirror wraps around the dataset
     path: Path
 
     @property
@@ -31,7 +31,7 @@ class Entry(NamedTuple):
 
 
 def stem(path: Path) -> str:
-    """The name up to its last dot, which may be nothing; the whole name if it has no dot."""
+    """Return the name up to its last dot, which may be nothing; the whole name if it has no dot."""
     return path.name.rpartition(".")[0] if "." in path.name else path.name
 
 
@@ -43,21 +43,21 @@ def misplaced(what: str, instructions: str) -> FileNotFoundError:
 
 
 class Placed:
-    """A folder that should hold a set as it is distributed."""
+    """A folder that should hold a dataset as it is distributed."""
 
     def __init__(self, root: Path, name: str, instructions: str, report: Report):
         self.root = root
-        self.name = name  # of the set
+        self.name = name  # of the dataset
         self.instructions = instructions
         self.report = report
 
     def wrong(self, lacking: str) -> FileNotFoundError:
-        """The error for a folder that lacks something the set needs."""
+        """Return the error for a folder that lacks something the dataset needs."""
         what = f"not {self.name} as it is distributed: {lacking}. Give the folder in which the files lie so:"
         return misplaced(f"{self.root}: {what}", self.instructions)
 
     def look(self, *names: str) -> Path | None:
-        """The first of the folders that exists, or None, which is reported."""
+        """Return the first of the folders that exists, or None, which is reported."""
         for name in names:
             if (self.root / name).is_dir():
                 return self.root / name
@@ -65,7 +65,7 @@ class Placed:
         return None
 
     def need(self, *names: str) -> Path:
-        """The first of the folders that exists.
+        """Return the first of the folders that exists.
 
         Raises:
             FileNotFoundError: there is none of them; says what was looked for and how to place the files.
@@ -76,7 +76,7 @@ class Placed:
         raise self.wrong(f"there is no folder {' or '.join(names)} in it")
 
     def images(self, folder: Path, prefix: str, deep: bool = True, hidden: bool = False) -> list[Image]:
-        """The images in a folder, by path; what is passed over is reported.
+        """Return the images in a folder, by path; what is passed over is reported.
 
         Args:
             folder: where they are.
@@ -95,11 +95,11 @@ class Placed:
         return [Image(named(path), path) for path in found.files]
 
     def authentic(self, folder: Path | None, prefix: str) -> list[Entry]:
-        """The entries of all images in a folder, as authentic ones; none if there is no folder."""
+        """Return the entries of all images in a folder, as authentic ones; none if there is no folder."""
         return [Entry(*image) for image in self.images(folder, prefix)] if folder else []
 
     def forged(self, image: Image, mask: Path | None, kind: str = "") -> list[Entry]:
-        """The entry of a manipulated image; none, which is reported, if it has no mask."""
+        """Return the entry of a manipulated image; none, which is reported, if it has no mask."""
         if mask is None:
             self.report.note(NO_MASK, image.id)
             return []
@@ -107,11 +107,11 @@ class Placed:
 
 
 def masks_by_stem(folder: Path, hidden: bool = False) -> dict[str, Path]:
-    """The image files directly in a folder, by their stems; of two with one stem, a PNG."""
+    """Return the image files directly in a folder, by their stems; of two with one stem, a PNG."""
     paths = walk.walk(folder, deep=False, hidden=hidden).files
     return {stem(path): path for path in sorted(paths, key=lambda path: path.suffix.lower() == ".png")}
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The folders directly in a folder, by name, without those of systems and programs."""
+    """Return the folders directly in a folder, by name, without those of systems and programs."""
     return sorted(path for path in folder.iterdir() if path.is_dir() and not walk.is_litter(path.name))

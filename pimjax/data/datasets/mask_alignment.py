@@ -7,10 +7,10 @@ from pimjax.data.transforms import in_proportion
 
 
 def orient_mask(mask: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, str, str]:
-    """A bool mask [h, w] on the grid of a uint8 RGB image [H, W, 3], and what had to be done.
+    """Return a bool mask [h, w] on the grid of a uint8 RGB image [H, W, 3], and what had to be done.
 
     A mask whose sides are the image's, swapped, is taken for rotated by 90°, in the direction that puts its outline
-    on the stronger gradients of the image. Any other size is scaled (nearest neighbour).
+    on the stronger gradients of the image. Any other size is scaled (nearest neighbor).
 
     Returns:
         The mask, bool [H, W]; "", "rotated" or "scaled"; and the particulars, in words.
@@ -26,8 +26,8 @@ def orient_mask(mask: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, str, s
 
 
 def _rotate(mask: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, str, str]:
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    gradients = cv2.magnitude(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    gradients = cv2.magnitude(cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1))
     clockwise, counter = np.rot90(mask, -1), np.rot90(mask)
     strengths = [_outline_strength(turned, gradients) for turned in (clockwise, counter)]
     words = (
@@ -39,6 +39,6 @@ def _rotate(mask: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, str, str]:
 
 
 def _outline_strength(mask: np.ndarray, gradients: np.ndarray) -> float:
-    """Mean gradient under the mask's outline; 0 if it has none."""
+    """Return mean gradient under the mask's outline; 0 if it has none."""
     outline = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
     return float(gradients[outline].mean()) if outline.any() else 0.0

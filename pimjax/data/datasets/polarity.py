@@ -9,41 +9,41 @@ from pimjax.data.images import ImageError
 
 
 def nonzero(values: np.ndarray) -> np.ndarray:
-    """Any value above 0, in any channel."""
+    """Return any value above 0, in any channel."""
     return values > 0 if values.ndim == 2 else (values > 0).any(-1)
 
 
 def white(values: np.ndarray) -> np.ndarray:
-    """Values above 120, in every channel."""
+    """Return values above 120, in every channel."""
     values = eight_bits(values)
     return (values if values.ndim == 2 else values.min(-1)) > 120
 
 
 def black(values: np.ndarray) -> np.ndarray:
-    """Values below 180, in every channel."""
+    """Return values below 180, in every channel."""
     values = eight_bits(values)
     return (values if values.ndim == 2 else values.max(-1)) < 180
 
 
 def green(values: np.ndarray) -> np.ndarray:
-    """Values above 120 in the green channel, whatever the others; ImageError if there is no colour."""
+    """Return values above 120 in the green channel, whatever the others; ImageError if there is no color."""
     if values.ndim == 2:
-        raise ImageError("has one channel, but the set marks in green; use the mask as it is distributed")
+        raise ImageError("has one channel, but the dataset marks in green; use the mask as it is distributed")
     return eight_bits(values)[..., 1] > 120
 
 
-def white_not_grey(values: np.ndarray) -> np.ndarray:
-    """White, of the three levels black, grey and white; a value is taken for the nearest level."""
+def white_not_gray(values: np.ndarray) -> np.ndarray:
+    """Return white, of the three levels black, gray and white; a value is taken for the nearest level."""
     return _brightness(values) >= 192
 
 
-def white_or_grey(values: np.ndarray) -> np.ndarray:
-    """White or grey, of the three levels black, grey and white; a value is taken for the nearest level."""
+def white_or_gray(values: np.ndarray) -> np.ndarray:
+    """Return white or gray, of the three levels black, gray and white; a value is taken for the nearest level."""
     return _brightness(values) >= 64
 
 
 class Minority(NamedTuple):
-    """A polarity inferred from the masks of a set: manipulated is the side of the threshold with fewer pixels."""
+    """A polarity inferred from the masks of a dataset: manipulated is the side of the threshold with fewer pixels."""
 
     threshold: float  # midway between the smallest and the largest value found
     above: bool  # whether it is the pixels above it that are marked
@@ -51,7 +51,7 @@ class Minority(NamedTuple):
     masks: int  # how many were read
 
     def marks(self, values: np.ndarray) -> np.ndarray:
-        """The manipulated pixels of one mask."""
+        """Return the manipulated pixels of one mask."""
         return (_brightness(values) > self.threshold) == self.above
 
     def __str__(self) -> str:
@@ -63,7 +63,7 @@ class Minority(NamedTuple):
 
 
 def minority(masks: Iterable[np.ndarray]) -> Minority:
-    """Infers the polarity of a set from (a sample of) its masks, each of equal weight.
+    """Infer the polarity of a dataset from (a sample of) its masks, each of equal weight.
 
     Raises:
         ValueError: no mask, or one value only in all of them.
@@ -83,7 +83,7 @@ def minority(masks: Iterable[np.ndarray]) -> Minority:
 
 
 def eight_bits(values: np.ndarray) -> np.ndarray:
-    """Mask values as uint8, white as 255; ImageError for what no mask holds (such as floats)."""
+    """Return mask values as uint8, white as 255; ImageError for what no mask holds (such as floats)."""
     if values.dtype == bool:
         return values.astype(np.uint8) * 255
     if values.dtype == np.uint16:
@@ -94,6 +94,6 @@ def eight_bits(values: np.ndarray) -> np.ndarray:
 
 
 def _brightness(values: np.ndarray) -> np.ndarray:
-    """uint8 [H, W]: the mean of the channels, which treats black and white alike."""
+    """Return uint8 [H, W]: the mean of the channels, which treats black and white alike."""
     values = eight_bits(values)
     return values if values.ndim == 2 else np.rint(values.mean(-1)).astype(np.uint8)

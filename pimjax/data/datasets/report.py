@@ -1,4 +1,4 @@
-"""What a preparation found and what was odd about it; kept as the prepared set's metadata."""
+"""What a preparation found and what was odd about it; kept as the prepared dataset's metadata."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -34,11 +34,11 @@ class Report:
         self.counts: dict[str, Counter[str]] = {}
 
     def note(self, heading: str, text: str) -> None:
-        """Adds a line below one of the headings."""
+        """Add a line below one of the headings."""
         self.notes[heading].append(text)
 
     def metadata(self, polarity: str, expected: Expected) -> dict:
-        """All of it, as JSON can hold it."""
+        """Return all of it, as JSON can hold it."""
         counts = {
             split: {label: n[label] for label in ("authentic", "manipulated")} for split, n in self.counts.items()
         }
@@ -51,7 +51,9 @@ class Report:
 
 
 def count_warnings(counts: Mapping[str, Mapping[str, int]], expected: Expected) -> list[str]:
-    """One sentence for each count that is not one of those the set is known by, and for each split not found."""
+    """Return one sentence for each count that is not one of those the dataset is known by, and for each split not
+    found.
+    """
     warnings = []
     for split, figures in expected.items():
         if split not in counts:
@@ -65,7 +67,7 @@ def count_warnings(counts: Mapping[str, Mapping[str, int]], expected: Expected) 
 
 
 def summary(metadata: Mapping, shown: int = 3) -> str:
-    """The metadata as lines of text: counts, polarity, warnings, and the first files below each heading."""
+    """Return the metadata as lines of text: counts, polarity, warnings, and the first files below each heading."""
     lines = [
         f"{split}: {counts['authentic']:,} authentic, {counts['manipulated']:,} manipulated"
         for split, counts in metadata["counts"].items()

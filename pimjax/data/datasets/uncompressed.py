@@ -19,7 +19,7 @@ class Columbia(ManipulationDataset):
         4cam_splc/edgemask/<stem>_edgemask.jpg
 
     Manipulated: values above 120 in the green channel, which tells donor from host; the JPEG noise of the masks stays
-    below, and a threshold on grey or on the mean is wrong. 183 authentic and 180 manipulated images. Split: test.
+    below, and a threshold on gray or on the mean is wrong. 183 authentic and 180 manipulated images. Split: test.
     """
 
     EXPECTED: ClassVar = {"test": ((183,), (180,))}
@@ -98,27 +98,27 @@ class Korus(ManipulationDataset):
         <camera>/pristine/*.TIF
     with the cameras Canon_60D, Nikon_D90, Nikon_D7000, Sony_A57
 
-    Manipulated: white. Grey marks collateral changes, which count in the configuration korus/grey only; a value is
-    taken for the nearest of black, middle grey and white. 220 authentic and 220 manipulated images. Split: test.
+    Manipulated: white. Gray marks collateral changes, which count in the configuration korus/gray only; a value is
+    taken for the nearest of black, middle gray and white. 220 authentic and 220 manipulated images. Split: test.
     """
 
     EXPECTED: ClassVar = {"test": ((220,), (220,))}
     BUILDER_CONFIGS: ClassVar = [
-        tfds.core.BuilderConfig(name="white", description="Grey, the collateral changes, does not count."),
-        tfds.core.BuilderConfig(name="grey", description="Grey, the collateral changes, counts as manipulated."),
+        tfds.core.BuilderConfig(name="white", description="Gray, the collateral changes, does not count."),
+        tfds.core.BuilderConfig(name="grey", description="Gray, the collateral changes, counts as manipulated."),
     ]
     CAMERAS = ("Canon_60D", "Nikon_D90", "Nikon_D7000", "Sony_A57")
 
     def marks(self, values: np.ndarray) -> np.ndarray:
-        """The levels that the configuration counts."""
+        """Return the levels that the configuration counts."""
         return self._levels()(values)
 
     def polarity(self, splits: Splits) -> str:
-        """The levels that the configuration counts, in words."""
+        """Return the levels that the configuration counts, in words."""
         return self._levels().__doc__
 
     def _levels(self):
-        return polarity.white_or_grey if self.builder_config.name == "grey" else polarity.white_not_grey
+        return polarity.white_or_gray if self.builder_config.name == "grey" else polarity.white_not_gray
 
     def find(self, placed: Placed) -> Splits:
         """Cameras that are not placed are reported; one is enough."""

@@ -55,7 +55,7 @@ _RULES = [
 
 
 def torch_name(path: tuple[str, ...]) -> str:
-    """The released model's name of the Flax variable at `path` (without its collection)."""
+    """Return the released model's name of the Flax variable at `path` (without its collection)."""
     name = "/".join(path)
     for pattern, replacement in _RULES:
         name = pattern.sub(replacement, name)
@@ -83,7 +83,7 @@ def _to_flax_layout(path: tuple[str, ...], array: np.ndarray, config: ModelConfi
 
 
 def variable_shapes(config: ModelConfig) -> dict[str, Any]:
-    """The variables of `create_model(config)` as `jax.ShapeDtypeStruct`s: {"params": …, "batch_stats": …}."""
+    """Return the variables of `create_model(config)` as `jax.ShapeDtypeStruct`s: {"params": …, "batch_stats": …}."""
     return _variable_shapes(tuple(vars(config).items()))
 
 
@@ -94,7 +94,7 @@ def _variable_shapes(fields: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
 
 
 def _derived(shapes: dict[tuple[str, ...], Any], config: ModelConfig) -> tuple[dict[str, tuple], dict[str, np.ndarray]]:
-    """The released names that hold no weights: BatchNorm counters (→ Flax path) and index tables (→ value)."""
+    """Return the released names that hold no weights: BatchNorm counters (→ Flax path) and index tables (→ value)."""
     if config.architecture != "pim":
         return {}, {}
     counters = {
@@ -168,7 +168,8 @@ def from_arrays(mapping: Mapping[str, Any], config: ModelConfig, where: Any = "t
 
 
 def to_torch(variables: Mapping[str, Any], config: ModelConfig | None = None) -> dict[str, np.ndarray]:
-    """The inverse of `pimjax.from_torch`: {released name: array in PyTorch's layout}, float32 and int64 numpy arrays.
+    """Return the inverse of `pimjax.from_torch`: {released name: array in PyTorch's layout}, float32 and int64 numpy
+    arrays.
 
     BatchNorm counters are 0 where `variables` has no "num_batches_tracked". Of a baseline, for which there is no
     released model: {path joined by dots: array in Flax's layout}.

@@ -1,4 +1,4 @@
-"""The sets by name: preparing them and reading what was prepared."""
+"""The datasets by name: preparing them and reading what was prepared."""
 
 import contextlib
 import os
@@ -78,12 +78,12 @@ def prepare_photographs(name: str, folder: str | os.PathLike, to: str | os.PathL
 
 
 def prepare(name: str, manual_dir: str | os.PathLike, data_dir: str | os.PathLike | None = None) -> ManipulationDataset:
-    """Prepares a set from the files that the user placed in `manual_dir`, and prints what was found.
+    """Prepare a dataset from the files that the user placed in `manual_dir`, and prints what was found.
 
     Args:
         name: a key of BUILDERS, with a configuration where there are several: "korus" or "korus/grey".
         manual_dir: the folder with the files as distributed; the builder's docstring gives the layout.
-        data_dir: where prepared sets are kept; TFDS's own default is ~/tensorflow_datasets. A set that is there
+        data_dir: where prepared datasets are kept; TFDS's own default is ~/tensorflow_datasets. A dataset that is there
             already is not prepared again.
 
     Returns:
@@ -121,7 +121,7 @@ def prepare(name: str, manual_dir: str | os.PathLike, data_dir: str | os.PathLik
 
 
 def load(name: str, split: str | None = None, data_dir: str | os.PathLike | None = None) -> Sequence[dict]:
-    """The examples of a prepared set, by index, undecoded: "image" and "mask" are the bytes of image files.
+    """Return the examples of a prepared dataset, by index, undecoded: "image" and "mask" are the bytes of image files.
 
     Texts come as bytes in UTF-8, "label" as 0 (authentic) or 1 (manipulated). What is returned can be pickled.
 
@@ -131,8 +131,8 @@ def load(name: str, split: str | None = None, data_dir: str | os.PathLike | None
         data_dir: as for `prepare`.
 
     Raises:
-        FileNotFoundError: the set is not prepared.
-        ValueError: an unknown name or split, or no split given where there are several; or a file of the set is
+        FileNotFoundError: the dataset is not prepared.
+        ValueError: an unknown name or split, or no split given where there are several; or a file of the dataset is
             damaged or missing.
     """
     builder = _builder(name, data_dir)
@@ -171,7 +171,7 @@ def _builder(name: str, data_dir: str | os.PathLike | None) -> ManipulationDatas
 
 
 def _check_whole(name: str, builder: ManipulationDataset) -> None:
-    """Raise ValueError, naming the file, if one of a prepared set is missing or cut off."""
+    """Raise ValueError, naming the file, if one of a prepared dataset is missing or cut off."""
     if not builder.info.splits:
         raise _damaged(name, Path(builder.data_path, "dataset_info.json"), "missing")
     for split in builder.info.splits.values():
