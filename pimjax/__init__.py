@@ -6,6 +6,8 @@ from pimjax import PIM, Localizer, ModelConfig, from_torch, init_from_upernet, t
 import importlib
 from typing import Any
 
+__version__ = "0.2.0"
+
 _PUBLIC = {
     "PIM": "pimjax.models.pim",
     "Localizer": "pimjax.inference.localizer",
@@ -14,7 +16,7 @@ _PUBLIC = {
     "init_from_upernet": "pimjax.weights.pretrained",
     "to_torch": "pimjax.weights.names.pim",
 }
-__all__ = list(_PUBLIC)
+__all__ = ["__version__", *_PUBLIC]
 
 
 def __getattr__(name: str) -> Any:

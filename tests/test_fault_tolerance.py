@@ -18,7 +18,7 @@ from train_processes import ROOT, finish, logged, small_config, start, wait_unti
 
 from pimjax.training.checkpoint import Checkpoints
 from pimjax.training.distributed import lock_workdir
-from pimjax.training.reporting import MetricWriter
+from pimjax.training.metric_writer import MetricWriter
 from pimjax.training.setup import create_train_context, create_train_state
 
 

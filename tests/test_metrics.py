@@ -10,7 +10,7 @@ from pimjax.metrics.bootstrap import bootstrap_interval, paired_difference
 from pimjax.metrics.conventions import CONVENTIONS, detection, image_score, score, score_images
 from pimjax.metrics.curves import average_precision, best_f1, curve, equal_error_rate, roc_auc
 from pimjax.metrics.pooled import Pooled, calibration_error, pool
-from pimjax.training.prediction_tables import summarize
+from pimjax.training.validation import summarize
 
 REFERENCE = Path(__file__).parent / "reference"
 

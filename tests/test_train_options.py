@@ -18,7 +18,7 @@ from pimjax.config import OptimizerConfig, ProfileConfig
 from pimjax.config.validate import check
 from pimjax.training.checkpoint import Checkpoints
 from pimjax.training.loop import run
-from pimjax.training.reporting import MetricWriter
+from pimjax.training.metric_writer import MetricWriter
 from pimjax.training.setup import create_train_context
 from pimjax.weights.runs import load_variables
 

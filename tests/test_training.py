@@ -15,10 +15,9 @@ from pimjax.models.layers import Execution
 from pimjax.models.pim import Features, PIMOutput
 from pimjax.training.losses import Targets, compactness, dice, pim_loss
 from pimjax.training.optimizer import make_optimizer
-from pimjax.training.prediction_tables import predict_all
 from pimjax.training.sharding import Partition, check_batch_size
 from pimjax.training.step import StepConfig, init_state, train_step
-from pimjax.training.validation import make_predict
+from pimjax.training.validation import make_predict, predict_all
 from pimjax.training.zero import AXIS
 
 RNG = np.random.default_rng(0)

@@ -21,7 +21,7 @@ from pimjax.training import finished, progress
 from pimjax.training.finished import claim_results, finished_summary
 from pimjax.training.init_params import fresh_variables
 from pimjax.training.loop import run
-from pimjax.training.reporting import disk_errors
+from pimjax.training.metric_writer import disk_errors
 from pimjax.training.setup import create_train_context
 
 
@@ -98,7 +98,7 @@ def complete(tmp_path, monkeypatch):
     from pimjax.training.setup import create_train_state
 
     config = small_config(tmp_path / "run")
-    config.train = dataclasses.replace(config.train, steps=6, keep_last=2)
+    config.train = dataclasses.replace(config.train, num_steps=6, keep_last=2)
     setup = create_train_context(config)
     state = create_train_state(setup)
     with Checkpoints(config, setup.partition, setup.shapes) as checkpoints:
@@ -130,7 +130,7 @@ def test_a_complete_run_answers_at_once(complete, monkeypatch, capsys):
     def read(config):
         raise ReadError
 
-    monkeypatch.setattr("pimjax.training.loop.prepare", read)
+    monkeypatch.setattr("pimjax.training.loop.create_train_context", read)
     assert run(config) == rows
     assert "| F1 at 0.5 | 0.500 |" in capsys.readouterr().out
     # What is not of this checkpoint, or not complete, is computed again.
@@ -143,7 +143,7 @@ def test_a_complete_run_answers_at_once(complete, monkeypatch, capsys):
         file.write_text(text)
         assert finished_summary(config) is None
     file.write_text(json.dumps(rows))
-    longer = dataclasses.replace(config, train=dataclasses.replace(config.train, steps=9))
+    longer = dataclasses.replace(config, train=dataclasses.replace(config.train, num_steps=9))
     with pytest.raises(ReadError):
         run(longer)
     other = dataclasses.replace(config, seed=1)

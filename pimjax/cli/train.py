@@ -33,7 +33,7 @@ def _train(argv: list[str], given) -> None:
 
     keep_freed_memory()  # before jax's threads have arenas of their own
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA's "Very slow compile?"; what fails, it raises as well
-    from pimjax.training import distributed, loop  # after the flags: a misspelt one need not wait for jax
+    from pimjax.training import distributed, loop, signals  # after the flags: a misspelt one need not wait for jax
 
     logging.set_verbosity(logging.FATAL)  # orbax and jax tell their every move; what fails, we say ourselves
     if argv[1:]:
@@ -44,7 +44,7 @@ def _train(argv: list[str], given) -> None:
             distributed.initialize_distributed(*place)
         loop.run(given.config)
     except KeyboardInterrupt as interrupt:
-        distributed.exit_now(str(interrupt) or f"{RESUMES} from the last checkpoint", INTERRUPTED)
+        signals.exit_now(str(interrupt) or f"{RESUMES} from the last checkpoint", INTERRUPTED)
 
 
 if __name__ == "__main__":

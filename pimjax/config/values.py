@@ -10,7 +10,7 @@ import functools
 import math
 from typing import Any, ClassVar, NamedTuple, get_args
 
-from pimjax.aliases import CONFIG, renamed
+from pimjax.aliases import CONFIG
 
 INT32 = 2**31 - 1  # JAX counts in 32 bits
 
@@ -66,7 +66,9 @@ def section(cls: type) -> type:
 
     @functools.wraps(init)
     def renaming_init(self: Any, *args: Any, **kwargs: Any) -> None:
-        init(self, *args, **renamed(kwargs, self.old_names()))
+        # An old name comes first: dataclasses.replace gives all others under the new ones.
+        given = {self.old_names()[name]: kwargs.pop(name) for name in self.old_names() if name in kwargs}
+        init(self, *args, **(kwargs | given))
 
     built.__init__ = renaming_init
     return built

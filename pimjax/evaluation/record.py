@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import pimjax
 from pimjax.aliases import EVALUATION, renamed
 from pimjax.evaluation.caveats import OF_CURVES, is_thresholded
 from pimjax.evaluation.state import ABOUT, read_state, row_fault
@@ -109,9 +110,9 @@ def _stored(about: dict[str, Any]) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Return of what the numbers depend on."""
-    names = ("pimjax", "jax", "flax", "numpy", "opencv-python")
-    found = {name: _version(name) for name in names}
+    """Return the versions that numbers depend on."""
+    names = ("jax", "flax", "numpy", "opencv-python")
+    found = {"pimjax": pimjax.__version__} | {name: _version(name) for name in names}
     return found | {"python": platform.python_version(), "machine": platform.machine()}
 
 

@@ -4,6 +4,7 @@ All maps are float arrays [B, H, W, C]; what a block computes, it computes in th
 """
 
 import dataclasses
+import inspect
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -26,8 +27,18 @@ class Execution:
     folded: bool = False  # for inference: the variables come from pimjax.weights.fold.fold_batch_norm
 
 
+def remat(module: type[nn.Module], execution: Execution) -> type[nn.Module]:
+    """Return a module class whose insides are computed again in the backward pass, if `execution` asks for it.
+
+    The argument `train` of its `__call__`, wherever it stands, is a Python bool: static, not traced.
+    """
+    if not execution.remat:
+        return module
+    return nn.remat(module, static_argnums=(list(inspect.signature(module.__call__).parameters).index("train"),))
+
+
 def batch_norm(x: jax.Array, train: bool, execution: Execution, name: str) -> jax.Array:
-    """Return batchNorm with PyTorch's constants: eps 1e-5, running averages updated with weight 0.1. Statistics are
+    """Apply BatchNorm with PyTorch's constants: eps 1e-5, running averages updated with weight 0.1. Statistics are
     float32.
 
     The running variance averages the biased variance (Flax), not the unbiased one (PyTorch): a difference of
@@ -45,12 +56,12 @@ def batch_norm(x: jax.Array, train: bool, execution: Execution, name: str) -> ja
 
 
 def layer_norm(x: jax.Array, name: str) -> jax.Array:
-    """Return layerNorm over channels with PyTorch's eps 1e-5. Statistics are float32."""
+    """Apply LayerNorm over channels with PyTorch's eps 1e-5. Statistics are float32."""
     return nn.LayerNorm(epsilon=1e-5, use_fast_variance=False, dtype=x.dtype, name=name)(x)
 
 
 def dense(x: jax.Array, features: int, name: str, use_bias: bool = True) -> jax.Array:
-    """Return dense layer over channels: [..., C] → [..., features]."""
+    """Apply a dense layer over channels: [..., C] → [..., features]."""
     return nn.Dense(features, use_bias=use_bias, dtype=x.dtype, name=name)(x)
 
 

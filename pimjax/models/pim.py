@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from pimjax.config import ModelConfig
-from pimjax.models.layers import Execution, resize_bilinear
+from pimjax.models.layers import Execution, remat, resize_bilinear
 from pimjax.models.local_stream import LocalBlock
 from pimjax.models.lwm import LearningToWeight
 from pimjax.models.swin import SwinEncoder
@@ -67,16 +67,11 @@ class PIM(nn.Module):
         c, execution = self.config, self.execution
         B, H, W, _ = images.shape
 
-        def block(module: type[nn.Module]) -> type[nn.Module]:
-            # Where the mode (train) is among the arguments, counted with self.
-            positions = {LearningToWeight: 3}
-            return nn.remat(module, static_argnums=(positions.get(module, 2),)) if execution.remat else module
-
         swin = SwinEncoder(c, execution=execution, name="encoder")(images, train, sample_ids)
         local = swin
         if c.local_stream != "none":
             local = tuple(
-                block(LocalBlock)(c.local_stream, c.fusion, execution, name=f"local{i}")(x, train)
+                remat(LocalBlock, execution)(c.local_stream, c.fusion, execution, name=f"local{i}")(x, train)
                 for i, x in enumerate(swin)
             )
         global_, fused = (), local
@@ -85,12 +80,12 @@ class PIM(nn.Module):
                 images, train, sample_ids
             )
             fused = tuple(
-                block(LearningToWeight)(c.fusion, execution, name=f"fusion{i}")((a, b), a, train)
+                remat(LearningToWeight, execution)(c.fusion, execution, name=f"fusion{i}")((a, b), a, train)
                 for i, (a, b) in enumerate(zip(local, global_, strict=True))
             )
 
         def decode(name: str, maps: Maps, outputs: int) -> jax.Array:
-            decoded = block(UPerNetDecoder)(c, outputs, execution, name=name)(maps, train, sample_ids)
+            decoded = remat(UPerNetDecoder, execution)(c, outputs, execution, name=name)(maps, train, sample_ids)
             decoded = decoded.astype(jnp.promote_types(decoded.dtype, jnp.float32))
             if c.patch_size != STRIDE:
                 decoded = resize_bilinear(decoded, *(n * c.patch_size // STRIDE for n in decoded.shape[1:3]))

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 
 from pimjax.config import ModelConfig
-from pimjax.models.layers import ConvBN, ConvBNReLU, Execution
+from pimjax.models.layers import ConvBN, ConvBNReLU, Execution, remat
 
 EXPANSION = 4  # a block's output, in multiples of its inner width
 
@@ -49,7 +49,7 @@ class ResNet(nn.Module):
             x = ConvBNReLU(c.embed_dim, 7, execution, 2, name="stem")([images], train)
         x = x.astype(execution.dtype or x.dtype)
         x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
-        block = nn.remat(Bottleneck, static_argnums=(2,)) if execution.remat else Bottleneck
+        block = remat(Bottleneck, execution)
         before = 1
         for stage, depth in enumerate(c.depths):
             dilation = 2 ** max(stage - 1, 0)

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from pimjax.config import ModelConfig
-from pimjax.models.layers import Dropout, Execution, dense, layer_norm
+from pimjax.models.layers import Dropout, Execution, dense, layer_norm, remat
 from pimjax.models.stems import PatchEmbedding, SpectralEmbedding
 from pimjax.models.windows import (
     merge_windows,
@@ -128,7 +128,7 @@ class SwinEncoder(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, train: bool, sample_ids: jax.Array | None = None) -> tuple[jax.Array, ...]:
         c = self.config
-        block = nn.remat(SwinBlock, static_argnums=(2,)) if self.execution.remat else SwinBlock
+        block = remat(SwinBlock, self.execution)
         # The masked encoder has the published stem always: what it predicts is content.
         if c.spectral_stem and not self.masked:
             stem = SpectralEmbedding(c.embed_dim, c.double_compression, name="patch_embed")

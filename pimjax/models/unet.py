@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from pimjax.models.layers import Conv, ConvBNReLU, Dropout, Execution
+from pimjax.models.layers import Conv, ConvBNReLU, Dropout, Execution, remat
 from pimjax.models.segmenter import Segmenter
 
 
@@ -52,7 +52,7 @@ class UNet(Segmenter):
     @nn.compact
     def logits(self, images: jax.Array, train: bool, sample_ids: jax.Array | None) -> jax.Array:
         c, execution = self.config, self.execution
-        level = nn.remat(Level, static_argnums=(2,)) if execution.remat else Level
+        level = remat(Level, execution)
         with jax.default_matmul_precision("highest"):  # half of it cannot tell a gray level from the next
             x = ConvBNReLU(c.embed_dim, 3, execution, name="stem")([images], train)
         x = x.astype(execution.dtype or x.dtype)

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 
 from pimjax.config import ModelConfig
-from pimjax.models.layers import Conv, ConvBNReLU, Dropout, Execution, dense, layer_norm, resize_bilinear
+from pimjax.models.layers import Conv, ConvBNReLU, Dropout, Execution, dense, layer_norm, remat, resize_bilinear
 from pimjax.models.segmenter import Segmenter
 from pimjax.models.stems import PatchEmbedding
 
@@ -46,7 +46,7 @@ class ViTEncoder(nn.Module):
         position = self.param("patch_position", nn.initializers.normal(0.02), (GRID, GRID, c.embed_dim))
         x = x + resize_bilinear(position[None], *x.shape[1:3])
         x = x.astype(self.execution.dtype or x.dtype)
-        block = nn.remat(TransformerBlock, static_argnums=(2,)) if self.execution.remat else TransformerBlock
+        block = remat(TransformerBlock, self.execution)
         (depth,), (heads,) = c.depths, c.num_heads
         for i in range(depth):
             drop_path = c.drop_path_rate * i / max(depth - 1, 1)

@@ -1,7 +1,6 @@
 """Measurements as a table and as JSON."""
 
 import datetime
-import importlib.metadata
 import json
 import os
 import platform
@@ -10,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pimjax
 from pimjax.files import write_text
 from pimjax.profiling.measure import Row, median
 
@@ -34,7 +34,7 @@ def machine() -> dict[str, Any]:
         "cpu": _cpu_name(),
         "cores": os.process_cpu_count() if hasattr(os, "process_cpu_count") else _usable_cores(),
         "system": platform.platform(),
-        "version": importlib.metadata.version("pimjax"),
+        "version": pimjax.__version__,
     }
 
 

@@ -9,7 +9,7 @@ import jax
 from pimjax.config import Config
 from pimjax.files import ForeignFileError, claim, read_rows
 from pimjax.training.checkpoint import check_same_run
-from pimjax.training.reporting import LOG
+from pimjax.training.metric_writer import LOG
 from pimjax.weights.runs import FOLDER, open_manager, stored_config
 
 SUMMARY, PICTURES = "summary.json", "contact_sheet.png"

@@ -1,185 +1,121 @@
-"""What a run tells: JSON lines, TensorBoard, Weights & Biases, a progress bar, and the images it could not read."""
+"""What a run shows while it trains: progress bar, log, throughput, bad steps, images that could not be read."""
 
-import contextlib
-import dataclasses
-import errno
 import json
 import math
-import os
 import time
-import uuid
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import numpy as np
-from tensorboardX import summary
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.proto.summary_pb2 import Summary
+import jax
+from tqdm import tqdm
 
-from pimjax.config import Config
-from pimjax.files import cannot_write
 from pimjax.terminal import say
+from pimjax.training.distributed import gather_strings, is_lead_host, print_once
+from pimjax.training.metric_writer import MetricWriter
+from pimjax.training.optimizer import make_schedule
+from pimjax.training.setup import TrainContext
+from pimjax.training.validation import Predictions, sheet
 
-LOG = "metrics.jsonl"
+MOST_SKIPPED = 20  # bad steps in a row after which skipping is no help
 
 
-class MetricWriter:
-    """Scalars and pictures by step: `metrics.jsonl`, TensorBoard event files, and W&B if `config.train.wandb` says so.
+class PendingStep(NamedTuple):
+    """A step that was given to the devices, to be read when it is done."""
 
-    A resumed run forgets the lines at and after `start_step`, which it is about to compute again. On a full disk the
-    run goes on: lines wait in memory until there is room.
-    """
+    step: int
+    metrics: dict[str, jax.Array]
+    ids: list[str]  # of this process's images
 
-    def __init__(self, config: Config, start_step: int):
-        workdir = Path(config.workdir)
-        workdir.mkdir(parents=True, exist_ok=True)
-        self._path, self._unwritten, self._complained = workdir / LOG, b"", False
-        _keep_before(self._path, start_step)
-        self._wandb = _start_wandb(config, workdir) if config.train.wandb else None
-        self._board = _Board(workdir / "tensorboard", self._complain)
-        self._board.add(Event(step=start_step, session_log=SessionLog(status=SessionLog.START)))
 
-    def write(self, step: int, scalars: dict[str, float]) -> None:
-        """Add one line {"step": …, "time": seconds since 1970, …}."""
-        scalars = {name: float(value) for name, value in scalars.items()}
-        numbers = {name: value if math.isfinite(value) else None for name, value in scalars.items()}  # JSON has no NaN
-        line = json.dumps({"step": step, "time": round(time.time(), 3), **numbers}) + "\n"
-        self._unwritten += line.encode()
-        try:
-            _append(self._path, self._unwritten)
-            self._unwritten = b""
-        except OSError as error:
-            self._complain(error)
-        values = [value for name, number in scalars.items() for value in summary.scalar(name, number).value]
-        self._board.add(Event(step=step, summary=Summary(value=values)))
-        if self._wandb is not None:
-            self._wandb.log({"step": step, **scalars})
+class StepReporter:
+    """Reads finished steps on the host: progress bar, log, profile, bad steps. The first process alone writes."""
 
-    def picture(self, step: int, name: str, image: np.ndarray) -> None:
-        """Add an image, uint8 [H, W, 3]."""
-        self._board.add(Event(step=step, summary=summary.image(name, image, dataformats="HWC")))
-        if self._wandb is not None:
-            import wandb
-
-            self._wandb.log({"step": step, name: wandb.Image(image)})
+    def __init__(self, context: TrainContext, start: int):
+        config = context.config
+        self._context, self._skipped, self._tracing = context, 0, False
+        self._schedule = make_schedule(config.optimizer, config.train.num_steps)
+        self._log = MetricWriter(config, start + 1) if is_lead_host() else None
+        self._bar = tqdm(
+            total=config.train.num_steps, initial=start, unit="step", dynamic_ncols=True, disable=not is_lead_host()
+        )
+        self.throughput = Throughput(config.data.batch_size)
 
     def close(self) -> None:
-        """Write what can be written."""
-        if self._unwritten:
-            try:
-                _append(self._path, self._unwritten)
-            except OSError as error:
-                self._complain(error)
-        self._board.close()
-        if self._wandb is not None:
-            self._wandb.finish()
+        """Finish bar and log."""
+        self._stop_profile()
+        self._bar.close()
+        if self._log:
+            self._log.close()
 
-    def _complain(self, error: OSError) -> None:
-        if not self._complained:
-            say(f"the log cannot be written for now, training goes on: {error}")
-        self._complained = True
+    def profile(self, step: int) -> None:
+        """Start the trace that `config.profile.steps` asks for, if `step` is its first."""
+        steps = self._context.config.profile.steps
+        if is_lead_host() and steps and step == steps[0]:
+            jax.profiler.start_trace(str(self._context.workdir / "profile"))
+            self._tracing = True
 
+    def _stop_profile(self) -> None:
+        if self._tracing:
+            jax.profiler.stop_trace()
+            self._bar.write(f"profile: {self._context.workdir / 'profile'}")
+        self._tracing = False
 
-class _Board:
-    """TensorBoard's event files, written here and now.
+    def read(self, pending: PendingStep | None) -> bool:
+        """Wait for a step, shows it, and logs it if its number is a multiple of `config.train.log_every`.
 
-    tensorboardX's own thread would die of a full disk, and the run wait for it for ever. What was written of a file
-    when the disk was full may end in half an event; the next goes into a new file.
-    """
+        Returns:
+            whether some process was asked to end.
 
-    FLUSH = 10  # seconds at most until others see what was written
+        Raises:
+            ValueError: the step was bad, and the configuration says to stop.
+        """
+        if pending is None:
+            return False
+        config, step = self._context.config, pending.step
+        metrics = {name: float(value) for name, value in jax.device_get(pending.metrics).items()}
+        self._bar.update()
+        if config.profile.steps and step == config.profile.steps[1]:
+            self._stop_profile()
+        ends, bad = bool(metrics.pop("stop")), bool(metrics.pop("bad"))
+        if bad:
+            self._report_bad(pending, metrics)
+        self._skipped = self._skipped + 1 if bad else 0
+        if self._log and step % config.train.log_every == 0:
+            pace = self.throughput.measure(step)
+            self._log.write(step, metrics | {"learning_rate": float(self._schedule(step - 1))} | pace)
+            if pace:
+                self._bar.set_postfix_str(
+                    f"loss {metrics['loss/total']:.4f}, {pace['images_per_second']:.1f} images/s"
+                    + (f", {pace['data_wait']:.0%} waiting for data" if pace["data_wait"] > 0.1 else "")
+                )
+        return ends
 
-    def __init__(self, folder: Path, complain: Callable[[OSError], None]):
-        folder.mkdir(exist_ok=True)
-        self._prefix, self._complain = str(folder / "events"), complain
-        self._file: EventsWriter | None = None
-        self._files, self._flushed = 0, 0.0
+    def validation(self, step: int, scores: dict[str, float], predictions: Predictions) -> None:
+        """Log the scores of a validation, and pictures of it."""
+        if self._log:
+            self._log.write(step, {f"validation/{name}": value for name, value in scores.items()})
+            self._log.picture(step, "validation", sheet(self._context, predictions))
+            self._bar.write(f"step {step}: validation F1 {scores['f1']:.3f}, IoU {scores['iou']:.3f}")
+        self.throughput.restart(step)
 
-    def add(self, event: Event) -> None:
-        """Write an event, or tells why it cannot."""
-        event.wall_time = time.time()
-        try:
-            if self._file is None:
-                self._files += 1
-                self._file = EventsWriter(self._prefix, f".{os.getpid()}.{self._files}")
-            self._file.write_event(event)
-            if time.monotonic() - self._flushed > self.FLUSH:
-                self._file.flush()
-                self._flushed = time.monotonic()
-        except OSError as error:
-            self._file = None
-            self._complain(error)
-
-    def close(self) -> None:
-        """Write what waits."""
-        try:
-            if self._file is not None:
-                self._file.close()
-        except OSError as error:
-            self._complain(error)
-
-
-def _start_wandb(config: Config, workdir: Path) -> Any:
-    try:
-        import wandb
-    except ImportError:
-        raise ValueError("config.train.wandb needs Weights & Biases: pip install 'pimjax[wandb]'") from None
-    identity = workdir / "wandb_id"
-    if not identity.exists():
-        identity.write_text(uuid.uuid4().hex, encoding="utf-8")
-    run = wandb.init(
-        project=config.train.wandb,
-        name=workdir.name,
-        id=identity.read_text(encoding="utf-8"),
-        resume="allow",
-        dir=str(workdir),
-        config=dataclasses.asdict(config),
-    )
-    run.define_metric("*", step_metric="step")  # a resumed run may go back some steps
-    return run
-
-
-@contextlib.contextmanager
-def disk_errors() -> Iterator[None]:
-    """Give a full or read-only disk's error inside the block its file and its remedy."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) and error.filename:
-            raise cannot_write(error.filename, error) from None
-        raise
-
-
-def _append(path: Path, data: bytes) -> None:
-    """All of `data` or nothing."""
-    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        size = os.fstat(file).st_size
-        try:
-            while data:
-                data = data[os.write(file, data) :]
-        except OSError:
-            os.ftruncate(file, size)
-            raise
-    finally:
-        os.close(file)
-
-
-def _keep_before(path: Path, start_step: int) -> None:
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            if json.loads(line)["step"] < start_step:
-                kept.append(line + "\n")
-        except (ValueError, KeyError):
-            continue  # the half line of a killed run
-    new = path.with_name(f".{path.name}.new")
-    new.write_text("".join(kept), encoding="utf-8")
-    os.replace(new, path)
+    def _report_bad(self, pending: PendingStep, metrics: dict[str, float]) -> None:
+        step, loss, norm = pending.step, metrics["loss/total"], metrics["gradient_norm"]
+        ids = gather_strings(pending.ids)
+        file = self._context.workdir / "bad_steps.jsonl"
+        if is_lead_host():
+            with file.open("a", encoding="utf-8") as lines:
+                numbers = {"loss": loss if math.isfinite(loss) else None}
+                numbers["gradient_norm"] = norm if math.isfinite(norm) else None
+                lines.write(json.dumps({"step": step, **numbers, "ids": ids}) + "\n")
+        text = f"step {step} is bad (loss {loss:.4g}, gradient norm {norm:.4g}); its {len(ids)} images are in {file}"
+        remedy = "start in a new workdir with a smaller --config.optimizer.learning_rate"
+        if self._context.config.train.bad_step == "stop":
+            raise ValueError(
+                f"{text}. No checkpoint holds anything of it. Look at them; then resume past it with "
+                f"--config.train.bad_step=skip, or {remedy}"
+            )
+        if self._skipped >= MOST_SKIPPED:
+            raise ValueError(f"{text}, and {MOST_SKIPPED} steps before it were skipped already; {remedy}")
+        self._bar.write(f"{text}; skipped")
 
 
 class Throughput:
@@ -234,3 +170,10 @@ class UnreadableImages:
                 f"config.data.max_unreadable = {self.max_share} allows; repair the data or raise that share. "
                 f"The first: {next(iter(self.messages))}"
             )
+
+
+def report_unreadable(broken: UnreadableImages) -> None:
+    """Say how many images could not be read, in all processes."""
+    messages = gather_strings([message for message, times in broken.messages.items() for _ in range(times)])
+    if messages:
+        print_once(f"{len(set(messages))} unreadable training images were skipped, {len(messages)} times")

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pimjax
 from pimjax.aliases import CONFIG, PREPROCESSING, REFERENCE, inverse, renamed
 from pimjax.config.load import from_dict
 from pimjax.config.schema import RESIZE_MODES, Config, ModelConfig
@@ -144,12 +145,12 @@ def provenance(source: str | os.PathLike) -> dict[str, Any]:
     Of a directory, the SHA-256 is that of the list of its files' names and digests; of a run's, of its checkpoints.
     """
     path = weights_path(source)
-    packages = ("pimjax", "jax", "flax", "numpy")
+    versions = {name: importlib.metadata.version(name) for name in ("jax", "flax", "numpy")}
     return {
         "source": path.name,
         "sha256": _sha256(path / "checkpoints" if (path / "checkpoints").is_dir() else path),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "versions": {name: importlib.metadata.version(name) for name in packages} | {"python": sys.version.split()[0]},
+        "versions": {"pimjax": pimjax.__version__, **versions, "python": sys.version.split()[0]},
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 
