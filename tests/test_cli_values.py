@@ -10,7 +10,7 @@ EVALUATE = ["evaluate", "--model", "everything", "--source", "csv:a.csv"]
 @pytest.mark.parametrize(
     ("command", "option", "values"),
     [
-        (["check-data", "csv:a.csv"], "--max-broken", ["nan", "-0.1", "1.5", "inf", "x"]),
+        (["check-data", "csv:a.csv"], "--max-unreadable", ["nan", "-0.1", "1.5", "inf", "x"]),
         (["preview-data", "a.py"], "--rows", ["-1", "0", "1.5", "x", "99999999999"]),
         (["predict", "a.jpg"], "--threshold", ["nan", "-1", "1", "x"]),
         (["predict", "a.jpg"], "--shard", ["0/2", "3/2", "1", "1/0", "-1/2", "a/b"]),

@@ -83,7 +83,7 @@ def test_a_damaged_record_is_skipped_as_a_broken_image_is(place, copied):
     assert 1 <= len(broken) < 7
     said = str(read(source, broken[0]))
     assert said.startswith(f"{folder / RECORDS}: damaged, tfds:casia_v1:test number {broken[0]} cannot be read; ")
-    assert "prepare the set again" in said and "\n" not in said
+    assert "prepare the dataset again" in said and "\n" not in said
     assert said in SkipUnreadable(source)[broken[0]]["skipped"]
 
 

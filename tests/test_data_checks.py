@@ -99,7 +99,7 @@ def test_a_set_of_inverted_masks_is_refused(folder):
     status, findings = check(folder)
     assert status == 1
     assert findings["inverted"]["fatal"]
-    with pytest.raises(ValueError, match=r"list\.csv: 12 of 12 examples looked at: .*invert this set's masks"):
+    with pytest.raises(ValueError, match=r"list\.csv: 12 of 12 examples looked at: .*invert this dataset's masks"):
         require_sound(load_source(f"csv:{folder / 'list.csv'}"), 0.0)
 
 

@@ -182,13 +182,13 @@ def test_a_second_run_in_the_same_directory_is_refused(tmp_path):
 
 SLOW_VALIDATION = """
 import pathlib, time
-import pimjax.training.loop as loop
-real = loop.validate
+import pimjax.training.checkpoint_and_eval as checkpoint_and_eval
+real = checkpoint_and_eval.validate
 def validate(*arguments):
     pathlib.Path("{marker}").touch()
     time.sleep(100)
     return real(*arguments)
-loop.validate = validate
+checkpoint_and_eval.validate = validate
 """
 
 

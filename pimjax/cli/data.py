@@ -21,7 +21,6 @@ def add_commands(commands: Any) -> None:
     checking.add_argument("--against", metavar="SOURCE", help="another source that must share no picture with it")
     checking.add_argument(
         "--max-unreadable",
-        "--max-broken",  # as pimjax 0.1 called it
         type=values.whole_share,
         default=0.05,
         metavar="SHARE",

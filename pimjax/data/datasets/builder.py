@@ -18,7 +18,7 @@ from tqdm import tqdm
 from pimjax.data.datasets import report
 from pimjax.data.datasets.layout import Entry, Placed
 from pimjax.data.datasets.mask_alignment import orient_mask
-from pimjax.data.datasets.polarity import eight_bits, minority
+from pimjax.data.datasets.polarity import eight_bits, in_words, minority
 from pimjax.data.datasets.records import write_records
 from pimjax.data.images import ImageError, decode_image, decode_values, read_bytes
 
@@ -56,7 +56,7 @@ class ManipulationDataset(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
 
     def polarity(self, splits: Splits) -> str:
         """Return which values mark manipulated pixels, in words. Called once, before the first mask is read."""
-        return inspect.getdoc(self.marks)
+        return in_words(self.marks)
 
     def _info(self) -> tfds.core.DatasetInfo:
         text = tfds.features.Text

@@ -1,6 +1,7 @@
 """Which values of a mask mark manipulated pixels: integers as stored, [H, W] or RGB [H, W, 3], to bool [H, W]."""
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -8,37 +9,43 @@ import numpy as np
 from pimjax.data.images import ImageError
 
 
+def in_words(marks: Callable[[np.ndarray], np.ndarray]) -> str:
+    """Return which values a function here marks, from its docstring."""
+    text = inspect.getdoc(marks).removeprefix("Mark ")
+    return text[0].upper() + text[1:]
+
+
 def nonzero(values: np.ndarray) -> np.ndarray:
-    """Return any value above 0, in any channel."""
+    """Mark any value above 0, in any channel."""
     return values > 0 if values.ndim == 2 else (values > 0).any(-1)
 
 
 def white(values: np.ndarray) -> np.ndarray:
-    """Return values above 120, in every channel."""
+    """Mark values above 120, in every channel."""
     values = eight_bits(values)
     return (values if values.ndim == 2 else values.min(-1)) > 120
 
 
 def black(values: np.ndarray) -> np.ndarray:
-    """Return values below 180, in every channel."""
+    """Mark values below 180, in every channel."""
     values = eight_bits(values)
     return (values if values.ndim == 2 else values.max(-1)) < 180
 
 
 def green(values: np.ndarray) -> np.ndarray:
-    """Return values above 120 in the green channel, whatever the others; ImageError if there is no color."""
+    """Mark values above 120 in the green channel, whatever the others; ImageError if there is no color."""
     if values.ndim == 2:
         raise ImageError("has one channel, but the dataset marks in green; use the mask as it is distributed")
     return eight_bits(values)[..., 1] > 120
 
 
 def white_not_gray(values: np.ndarray) -> np.ndarray:
-    """Return white, of the three levels black, gray and white; a value is taken for the nearest level."""
+    """Mark white, of the three levels black, gray and white; a value is taken for the nearest level."""
     return _brightness(values) >= 192
 
 
 def white_or_gray(values: np.ndarray) -> np.ndarray:
-    """Return white or gray, of the three levels black, gray and white; a value is taken for the nearest level."""
+    """Mark white or gray, of the three levels black, gray and white; a value is taken for the nearest level."""
     return _brightness(values) >= 64
 
 

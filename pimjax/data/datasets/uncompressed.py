@@ -115,7 +115,7 @@ class Korus(ManipulationDataset):
 
     def polarity(self, splits: Splits) -> str:
         """Return the levels that the configuration counts, in words."""
-        return self._levels().__doc__
+        return polarity.in_words(self._levels())
 
     def _levels(self):
         return polarity.white_or_gray if self.builder_config.name == "grey" else polarity.white_not_gray
