@@ -76,7 +76,7 @@ def test_planted_faults_are_found_and_named(folder, capsys):
     (folder / "5.jpg").write_bytes(jpeg[: len(jpeg) // 2])
     save(6, np.zeros_like(read(6)))
     cv2.imwrite(str(folder / "7.png"), cv2.imread(str(folder / "8.jpg"), 0))
-    status, findings = check(folder, "--max-broken", "0.5")
+    status, findings = check(folder, "--max-unreadable", "0.5")
     assert status == 0
     named = {kind: " ".join(finding["examples"]) for kind, finding in findings.items()}
     assert "0.jpg" in named["inverted"]

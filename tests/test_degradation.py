@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from pimjax.config import DegradationConfig, ForgeryConfig, MaskConfig, PidaConfig
-from pimjax.data.degradation import crop_and_degrade, random_jpeg
+from pimjax.data.degradation import degraded_crop, random_jpeg
 from pimjax.data.perturb import compress
-from pimjax.data.pida import forge
+from pimjax.data.pida import forge, post_process
 from pimjax.data.registry import load_source
 
 PHOTO = load_source("installed:validation")[1]["image"][:320, :400]
@@ -49,7 +49,7 @@ def test_flat_tables_keep_fine_detail_that_standard_ones_drop():
 def test_taking_cuts_native_pixels_where_nothing_else_is_asked(grid_aligned_prob):
     starts = []
     for seed in range(6):
-        out = crop_and_degrade(
+        out = degraded_crop(
             example(), 64, np.random.default_rng(seed), DegradationConfig(grid_aligned_prob=grid_aligned_prob)
         )
         places = np.argwhere((PHOTO[: 320 - 63, : 400 - 63] == out["image"][0, 0]).all(-1))
@@ -62,7 +62,7 @@ def test_taking_scales_and_compresses_as_often_as_told():
     config = DegradationConfig(min_scale=0.4, jpeg_prob=1.0, min_quality=20, grid_aligned_prob=1.0)
     sizes, grid_aligned_prob = [], 0
     for seed in range(40):
-        out = crop_and_degrade(example(), 96, np.random.default_rng(seed), config)
+        out = degraded_crop(example(), 96, np.random.default_rng(seed), config)
         assert out["image"].shape == (96, 96, 3) and out["mask"].shape == out["segments"].shape == (96, 96)
         assert set(np.unique(out["segments"])) <= set(np.unique(SEGMENTS))  # labels are never mixed
         sizes.append((out["segments"][-1, 0] - out["segments"][0, 0]) / 8)  # eight labels a row
@@ -70,7 +70,7 @@ def test_taking_scales_and_compresses_as_often_as_told():
     assert min(sizes) < 110 and 170 < max(sizes) <= 96 / 0.4
     assert grid_aligned_prob > 20  # not where quality was high
     # As far as the photograph reaches, and not beyond.
-    assert crop_and_degrade(example(), 400, np.random.default_rng(0), config)["image"].shape == (400, 400, 3)
+    assert degraded_crop(example(), 400, np.random.default_rng(0), config)["image"].shape == (400, 400, 3)
 
 
 def test_pixels_of_another_past_show_the_same():
@@ -83,9 +83,9 @@ def test_pixels_of_another_past_show_the_same():
     compressed = 0
     for seed in range(30):
         rng = np.random.default_rng(seed)
-        taken = crop_and_degrade(example(), 128, rng, config.degradation)
+        taken = degraded_crop(example(), 128, rng, config.degradation)
         compressed += (taken["image"] != taken["before"]).any()
-        forged = forge(taken, rng, config)
+        forged = post_process(forge(taken, rng, config), rng, config)
         inside = forged["mask"] == 255
         change = np.abs(forged["image"].astype(int) - taken["image"])
         assert change[inside].any() and not change[~inside].any()

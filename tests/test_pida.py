@@ -10,7 +10,7 @@ import pytest
 from pimjax.config import ForgeryConfig, MaskConfig, PerturbationConfig, PidaConfig
 from pimjax.data import perturb
 from pimjax.data.masks import boundary_band, random_mask, smooth_shape, superpixel_union, superpixels
-from pimjax.data.pida import blend, forge, perturb_image, pida
+from pimjax.data.pida import blend, forge, perturb_image, pida, post_process
 from pimjax.data.registry import load_source
 
 FAMILY = [field.name for field in dataclasses.fields(PerturbationConfig)]
@@ -331,7 +331,8 @@ def test_many_forgeries_keep_their_promises():
 
 def test_after_steps_reach_the_whole_picture_and_the_mask_follows():
     config = dataclasses.replace(only("pida"), after_resize=1.0, after_jpeg=1.0)
-    forged = forge(example(), np.random.default_rng(1), config)
+    rng = np.random.default_rng(1)
+    forged = post_process(forge(example(), rng, config), rng, config)
     recipe = json.loads(forged["recipe"])
     H, W = (round(n * recipe["after_resize"]) for n in CAT.shape[:2])
     assert forged["image"].shape == (H, W, 3)
@@ -342,7 +343,8 @@ def test_after_steps_reach_the_whole_picture_and_the_mask_follows():
 def test_authentic_samples_go_through_the_after_steps_too():
     """Or a picture's last compression would tell that it was forged."""
     config = PidaConfig(probability=0.0, after_resize=1.0, after_jpeg=1.0)
-    out = pida(example(), np.random.default_rng(1), config)
+    rng = np.random.default_rng(1)
+    out = post_process(pida(example(), rng, config), rng, config)
     recipe = json.loads(out["recipe"])
     assert {"after_resize", "after_quality"} < recipe.keys() and "kind" not in recipe and not out["mask"].any()
     assert out["image"].shape[:2] == out["mask"].shape == tuple(round(n * recipe["after_resize"]) for n in BLANK.shape)

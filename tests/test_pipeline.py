@@ -10,8 +10,9 @@ from pimjax.config import Config, DataConfig, ForgeryConfig, PidaConfig
 from pimjax.config.load import from_dict
 from pimjax.config.validate import check
 from pimjax.data.images import ImageError
-from pimjax.data.pipeline import TrainTransform, prepare, train_batches, validation_set
+from pimjax.data.pipeline import TrainTransform, train_batches, validation_set
 from pimjax.data.registry import folder_source, load_source
+from pimjax.data.stages import targets
 from pimjax.data.transforms import crop_square, resize, target_mask
 from pimjax.normalization import denormalize, normalize
 
@@ -135,7 +136,7 @@ def test_a_crop_beside_the_mask_of_a_manipulated_photo_is_not_forged_again():
 def test_targets_are_a_quarter_rounded_up():
     example = {"image": np.zeros((30, 30, 3), np.uint8), "mask": np.zeros((30, 30), np.uint8)}
     strings = {"id": "a", "recipe": "", "skipped": ""}
-    out = prepare(example | strings, dataclasses.replace(DATA, image_size=30))
+    out = targets(example | strings, None, dataclasses.replace(DATA, image_size=30))
     assert out["mask"].shape == (8, 8)
     assert out["target"].shape == (8, 8, 3)
 

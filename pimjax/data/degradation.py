@@ -16,7 +16,7 @@ from pimjax.data.transforms import crop_square
 _KERNELS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
 
 
-def crop_and_degrade(example: Example, side: int, rng: np.random.Generator, config: DegradationConfig) -> Example:
+def degraded_crop(example: Example, side: int, rng: np.random.Generator, config: DegradationConfig) -> Example:
     """Return a random square of the photograph, side×side pixels, with a past drawn from `config`; authentic examples
     only.
 
@@ -50,7 +50,7 @@ def crop_and_degrade(example: Example, side: int, rng: np.random.Generator, conf
 def recompress(
     before: np.ndarray, rng: np.random.Generator, config: DegradationConfig
 ) -> tuple[np.ndarray, dict[str, float]]:
-    """Return what would be there if the photograph had come another way: `before` (of `crop_and_degrade`) scaled and
+    """Return what would be there if the photograph had come another way: `before` (of `degraded_crop`) scaled and
     back, compressed.
 
     One time in four each is left out. The grid of the compression lies anywhere: in a picture that this was pasted

@@ -51,17 +51,8 @@ def _surroundings(mask: np.ndarray) -> tuple[slice, slice]:
     )
 
 
-def forge(
-    example: Example,
-    rng: np.random.Generator,
-    config: PidaConfig,
-    donors: Donors | None = None,
-    factor: float | None = None,
-) -> Example:
-    """Return a forgery from an authentic example, the mask drawn as ground truth; of its size unless it is resized
-    afterward.
-
-    It is scaled by `factor` at the end, or by what `after_factor` draws.
+def forge(example: Example, rng: np.random.Generator, config: PidaConfig, donors: Donors | None = None) -> Example:
+    """Make a forgery from an authentic example, the mask drawn as ground truth, of its size.
 
     `donors` gives other photographs to cut from and to borrow masks from; without it there is no splicing. The
     result's "recipe" says in JSON what was done. Its mask is the hard one also where the blend is soft.
@@ -78,7 +69,7 @@ def forge(
         made = _perturb(example, kind, rng, config, donors, softness)
     image, mask, recipe = made
     recipe["softness"] = softness
-    return _finish(example, image, mask, recipe, rng, config, factor)
+    return example | {"image": image, "mask": mask.view(np.uint8) * np.uint8(255), "recipe": json.dumps(recipe)}
 
 
 Made = tuple[np.ndarray, np.ndarray, dict[str, Any]]  # the forged image, its mask bool [H, W], what was done
@@ -130,7 +121,7 @@ def _paste(
     if donor["id"] == example["id"]:  # there may be no other photograph
         kind, donor = "copy_move", example
     else:
-        donor = degradation.crop_and_degrade(
+        donor = degradation.degraded_crop(
             donor, min(*donor["mask"].shape, *example["mask"].shape), rng, config.degradation
         )
     region, shape = random_mask(donor, rng, config.masks)
@@ -149,21 +140,19 @@ def _paste(
 
 
 def after_factor(rng: np.random.Generator, config: PidaConfig) -> float:
-    """Return by what the whole sample is scaled at the end; 1 mostly."""
+    """Draw by what the whole sample is scaled at the end; 1 mostly."""
     return float(rng.uniform(0.6, 1.4)) if rng.random() < config.after_resize else 1.0
 
 
-def _finish(
-    example: Example,
-    image: np.ndarray,
-    mask: np.ndarray,
-    recipe: dict[str, Any],
-    rng: np.random.Generator,
-    config: PidaConfig,
-    factor: float | None,
+def post_process(
+    example: Example, rng: np.random.Generator, config: PidaConfig, factor: float | None = None
 ) -> Example:
-    """Return what an upload does to the whole sample now and then, authentic pixels too."""
-    mask = mask.view(np.uint8) * np.uint8(255)
+    """Do to the whole sample what an upload does now and then: scale it by `factor`, or a drawn one; compress it.
+
+    Authentic samples go through it too: what every picture goes through must tell nothing of forgery.
+    """
+    image, mask = example["image"], example["mask"]
+    recipe = json.loads(example["recipe"] or "{}")
     example = {key: value for key, value in example.items() if key not in ("segments", "before")}  # of another picture
     if factor is None:
         factor = after_factor(rng, config)
@@ -179,21 +168,11 @@ def _finish(
     return example | {"image": image, "mask": mask, "recipe": json.dumps(recipe) if recipe else ""}
 
 
-def pida(
-    example: Example,
-    rng: np.random.Generator,
-    config: PidaConfig,
-    donors: Donors | None = None,
-    factor: float | None = None,
-) -> Example:
-    """Return with `config.probability` a forgery of an authentic example (see `forge`), else the example itself.
+def pida(example: Example, rng: np.random.Generator, config: PidaConfig, donors: Donors | None = None) -> Example:
+    """Return, with `config.probability`, a forgery of an authentic example (see `forge`), else the example itself.
 
-    Either may be scaled and compressed at the end: what every picture goes through must tell nothing of forgery.
-    Without that, the example itself has the "recipe" "". Examples that are already manipulated (a mask with marked
-    pixels) pass unchanged.
+    An example that is not forged, as one that is manipulated already (a mask with marked pixels), has the "recipe" "".
     """
-    if is_manipulated(example["mask"]):
+    if is_manipulated(example["mask"]) or rng.random() >= config.probability:
         return example | {"recipe": ""}
-    if rng.random() < config.probability:
-        return forge(example, rng, config, donors, factor)
-    return _finish(example, example["image"], example["mask"] > 127, {}, rng, config, factor)
+    return forge(example, rng, config, donors)

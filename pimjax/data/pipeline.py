@@ -2,7 +2,6 @@
 
 import dataclasses
 import errno
-import math
 import multiprocessing
 import os
 import shutil
@@ -16,70 +15,27 @@ import grain
 import numpy as np
 
 from pimjax.config import DataConfig, PidaConfig
-from pimjax.data.degradation import crop_and_degrade
 from pimjax.data.donors import Donors
-from pimjax.data.masks import boundary_band, is_manipulated
-from pimjax.data.pida import after_factor, forge, pida
+from pimjax.data.masks import is_manipulated
 from pimjax.data.sources import Example, SkipUnreadable, Source, decode_example
-from pimjax.data.transforms import STRIDE, crop_square, resize, target_mask, to_uint8
-from pimjax.normalization import normalize
+from pimjax.data.stages import square, stages, targets
 
 Batch = dict[str, np.ndarray]
-MAPS = ("image", "before", "mask", "segments")  # what of an example is cut and flipped together
-
-
-def prepare(example: Example, data: DataConfig) -> Example:
-    """Return network input and targets of an example whose image already is square of `data.image_size`, or is made so
-    here.
-
-    Returns "image" uint8 [S, S, 3], "mask" and "boundary" uint8 0/1 [s, s], "target" float32 [s, s, 3] (the
-    normalized image that the image decoder should reconstruct), s = S/4, and the strings "id", "recipe" and (from a
-    `SkipUnreadable`) "skipped". The image is rounded to uint8 to travel to the device: up to 0.009 of the normalized
-    input's unit away from the released preprocessing, which does not round.
-    """
-    image, mask, size = example["image"], example["mask"], data.image_size
-    s = -(-size // STRIDE)
-    # Targets come from the photo's own resolution, as in the released preprocessing, except the boundary: its width
-    # is counted in pixels of the network input.
-    band = boundary_band(target_mask(mask, size, size), data.boundary_width)
-    return {
-        "image": image if image.shape[:2] == (size, size) else to_uint8(resize(image, size, size)),
-        "mask": target_mask(mask, s, s),
-        "boundary": target_mask(band.view(np.uint8) * np.uint8(255), s, s),
-        "target": normalize(resize(image, s, s)),
-        "id": example["id"],
-        "recipe": example["recipe"],
-        "skipped": example.get("skipped", ""),
-    }
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainTransform(grain.transforms.RandomMap):
-    """Crop (if so configured), flip, PIDA, targets: a pure function of the example and the generator."""
+    """The stages of `pimjax.data.stages`: a pure function of the example and the generator."""
 
     data: DataConfig
     pida: PidaConfig
     donors: Donors | None = None  # whose photographs forgeries may take from
 
-    def random_map(self, example: Example, rng: np.random.Generator) -> Example:
-        """Return one training sample; see `prepare` for its arrays."""
-        return prepare(self.augment(example, rng)[1], self.data)
-
-    def augment(self, example: Example, rng: np.random.Generator) -> tuple[Example, Example]:
-        """Return the example cut and flipped, and what was made of it; "recipe" says what."""
-        manipulated, factor = is_manipulated(example["mask"]), after_factor(rng, self.pida)
-        if manipulated or self.data.resize_mode != "crop":
-            example = _square(example, self.data, tuple(rng.random(2) * example["mask"].shape))
-        else:
-            example = crop_and_degrade(example, math.ceil(self.data.image_size / factor), rng, self.pida.degradation)
-        if self.data.flip and rng.random() < 0.5:
-            example = example | {key: cv2.flip(example[key], 1) for key in MAPS if key in example}
-        # A crop that misses the mask of a manipulated photo is a sample without manipulation, not one to forge again.
-        if manipulated:
-            return example, example | {"recipe": ""}
-        forged = pida(example, rng, self.pida, self.donors, factor)
-        # What was scaled at the end needs its square again.
-        return example, _square(forged, self.data, tuple(rng.random(2) * forged["mask"].shape))
+    def random_map(self, element: Example, rng: np.random.Generator) -> Example:
+        """Return one training sample; see `pimjax.data.stages.targets` for its arrays."""
+        for stage in stages(self.data, self.pida, self.donors):
+            element = stage(element, rng)
+        return element
 
 
 def train_batches(
@@ -201,19 +157,19 @@ def validation_set(sources: Sequence[Source], data: DataConfig, pida_config: Pid
     """
     examples = []
     for example in _manipulated(sources, data.max_validation):
-        y, x = (np.mean(positions) for positions in np.nonzero(example["mask"] > 127))
-        examples.append(prepare(_square(example, data, (y, x)) | {"recipe": ""}, data))
+        y, x = (float(np.mean(positions)) for positions in np.nonzero(example["mask"] > 127))
+        if data.resize_mode == "crop":
+            example = square(example, data.image_size, center=(y, x))
+        examples.append(targets(example | {"recipe": ""}, None, data))
     photographs = [] if examples else [(source, index) for source in sources for index in range(len(source))]
-    donors = Donors(tuple(sources))
+    way = stages(data, pida_config, Donors(tuple(sources)), validation=True)
     for number in range(data.validation_images if photographs else 0):
         rng = np.random.default_rng((seed, number))
         source, index = photographs[number % len(photographs)]
         example = source[index]
-        factor = after_factor(rng, pida_config)
-        if data.resize_mode == "crop":
-            example = crop_and_degrade(example, math.ceil(data.image_size / factor), rng, pida_config.degradation)
-        forged = forge(example, rng, pida_config, donors, factor)
-        examples.append(prepare(_square(forged, data, tuple(rng.random(2) * forged["mask"].shape)), data))
+        for stage in way:
+            example = stage(example, rng)
+        examples.append(example)
     return {key: np.stack([example[key] for example in examples]) for key in examples[0]}
 
 
@@ -230,12 +186,3 @@ def _manipulated(sources: Sequence[Source], most: int) -> Iterator[Example]:
             most -= 1
             if not most:
                 return
-
-
-def _square(example: Example, data: DataConfig, center: tuple[float, float]) -> Example:
-    """Return the example cut to a square of native pixels around `center` (y, x), or whole where the model resizes."""
-    if data.resize_mode != "crop":
-        return example
-    maps = {key: example[key] for key in MAPS if key in example}
-    cut = crop_square(maps, data.image_size, center)
-    return example | {key: np.ascontiguousarray(array) for key, array in cut.items()}

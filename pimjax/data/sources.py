@@ -15,7 +15,7 @@ import numpy as np
 from pimjax.data.images import ImageError, decode_image, decode_labels, decode_mask, read_bytes
 from pimjax.data.transforms import in_proportion
 
-Example = dict[str, np.ndarray | str]
+Example = dict[str, Any]  # "image", "mask" and, where known, "segments": arrays; "id" and others: text
 
 
 class Encoded(NamedTuple):

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from pimjax.data.pipeline import TrainTransform, prepare
+from pimjax.data.pipeline import TrainTransform
 from pimjax.data.sources import SkipUnreadable, Source
+from pimjax.data.stages import stages
 from pimjax.data_checks.facts import Facts
 from pimjax.visualize import contact_sheet, overlay
 
@@ -68,8 +69,10 @@ def preview_sheet(sources: Sequence[Source], transform: TrainTransform, seed: in
     captions = []
     for number in range(rows):
         source = SkipUnreadable(sources[number % len(sources)])
-        pristine, forged = transform.augment(source[int(rng.integers(len(source)))], rng)
-        sample = prepare(forged, transform.data)
+        crop_and_degrade, forge, post_process, targets = stages(transform.data, transform.pida, transform.donors)
+        pristine = crop_and_degrade(source[int(rng.integers(len(source)))], rng)
+        forged = post_process(forge(pristine, rng), rng)
+        sample = targets(forged, rng)
         before = pristine["image"]
         if before.shape != forged["image"].shape:
             before = cv2.resize(before, forged["image"].shape[1::-1], interpolation=cv2.INTER_AREA)
