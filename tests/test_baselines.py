@@ -16,14 +16,18 @@ from pimjax.cli import main
 from pimjax.config import (
     Config,
     DataConfig,
+    DeepLabV3Config,
+    FCNConfig,
     LossConfig,
     ModelConfig,
+    NetworkConfig,
     OptimizerConfig,
     TrainConfig,
-    tiny_model,
+    UNetConfig,
+    ViTConfig,
 )
-from pimjax.config.load import read_config
-from pimjax.config.schema import ARCHITECTURES
+from pimjax.config.load import from_dict, read_config
+from pimjax.config.schema import NETWORKS
 from pimjax.config.validate import check, check_model
 from pimjax.models.factory import create_model
 from pimjax.models.layers import ConvBN, Execution, convolve
@@ -39,10 +43,10 @@ from pimjax.weights.runs import load_variables
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 TINY = {
-    "fcn": tiny_model(architecture="fcn", depths=(1, 1, 1)),
-    "deeplabv3": tiny_model(architecture="deeplabv3", depths=(1, 1, 1)),
-    "unet": tiny_model(architecture="unet", depths=(2, 1, 1)),
-    "vit": tiny_model(architecture="vit", depths=(2,), num_heads=(2,)),
+    "fcn": FCNConfig(embed_dim=8, depths=(1, 1, 1), decoder_channels=8),
+    "deeplabv3": DeepLabV3Config(embed_dim=8, depths=(1, 1, 1), decoder_channels=8, dropout_rate=0.1),
+    "unet": UNetConfig(embed_dim=8, depths=(2, 1, 1)),
+    "vit": ViTConfig(embed_dim=8, depths=(2,), num_heads=(2,), mlp_ratio=2, decoder_channels=8),
 }
 IMAGES = jax.random.normal(jax.random.key(1), (2, 37, 53, 3))
 EXACT = dict(atol=1e-5, rtol=1e-5)
@@ -89,24 +93,40 @@ def test_configurations_have_the_published_sizes_and_recipe(name, expected):
 
 
 def test_every_baseline_is_configured_and_tested():
-    assert {"pim", *TINY} == set(ARCHITECTURES)
+    assert {"pim", *TINY} == set(NETWORKS)
     assert {path.stem for path in (CONFIGS / "baselines").glob("*.py")} == PARAMETERS.keys()
 
 
 def test_what_only_pim_has_is_refused():
-    for changes, message in (
-        (dict(raster_mask=False), "raster_mask is False, a switch of PIM"),
-        (dict(local_stream="none"), "local_stream is 'none', a switch of PIM"),
-        (dict(architecture="segnet"), "architecture is 'segnet'; it must be one of 'pim', 'fcn'"),
-        (dict(architecture="vit"), "'vit' has one stage"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            check_model(dataclasses.replace(TINY["unet"], **changes))
-    check_model(dataclasses.replace(TINY["unet"], boundary_decoder=False, image_decoder=False))
+    with pytest.raises(ValueError, match=r"config\.model\.raster_mask: no such key; there are embed_dim"):
+        TINY["unet"].raster_mask = False
+    with pytest.raises(ValueError, match=r"config\.model\.depths is \(2, 2\); it must have 1 to 1 items"):
+        ViTConfig(depths=(2, 2))
+    with pytest.raises(ValueError, match="5 channels, which 2 heads cannot share evenly"):
+        check_model(ViTConfig(embed_dim=5, num_heads=(2,)))
+    with pytest.raises(ValueError, match="'segnet': no such network; there are pim, fcn"):
+        create_model("segnet")
+    with pytest.raises(ValueError, match=r"config\.model\.raster_mask: no such key"):
+        create_model("unet", raster_mask=False)
     without = Config(model=TINY["unet"], loss=LossConfig(mask=0))
     with pytest.raises(ValueError, match=r"only decoders that config\.model does not have"):
         check(without)
     check(dataclasses.replace(without, model=ModelConfig()))
+
+
+def test_a_model_has_a_name_and_fields():
+    assert create_model("vit", embed_dim=8).config == ViTConfig(embed_dim=8)
+    assert create_model("pim") == create_model(ModelConfig())
+
+
+def test_a_network_of_an_older_pimjax_loads():
+    """It had one section for all networks, with every field of PIM's."""
+    old = vars(ModelConfig()) | {"architecture": "vit", "embed_dim": 8, "depths": [2], "num_heads": [2], "patch": 4}
+    old.pop("patch_size")
+    assert from_dict(NetworkConfig, old) == ViTConfig(
+        embed_dim=8, depths=(2,), num_heads=(2,), decoder_channels=512, drop_path_rate=0.3
+    )
+    assert from_dict(Config, {"model": old}).model.architecture == "vit"
 
 
 def test_the_resnet_is_dilated_from_the_third_stage_on():
@@ -213,7 +233,7 @@ def test_a_baseline_runs_resumes_and_is_kept_as_pim_is(tmp_path, monkeypatch, ca
     monkeypatch.setattr("pimjax.training.setup.all_devices", lambda: tuple(jax.devices()[:1]))
     config = Config(
         workdir=str(tmp_path / "run"),
-        model=tiny_model(architecture="unet", depths=(1, 1)),  # quick to compile
+        model=UNetConfig(embed_dim=8, depths=(1, 1)),  # quick to compile
         data=DataConfig(image_size=32, resize_mode="crop", batch_size=2, validation_images=2, num_workers=0),
         train=TrainConfig(num_steps=2, validate_every=2, log_every=1, checkpoint_every=2),
     )

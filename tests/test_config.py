@@ -166,7 +166,7 @@ FILES = {
     ),
     "wrong_section": (
         BEGIN + "    return Config(model=None)\n",
-        "line 5: config.model is a NoneType; it must be a Model",
+        "line 5: config.model is a NoneType; it must be a NetworkConfig",
     ),
 }
 

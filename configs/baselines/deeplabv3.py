@@ -10,7 +10,7 @@ Hardware:   not trained here: no time or score to report.
 import dataclasses
 from pathlib import Path
 
-from pimjax.config import Config, ModelConfig
+from pimjax.config import Config, DeepLabV3Config
 from pimjax.config.load import read_config
 
 
@@ -19,11 +19,5 @@ def get_config() -> Config:
     return dataclasses.replace(
         read_config(Path(__file__).parent.parent / "pim.py"),
         workdir="runs/deeplabv3",
-        model=ModelConfig(
-            architecture="deeplabv3",
-            embed_dim=64,
-            depths=(3, 4, 6, 3),  # ResNet-50
-            decoder_channels=256,
-            dropout_rate=0.5,  # torchvision's, behind the pyramid
-        ),
+        model=DeepLabV3Config(),
     )

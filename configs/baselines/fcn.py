@@ -10,7 +10,7 @@ Hardware:   not trained here: no time or score to report.
 import dataclasses
 from pathlib import Path
 
-from pimjax.config import Config, ModelConfig
+from pimjax.config import Config, FCNConfig
 from pimjax.config.load import read_config
 
 
@@ -19,11 +19,5 @@ def get_config() -> Config:
     return dataclasses.replace(
         read_config(Path(__file__).parent.parent / "pim.py"),
         workdir="runs/fcn",
-        model=ModelConfig(
-            architecture="fcn",
-            embed_dim=64,
-            depths=(3, 4, 6, 3),  # ResNet-50
-            decoder_channels=512,
-            dropout_rate=0.1,
-        ),
+        model=FCNConfig(),
     )

@@ -10,7 +10,7 @@ Hardware:   not trained here: no time or score to report.
 import dataclasses
 from pathlib import Path
 
-from pimjax.config import Config, ModelConfig
+from pimjax.config import Config, UNetConfig
 from pimjax.config.load import read_config
 
 
@@ -19,10 +19,5 @@ def get_config() -> Config:
     return dataclasses.replace(
         read_config(Path(__file__).parent.parent / "pim.py"),
         workdir="runs/unet",
-        model=ModelConfig(
-            architecture="unet",
-            embed_dim=64,
-            depths=(2, 2, 2, 2, 2),
-            dropout_rate=0.1,  # the paper names no rate
-        ),
+        model=UNetConfig(),
     )

@@ -10,7 +10,7 @@ Hardware:   not trained here: no time or score to report.
 import dataclasses
 from pathlib import Path
 
-from pimjax.config import Config, ModelConfig
+from pimjax.config import Config, ViTConfig
 from pimjax.config.load import read_config
 
 
@@ -19,14 +19,5 @@ def get_config() -> Config:
     return dataclasses.replace(
         read_config(Path(__file__).parent.parent / "pim.py"),
         workdir="runs/vit",
-        model=ModelConfig(
-            architecture="vit",
-            embed_dim=768,
-            depths=(12,),
-            num_heads=(12,),
-            mlp_ratio=4,
-            drop_path_rate=0.1,  # as Touvron et al. (DeiT, ICML 2021) train ViT-B
-            decoder_channels=256,
-            dropout_rate=0.1,
-        ),
+        model=ViTConfig(),
     )

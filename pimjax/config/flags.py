@@ -11,8 +11,9 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from pimjax.config import Config
+from pimjax.aliases import CONFIG
 from pimjax.config.load import flatten, read_config
+from pimjax.config.schema import NETWORKS, Config, NetworkConfig
 from pimjax.config.values import ConfigError
 from pimjax.terminal import say
 
@@ -35,10 +36,25 @@ def parse_flags(argv: list[str]) -> list[str]:
     if HELP.intersection(argv[1:]):
         say(*help_text().split("\n"))
         sys.exit(0)
+    argv = [_current(argument) for argument in argv]
+    sys.argv[1:] = map(_current, sys.argv[1:])  # which ml_collections reads by itself
     try:
         return flags.FLAGS(argv)
     except (flags.Error, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise ConfigError(_explained(argv, error)) from None
+
+
+def _current(argument: str) -> str:
+    """Return a flag with its key as it is called now: `--config.train.steps=5` as `--config.train.num_steps=5`."""
+    key, equals, value = argument.partition("=")
+    dashes, config, path = key.partition("config.")
+    if dashes not in ("-", "--") or not config:
+        return argument
+    names = path.split(".")
+    for depth in range(len(names)):
+        table = CONFIG.get(".".join(names[:depth]), {})
+        names[depth] = table.get(names[depth], names[depth])
+    return f"{dashes}config.{'.'.join(names)}{equals}{value}"
 
 
 def _explained(argv: list[str], error: BaseException) -> str:
@@ -48,7 +64,7 @@ def _explained(argv: list[str], error: BaseException) -> str:
         if isinstance(cause, ConfigError):
             return str(cause)
         cause = cause.__cause__ or cause.__context__
-    known = flatten(Config())
+    known = {key: None for network in NETWORKS.values() for key in flatten(Config(model=network()))}
     sections = {key.rsplit(".", 1)[0] for key in known if "." in key}
     for argument in argv:
         key = argument.partition("=")[0].lstrip("-")
@@ -69,25 +85,27 @@ def help_text() -> str:
     ours = flags.FLAGS.flags_by_module_dict().get("pimjax.cli.train", [])
     lines = [USAGE, ""]
     lines += [f"  --{flag.name:<16} {flag.help}" for flag in ours if flag.name != "config"]
-    for cls in _sections(Config):
-        comments = _comments(cls)
+    for cls in sections(Config):
+        meanings = comments(cls)
         lines += ["", f"{cls.PATH[:-1]}: {inspect.getdoc(cls)}", ""]
         for field in dataclasses.fields(cls):
             if not dataclasses.is_dataclass(field.type):
                 shown = f"  --{cls.PATH}{field.name}={field.default!r}"
-                about = [str(field.metadata.get("values", "")), comments.get(field.name, "")]
+                about = [str(field.metadata.get("values", "")), meanings.get(field.name, "")]
                 lines += [f"{shown:<44} {'. '.join(filter(None, about))}".rstrip()]
     return "\n".join(lines)
 
 
-def _sections(cls: Any) -> Iterator[Any]:
+def sections(cls: Any) -> Iterator[Any]:
     """Return a section and those within it."""
     yield cls
     for field in dataclasses.fields(cls):
-        if dataclasses.is_dataclass(field.type):
-            yield from _sections(field.type)
+        if field.type is NetworkConfig:
+            yield from NETWORKS.values()
+        elif dataclasses.is_dataclass(field.type):
+            yield from sections(field.type)
 
 
-def _comments(cls: type) -> dict[str, str]:
+def comments(cls: type) -> dict[str, str]:
     """Return the comments behind the declarations of a section's keys."""
     return dict(re.findall(r"^    (\w+): .*?  # (.*)$", inspect.getsource(cls), re.MULTILINE))

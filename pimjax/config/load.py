@@ -7,7 +7,7 @@ import traceback
 from typing import Any
 
 from pimjax.aliases import renamed
-from pimjax.config import Config
+from pimjax.config.schema import NETWORKS, Config, ModelConfig, NetworkConfig
 from pimjax.config.values import ConfigError
 from pimjax.files import read_regular
 
@@ -33,6 +33,12 @@ def from_dict(cls: type, values: dict[str, Any]) -> Any:
     if not isinstance(values, dict):
         raise ConfigError(f"{cls.__name__} cannot be read from {type(values).__name__}")
     values = renamed(values, cls.old_names())
+    if cls is NetworkConfig:
+        cls = NETWORKS.get(values.get("architecture", "pim"), ModelConfig)
+    if cls in NETWORKS.values() and cls is not ModelConfig:  # pimjax 0.1 had one section for all networks
+        theirs = {field.name for field in dataclasses.fields(cls)}
+        foreign = {field.name for field in dataclasses.fields(ModelConfig)} - theirs
+        values = {name: value for name, value in values.items() if name not in foreign}
     fields = {field.name: field for field in dataclasses.fields(cls)}
     if odd := values.keys() - fields.keys():
         raise ConfigError(f"{cls.__name__} of this pimjax has no {sorted(odd)}")

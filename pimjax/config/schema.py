@@ -5,11 +5,10 @@ The defaults are the published model and recipe; a file under `configs/` changes
 
 import dataclasses
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pimjax.config.values import INT32, Section, key, section
 
-ARCHITECTURES = ("pim", "fcn", "unet", "deeplabv3", "vit")
 LOCAL_STREAMS = ("both", "central", "radial", "none")
 FUSIONS = ("lwm", "concatenation", "addition")
 RESIZE_MODES = ("resize", "crop")
@@ -20,25 +19,21 @@ BAD_STEPS = ("stop", "skip")
 
 
 @section
-class ModelConfig(Section, path="model"):
+class NetworkConfig(Section, path="model"):
+    """Any network: `ModelConfig` (PIM), or another of `NETWORKS`; "architecture" is its name there."""
+
+    if TYPE_CHECKING:  # the last field of each, as in files of pimjax 0.1
+        architecture: str
+
+
+@section
+class ModelConfig(NetworkConfig, path="model"):
     """The PIM network (paper, section III). The defaults are the released model: 166,620,811 parameters.
 
     Every ablation is one field. Switching a stream or a decoder off removes its parameters.
-
-    Another `architecture` has the mask decoder alone and reads of these fields (published values in configs/baselines;
-    PIM's defaults do not suit it):
-
-    "fcn", "deeplabv3": ResNet with the stem's width `embed_dim` and `depths` bottleneck blocks per stage;
-        `decoder_channels` of the head, `dropout_rate`.
-    "unet": `embed_dim` of the first level, which doubles with each; `depths` convolutions per level and side;
-        `dropout_rate` at the end of the contracting path.
-    "vit": `embed_dim` of a token; `depths` and `num_heads`, one number each; `mlp_ratio`, `drop_path_rate`;
-        `decoder_channels`, `dropout_rate`.
     """
 
-    patch_size: int = key(
-        4, choices=(4, 8, 16)
-    )  # side of the square of pixels that is one token of stage 1; 8: a JPEG block
+    patch_size: int = key(4, choices=(4, 8, 16))  # side of a token of stage 1, in pixels; 8: a JPEG block
     embed_dim: int = key(96, 1, 1024)  # channels of stage 1; stage i has embed_dim * 2**(i-1)
     depths: tuple[int, ...] = key((2, 2, 6, 2), 1, 64, items=(1, 8))  # transformer blocks per stage
     num_heads: tuple[int, ...] = key((3, 6, 12, 24), 1, 256, items=(1, 8))  # attention heads per stage
@@ -53,15 +48,66 @@ class ModelConfig(Section, path="model"):
     local_stream: str = key("both", choices=LOCAL_STREAMS)  # difference convolutions; "none": plain encoder only
     fusion: str = key("lwm", choices=FUSIONS)  # how two maps are weighed; "lwm": by learned gates
     high_pass_init: bool = False  # True: the plain encoder starts from high-pass filters, to train without a checkpoint
-    spectral_stem: bool = (
-        False  # True: the plain encoder's tokens are what JPEG leaves of a block; patch_size must be 8
-    )
-    double_compression: bool = (
-        False  # True: and what the whole picture's histograms tell of JPEG's; needs spectral_stem
-    )
+    spectral_stem: bool = False  # True: the plain encoder's tokens are JPEG's blocks, transformed; patch_size 8
+    double_compression: bool = False  # True: and what the histograms tell of double JPEG; needs spectral_stem
     boundary_decoder: bool = True  # False: no boundary map, hence no boundary and no compactness loss
     image_decoder: bool = True  # False: no reconstruction, hence no reconstruction loss
-    architecture: str = key("pim", choices=ARCHITECTURES)  # PIM, or a baseline
+    architecture: str = key("pim", choices=("pim",))
+
+
+@section
+class FCNConfig(NetworkConfig, path="model"):
+    """FCN on a ResNet (Long et al., CVPR 2015; He et al., CVPR 2016), as torchvision's fcn_resnet50 composes it."""
+
+    embed_dim: int = key(64, 1, 1024)  # channels of the stem
+    depths: tuple[int, ...] = key((3, 4, 6, 3), 1, 64, items=(1, 8))  # bottleneck blocks per stage
+    decoder_channels: int = key(512, 1, 8192)  # width of the head
+    dropout_rate: float = key(0.1, 0, 0.99)  # probability that a channel is dropped before the last convolution
+    architecture: str = key("fcn", choices=("fcn",))
+
+
+@section
+class DeepLabV3Config(NetworkConfig, path="model"):
+    """DeepLabv3 on a ResNet (Chen et al., 2017), as torchvision's deeplabv3_resnet50 composes it."""
+
+    embed_dim: int = key(64, 1, 1024)  # channels of the stem
+    depths: tuple[int, ...] = key((3, 4, 6, 3), 1, 64, items=(1, 8))  # bottleneck blocks per stage
+    decoder_channels: int = key(256, 1, 8192)  # width of the pyramid
+    dropout_rate: float = key(0.5, 0, 0.99)  # probability that a channel is dropped behind the pyramid
+    architecture: str = key("deeplabv3", choices=("deeplabv3",))
+
+
+@section
+class UNetConfig(NetworkConfig, path="model"):
+    """U-Net (Ronneberger et al., MICCAI 2015) with zero-padded convolutions and BatchNorm."""
+
+    embed_dim: int = key(64, 1, 1024)  # channels of the first level; they double with each
+    depths: tuple[int, ...] = key((2, 2, 2, 2, 2), 1, 64, items=(1, 8))  # convolutions per level and side
+    dropout_rate: float = key(0.1, 0, 0.99)  # at the end of the contracting path; the paper names no rate
+    architecture: str = key("unet", choices=("unet",))
+
+
+@section
+class ViTConfig(NetworkConfig, path="model"):
+    """ViT-B/16 (Dosovitskiy et al., ICLR 2021) with a plain convolutional decoder."""
+
+    embed_dim: int = key(768, 1, 8192)  # channels of a token
+    depths: tuple[int, ...] = key((12,), 1, 64, items=(1, 1))  # transformer blocks
+    num_heads: tuple[int, ...] = key((12,), 1, 256, items=(1, 1))  # attention heads
+    mlp_ratio: int = key(4, 1, 16)  # hidden width of a block's MLP, in multiples of its channels
+    drop_path_rate: float = key(0.1, 0, 0.99)  # of the last block, rising from 0; as DeiT (Touvron et al., ICML 2021)
+    decoder_channels: int = key(256, 1, 8192)
+    dropout_rate: float = key(0.1, 0, 0.99)  # probability that a channel is dropped before the last convolution
+    architecture: str = key("vit", choices=("vit",))
+
+
+NETWORKS: dict[str, type[NetworkConfig]] = {
+    "pim": ModelConfig,
+    "fcn": FCNConfig,
+    "deeplabv3": DeepLabV3Config,
+    "unet": UNetConfig,
+    "vit": ViTConfig,
+}
 
 
 @section
@@ -87,12 +133,8 @@ class OptimizerConfig(Section, path="optimizer"):
     b2: float = key(0.999, 0, below=1)  # decay of the average squared gradient
     eps: float = key(1e-8, above=0)  # added to the root of the average squared gradient
     weight_decay: float = key(1e-5, 0)  # times the parameter, added to the gradient before Adam
-    grad_clip_norm: float = key(
-        0.0, 0
-    )  # largest norm of the whole gradient, which is scaled down to it; 0: not clipped
-    ema_decay: float = key(
-        0.0, 0, below=1
-    )  # decay of a running average of the parameters, which then is the model; 0: none
+    grad_clip_norm: float = key(0.0, 0)  # largest norm of the gradient, which is scaled down to it; 0: none
+    ema_decay: float = key(0.0, 0, below=1)  # decay of a running average of the parameters, the model then; 0: none
     encoder_lr_scale: float = key(1.0, 0)  # rate of both encoders, as a multiple of learning_rate
     layer_decay: float = key(1.0, 0, 1)  # a factor of that rate for every block between a layer and the encoder's end
 
@@ -134,9 +176,7 @@ class ForgeryConfig(Section, path="pida.kinds"):
     splicing: float = key(0.0, 0)  # a region of another photograph
     copy_move: float = key(0.0, 0)  # a region of the same photograph
     removal: float = key(0.0, 0)  # a region painted over from its surroundings
-    recompressed: float = key(
-        0.0, 0
-    )  # the photograph's own pixels with another past than the rest has (DegradationConfig)
+    recompressed: float = key(0.0, 0)  # the photograph's own pixels, compressed another way than the rest
 
 
 @section
@@ -146,9 +186,7 @@ class DegradationConfig(Section, path="pida.degradation"):
     min_scale: float = key(1.0, 0.05, 1)  # a photograph is scaled by a factor between this and 1; 1: not scaled
     jpeg_prob: float = key(0.0, 0, 1)  # probability that it was compressed before
     min_quality: int = key(50, 1, 98)  # JPEG quality of that compression, at least
-    grid_aligned_prob: float = key(
-        0.7, 0, 1
-    )  # probability that a compression's grid starts at the corner, as if never cropped
+    grid_aligned_prob: float = key(0.7, 0, 1)  # probability that JPEG's grid starts at the corner
 
 
 @section
@@ -176,18 +214,14 @@ class DataConfig(Section, path="data"):
     weights: tuple[float, ...] = key((), above=0)  # shares of the samples, one per training source; (): by their sizes
     validation: tuple[str, ...] = key(("installed:validation",), items=(1, math.inf))
     image_size: int = key(512, 16, 8192)  # side of the square network input, in pixels
-    resize_mode: str = key(
-        "resize", choices=RESIZE_MODES
-    )  # how a photo becomes that square: scaled, or cut out of its native pixels
+    resize_mode: str = key("resize", choices=RESIZE_MODES)  # how a photo becomes it: scaled, or cut out
     flip: bool = True  # random horizontal flips in training
     boundary_width: int = key(8, 1)  # width of the boundary band, in pixels of the network input, half on either side
     batch_size: int = key(28, 1)  # images per step, over all devices
     validation_images: int = key(64, 1)  # forgeries made for validation where its sources hold authentic photos only
     max_validation: int = key(1000, 1)  # manipulated examples taken for validation at most; a megabyte each at 512²
     cache_decoded: bool = False  # decode every photograph once and keep it in memory: for small sets, one per worker
-    num_workers: int = key(
-        2, 0
-    )  # worker processes; 0 decodes in the training process. Any number gives the same batches
+    num_workers: int = key(2, 0)  # worker processes; 0: none. Any number gives the same batches
     max_unreadable: float = key(0.05, 0, 1)  # share of training images that may be unreadable before the run stops
 
 
@@ -207,7 +241,7 @@ class TrainConfig(Section, path="train"):
     sync_batch_norm: bool = False  # BatchNorm over all images of a step; published: over those of a device and part
     precision: str = key("float32", choices=PRECISIONS)  # of maps and products alone
     remat: bool = False  # compute blocks and decoders again in the backward pass: less memory, a third more work
-    grad_accum_steps: int = key(1, 1)  # parts of a device's batch taken one after another, as if by so many devices
+    grad_accum_steps: int = key(1, 1)  # parts of a device's batch, one after another as if on as many devices
     bad_step: str = key("stop", choices=BAD_STEPS)  # what a loss does that is no number, or a spike
     spike: float = key(0.0, 0)  # a loss this many times the usual one is bad; 0: only one that is no number
     wandb: str = ""  # also log to this Weights & Biases project (extra "wandb"); "": do not
@@ -226,7 +260,7 @@ class Config(Section):
 
     workdir: str = "runs/pim"  # logs, checkpoints and pictures go here; the same directory resumes
     seed: int = key(0, 0)  # of the initial parameters and of every random choice of the data
-    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    model: NetworkConfig = dataclasses.field(default_factory=ModelConfig)
     loss: LossConfig = dataclasses.field(default_factory=LossConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     pida: PidaConfig = dataclasses.field(default_factory=PidaConfig)

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from pimjax.config import Config, ModelConfig
+from pimjax.config import Config, ModelConfig, NetworkConfig, ViTConfig
 from pimjax.config.values import ConfigError
 
 
@@ -16,7 +16,7 @@ def check(config: Config) -> None:
 
 def _check_loss(config: Config) -> None:
     model, loss = config.model, config.loss
-    pim = model.architecture == "pim"
+    pim = isinstance(model, ModelConfig)
     decoded = (pim and model.boundary_decoder) * (loss.boundary + loss.compactness)
     decoded += (pim and model.image_decoder and model.global_stream) * loss.reconstruction
     if not any(dataclasses.astuple(loss)):
@@ -55,43 +55,22 @@ def _check_training(config: Config) -> None:
         raise ConfigError(f"config.profile.steps is {first_and_last}; give the first and the last step, as in (10, 12)")
 
 
-# Switches of PIM that another architecture would silently ignore. (That it has neither a boundary nor an image decoder
-# is no such thing: none is asked for by leaving these two fields alone.)
-_PIM_ONLY = (
-    "patch_size",
-    "raster_mask",
-    "global_stream",
-    "local_stream",
-    "fusion",
-    "high_pass_init",
-    "spectral_stem",
-    "double_compression",
-)
-
-
-def check_model(model: ModelConfig) -> None:
+def check_model(model: NetworkConfig) -> None:
     """Raise ConfigError for values with which no network can be built, naming the keys."""
-    changed = [key for key in _PIM_ONLY if getattr(model, key) != getattr(ModelConfig, key)]
-    if changed and model.architecture != "pim":
-        raise ConfigError(
-            f"config.model.{changed[0]} is {getattr(model, changed[0])!r}, a switch of PIM that "
-            f"config.model.architecture {model.architecture!r} does not have; leave it out"
-        )
-    if model.spectral_stem and model.patch_size != 8:
-        raise ConfigError(
-            f"config.model.patch_size is {model.patch_size}; with spectral_stem it must be 8, a JPEG block's side"
-        )
-    if model.double_compression and not model.spectral_stem:
-        raise ConfigError(
-            "config.model.double_compression is True; it is a part of spectral_stem, which must be True too"
-        )
-    if model.architecture == "vit" and len(model.depths) != 1:
-        raise ConfigError(f"config.model.depths is {model.depths}; architecture 'vit' has one stage, as in (12,)")
-    if model.architecture in ("pim", "vit"):  # the others are without heads
+    if isinstance(model, ModelConfig):
+        if model.spectral_stem and model.patch_size != 8:
+            raise ConfigError(
+                f"config.model.patch_size is {model.patch_size}; with spectral_stem it must be 8, a JPEG block's side"
+            )
+        if model.double_compression and not model.spectral_stem:
+            raise ConfigError(
+                "config.model.double_compression is True; it is a part of spectral_stem, which must be True too"
+            )
+    if isinstance(model, ModelConfig | ViTConfig):
         _check_heads(model)
 
 
-def _check_heads(model: ModelConfig) -> None:
+def _check_heads(model: ModelConfig | ViTConfig) -> None:
     if len(model.depths) != len(model.num_heads):
         raise ConfigError(
             f"config.model.depths {model.depths} and num_heads {model.num_heads} must be as long as each other"

@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax
 
-from pimjax.config import ModelConfig
+from pimjax.config import DeepLabV3Config, FCNConfig
 from pimjax.models.layers import ConvBN, ConvBNReLU, Execution, remat
 
 EXPANSION = 4  # a block's output, in multiples of its inner width
@@ -39,7 +39,7 @@ class ResNet(nn.Module):
     BatchNorm, the scale of He et al.'s changes no output.
     """
 
-    config: ModelConfig
+    config: FCNConfig | DeepLabV3Config
     execution: Execution = Execution()
 
     @nn.compact

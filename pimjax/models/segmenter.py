@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from pimjax.config import ModelConfig
+from pimjax.config import NetworkConfig
 from pimjax.models.layers import Execution, resize_bilinear
 from pimjax.models.pim import Features, PIMOutput
 from pimjax.models.windows import pad_to_multiple
@@ -19,7 +19,7 @@ class Segmenter(nn.Module):
     logits are enlarged to a quarter of their size, and what stands for nothing but padding is cut off.
     """
 
-    config: ModelConfig
+    config: NetworkConfig
     execution: Execution = Execution()
     multiple: ClassVar[int] = 16
 

@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax
 
-from pimjax.config import ModelConfig
+from pimjax.config import ViTConfig
 from pimjax.models.layers import Conv, ConvBNReLU, Dropout, Execution, dense, layer_norm, remat, resize_bilinear
 from pimjax.models.segmenter import Segmenter
 from pimjax.models.stems import PatchEmbedding
@@ -36,7 +36,7 @@ class ViTEncoder(nn.Module):
     The learned position embedding is resized bilinearly to the image's grid.
     """
 
-    config: ModelConfig
+    config: ViTConfig
     execution: Execution = Execution()
 
     @nn.compact

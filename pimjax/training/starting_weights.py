@@ -6,14 +6,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from pimjax.config import ModelConfig
+from pimjax.config import ModelConfig, NetworkConfig
 from pimjax.training.distributed import print_once
 from pimjax.weights.load import read_model
 from pimjax.weights.names.pim import from_arrays, to_torch, unwrap_names
 from pimjax.weights.pretrained import init_partial, initialization_table
 
 
-def initial_variables(path: str | os.PathLike, fresh: dict[str, Any], config: ModelConfig) -> dict[str, Any]:
+def initial_variables(path: str | os.PathLike, fresh: dict[str, Any], config: NetworkConfig) -> dict[str, Any]:
     """Return what a run starts from: the weights at `path`, in the structure of `fresh`, the variables they replace.
 
     A whole PIM (a run, a native directory, a converted or released checkpoint) must match `config` name by name, and so
@@ -26,16 +26,16 @@ def initial_variables(path: str | os.PathLike, fresh: dict[str, Any], config: Mo
     """
     arrays, card = read_model(path)
     whole = any("backbone_swin" in name.split(".") for name in arrays)
-    if whole or config.architecture != "pim":
-        if (
-            config.double_compression and not card.model.double_compression
-        ):  # what a model learns without them is a start for them
+    if whole or not isinstance(config, ModelConfig):
+        pim = isinstance(config, ModelConfig) and isinstance(card.model, ModelConfig)
+        # What a model learns without traces of double compression is a start for one that sees them.
+        if pim and config.double_compression and not card.model.double_compression:
             added = {name: value for name, value in to_torch(fresh, config).items() if name.endswith(".traces.weight")}
             arrays = {**unwrap_names(arrays, config, path), **added}
         variables = from_arrays(arrays, config, path)
         print_once(f"starting from the weights in {path}")
         # What the arrays' shapes do not show.
-        for key in ("raster_mask", "pool_scales"):
+        for key in ("raster_mask", "pool_scales") if pim else ():
             if (there := getattr(card.model, key)) != (here := getattr(config, key)):
                 print_once(f"note: they were trained with config.model.{key} = {there}, this run has {here}")
     else:

@@ -15,7 +15,7 @@ from typing import Any
 import pimjax
 from pimjax.aliases import CONFIG, PREPROCESSING, REFERENCE, inverse, renamed
 from pimjax.config.load import from_dict
-from pimjax.config.schema import RESIZE_MODES, Config, ModelConfig
+from pimjax.config.schema import RESIZE_MODES, Config, ModelConfig, NetworkConfig
 from pimjax.config.validate import check_model
 from pimjax.normalization import IMAGENET_MEAN, IMAGENET_STD
 from pimjax.weights.bundled import weights_path
@@ -43,7 +43,7 @@ class ModelCard:
     where the weights come from: source file, its SHA-256, command, versions and time of the conversion.
     """
 
-    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    model: NetworkConfig = dataclasses.field(default_factory=ModelConfig)
     preprocessing: dict[str, Any] = dataclasses.field(default_factory=_preprocessing)
     classes: tuple[str, str] = ("authentic", "manipulated")
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -56,7 +56,7 @@ class ModelCard:
 
     def identity(self) -> str:
         """Return all that a model's numbers depend on besides its arrays, as pimjax 0.1 wrote it for its hash."""
-        fields = renamed(vars(self.model), inverse(CONFIG["model"]))
+        fields = renamed(vars(ModelConfig()) | vars(self.model), inverse(CONFIG["model"]))
         model = f"ModelConfig({', '.join(f'{name}={value!r}' for name, value in fields.items())})"
         return f"({model}, {sorted(renamed(self.preprocessing, inverse(PREPROCESSING)).items())!r})"
 
@@ -84,7 +84,7 @@ def card_from_json(text: str, where: str) -> tuple[ModelCard, dict[str, str]]:
         fields = values | {}
         del fields["pimjax_format"]
         checksums = dict(fields.pop("checksums")) if number > 1 else {}
-        fields["model"] = from_dict(ModelConfig, fields["model"])
+        fields["model"] = from_dict(NetworkConfig, fields["model"])
         fields["classes"] = tuple(fields["classes"])
         fields["preprocessing"] = renamed(fields["preprocessing"], PREPROCESSING)
         if isinstance(scores := fields["provenance"].get("scores"), dict):

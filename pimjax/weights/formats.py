@@ -22,6 +22,7 @@ import safetensors
 import safetensors.numpy
 
 from pimjax.aliases import PARAMETERS, inverse, renamed
+from pimjax.config import ModelConfig
 from pimjax.weights.card import ModelCard, card_from_json
 from pimjax.weights.integrity import array_checksums, check_values, compare_checksums, damage, file_checksums
 from pimjax.weights.names.pim import from_arrays, to_torch
@@ -163,7 +164,7 @@ def write_model(
     writers = {".pth": _write_pth, ".pt": _write_pth, ".safetensors": _write_safetensors, "": _write_native}
     if path.suffix not in writers:
         raise ValueError(f"{path}: give it the suffix .pth or .safetensors, or none for pimjax's own directory")
-    if path.suffix in (".pth", ".pt") and card.model.architecture != "pim":
+    if path.suffix in (".pth", ".pt") and not isinstance(card.model, ModelConfig):
         raise ValueError(
             f"{path}: a PyTorch file can hold a PIM only, as there is no PyTorch model for this "
             f"{card.model.architecture!r}; give it the suffix .safetensors, or none for pimjax's own directory"

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from pimjax.config import ModelConfig
+from pimjax.config import ModelConfig, NetworkConfig
 from pimjax.models.factory import create_model
 from pimjax.models.windows import relative_position_index
 from pimjax.weights.wrappers import common_start, misnamed, unwrap
@@ -62,40 +62,42 @@ def torch_name(path: tuple[str, ...]) -> str:
     return name.replace("/", ".")
 
 
-def _stored_name(path: tuple[str, ...], config: ModelConfig) -> str:
-    return torch_name(path) if config.architecture == "pim" else ".".join(path)
+def _stored_name(path: tuple[str, ...], config: NetworkConfig) -> str:
+    return torch_name(path) if isinstance(config, ModelConfig) else ".".join(path)
 
 
-def _to_stored_layout(path: tuple[str, ...], array: np.ndarray, config: ModelConfig) -> np.ndarray:
-    if config.architecture != "pim":
+def _to_stored_layout(path: tuple[str, ...], array: np.ndarray, config: NetworkConfig) -> np.ndarray:
+    if not isinstance(config, ModelConfig):
         return array
     if array.ndim == 4:  # convolution: height, width, in, out → out, in, height, width
         return array.transpose(3, 2, 0, 1)
     return array.T if path[-1] == "kernel" else array  # dense: in, out → out, in
 
 
-def _to_flax_layout(path: tuple[str, ...], array: np.ndarray, config: ModelConfig) -> np.ndarray:
-    if config.architecture != "pim":
+def _to_flax_layout(path: tuple[str, ...], array: np.ndarray, config: NetworkConfig) -> np.ndarray:
+    if not isinstance(config, ModelConfig):
         return array
     if array.ndim == 4:
         return array.transpose(2, 3, 1, 0)
     return array.T if path[-1] == "kernel" else array
 
 
-def variable_shapes(config: ModelConfig) -> dict[str, Any]:
+def variable_shapes(config: NetworkConfig) -> dict[str, Any]:
     """Return the variables of `create_model(config)` as `jax.ShapeDtypeStruct`s: {"params": …, "batch_stats": …}."""
-    return _variable_shapes(tuple(vars(config).items()))
+    return _variable_shapes(type(config), tuple(vars(config).items()))
 
 
 @functools.cache  # tracing the model takes a second, and a conversion asks five times
-def _variable_shapes(fields: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+def _variable_shapes(kind: type[NetworkConfig], fields: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
     image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
-    return jax.eval_shape(create_model(ModelConfig(**dict(fields))).init, jax.random.key(0), image)
+    return jax.eval_shape(create_model(kind(**dict(fields))).init, jax.random.key(0), image)
 
 
-def _derived(shapes: dict[tuple[str, ...], Any], config: ModelConfig) -> tuple[dict[str, tuple], dict[str, np.ndarray]]:
+def _derived(
+    shapes: dict[tuple[str, ...], Any], config: NetworkConfig
+) -> tuple[dict[str, tuple], dict[str, np.ndarray]]:
     """Return the released names that hold no weights: BatchNorm counters (→ Flax path) and index tables (→ value)."""
-    if config.architecture != "pim":
+    if not isinstance(config, ModelConfig):
         return {}, {}
     counters = {
         torch_name(path[1:]).replace("running_mean", "num_batches_tracked"): (*path[1:-1], "count")
@@ -110,13 +112,13 @@ def _derived(shapes: dict[tuple[str, ...], Any], config: ModelConfig) -> tuple[d
     return counters, tables
 
 
-def unwrap_names(mapping: Mapping[str, Any], config: ModelConfig, where: Any) -> dict[str, Any]:
+def unwrap_names(mapping: Mapping[str, Any], config: NetworkConfig, where: Any) -> dict[str, Any]:
     """Return arrays under the names that a model has by itself; see `pimjax.weights.wrappers.unwrap`."""
     heads = {_stored_name(path[1:], config).partition(".")[0] for path in flatten_dict(variable_shapes(config))}
     return unwrap(mapping, heads, where)
 
 
-def from_arrays(mapping: Mapping[str, Any], config: ModelConfig, where: Any = "these arrays") -> dict[str, Any]:
+def from_arrays(mapping: Mapping[str, Any], config: NetworkConfig, where: Any = "these arrays") -> dict[str, Any]:
     """Return Flax variables, as numpy arrays, from arrays named and laid out as the released PyTorch checkpoint.
 
     Those of a baseline are named and laid out as in Flax. The match is strict both ways: every name is used once and
@@ -167,7 +169,7 @@ def from_arrays(mapping: Mapping[str, Any], config: ModelConfig, where: Any = "t
     return unflatten_dict(variables)
 
 
-def to_torch(variables: Mapping[str, Any], config: ModelConfig | None = None) -> dict[str, np.ndarray]:
+def to_torch(variables: Mapping[str, Any], config: NetworkConfig | None = None) -> dict[str, np.ndarray]:
     """Return the inverse of `pimjax.from_torch`: {released name: array in PyTorch's layout}, float32 and int64 numpy
     arrays.
 
