@@ -197,7 +197,7 @@ def test_what_is_missing_is_named(evaluation, tmp_path):
 def test_without_a_library_one_clear_error(module, monkeypatch):
     library = "jinja2" if module is report else "matplotlib"
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(ValueError, match=rf"{library}: pip install -e '\.\[report\]'"):
+    with pytest.raises(ValueError, match=rf"{library}: pip install 'pimjax\[report\]'"):
         runpy.run_path(module.__file__)
 
 

@@ -1,16 +1,23 @@
 """The `pimjax` command."""
 
+import sys
 from collections.abc import Sequence
 
+from pimjax import __version__
 from pimjax.shutdown import Shutdown, run_guarded
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one subcommand; returns the exit status."""
-    return run_guarded(lambda shutdown: _run(argv, shutdown))
+    """Run one subcommand and return the exit status."""
+    given = sys.argv[1:] if argv is None else list(argv)
+    if given[:1] == ["train"]:  # whose flags are absl's
+        from pimjax.cli import train
+
+        return train.main(["pimjax train", *given[1:]])
+    return run_guarded(lambda shutdown: _run(given, shutdown))
 
 
-def _run(argv: Sequence[str] | None, shutdown: Shutdown) -> int:
+def _run(argv: Sequence[str], shutdown: Shutdown) -> int:
     # Imported here, where Ctrl-C is one line.
     import argparse
 
@@ -26,9 +33,11 @@ def _run(argv: Sequence[str] | None, shutdown: Shutdown) -> int:
             super().error(printable(message))
 
     parser = Parser(prog="pimjax", description="Image manipulation localization with PIM.")
+    parser.add_argument("--version", action="version", version=f"pimjax {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for room in (models, data, benchmark):
         room.add_commands(commands)
+    commands.add_parser("train", help="train a network: --config FILE or NAME; --help lists every key", add_help=False)
     arguments = parser.parse_args(argv)
     shutdown.message = getattr(arguments, "interrupted", shutdown.message)
     logging.set_verbosity(logging.ERROR)  # orbax and jax tell their every move

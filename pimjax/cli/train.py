@@ -1,4 +1,4 @@
-"""Training from a command line: `python train.py --config FILE [--config.KEY=VALUE …]`. The same command resumes."""
+"""Training from a command line: `pimjax train --config FILE [--config.KEY=VALUE …]`, or `python train.py` likewise."""
 
 import os
 import sys
@@ -6,8 +6,10 @@ import sys
 from pimjax.shutdown import INTERRUPTED, RESUMES, Shutdown, run_guarded
 
 
-def main() -> int:
-    """Read the flags of `sys.argv`, train, and return the exit status."""
+def main(argv: list[str] | None = None) -> int:
+    """Read the flags of `argv` (else of `sys.argv`), train, and return the exit status. The same command resumes."""
+    if argv is not None:
+        sys.argv[:] = argv  # where ml_collections looks for the keys
     return run_guarded(_run)
 
 

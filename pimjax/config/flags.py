@@ -17,7 +17,7 @@ from pimjax.config.schema import NETWORKS, Config, NetworkConfig
 from pimjax.config.values import ConfigError
 from pimjax.terminal import say
 
-USAGE = "Train: python train.py --config configs/demo.py [--config.KEY=VALUE …]. The same command resumes."
+USAGE = "Train: pimjax train --config demo [--config.KEY=VALUE …], or a file. The same command resumes."
 HELP = {"--help", "-help", "-h", "--helpfull", "--helpshort", "-?"}
 
 

@@ -1,9 +1,12 @@
 """Configurations out of files and checkpoints."""
 
+import contextlib
 import dataclasses
+import importlib.metadata
 import os
 import runpy
 import traceback
+from pathlib import Path
 from typing import Any
 
 from pimjax.aliases import renamed
@@ -53,12 +56,28 @@ def from_dict(cls: type, values: dict[str, Any]) -> Any:
     return cls(**built)
 
 
+def shipped_configs() -> dict[str, Path]:
+    """Return the files of the configurations that come with pimjax, by name, such as "demo" and "baselines/fcn"."""
+    checkout = Path(__file__).parents[2] / "configs"
+    files = [Path(file) for file in checkout.rglob("*.py")] if (checkout.parent / "pyproject.toml").exists() else []
+    if not files:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            files = [Path(str(file.locate())) for file in importlib.metadata.files("pimjax") or ()]
+    parts = (file.resolve().with_suffix("").as_posix().rpartition("/configs/")[2] for file in files)
+    return {name: file for name, file in zip(parts, files, strict=True) if file.suffix == ".py" and _DATA in str(file)}
+
+
+_DATA = f"{os.sep}configs{os.sep}"  # in the path of a configuration's file
+
+
 def read_config(file: str | os.PathLike) -> Config:
-    """Return what `get_config()` in a file such as those under configs/ gives.
+    """Return what `get_config()` in a file gives, or in one of `shipped_configs` by its name.
 
     Raises:
         ConfigError: the file cannot be used; the message names the file and the line.
     """
+    if not os.path.exists(file):
+        file = shipped_configs().get(str(file), file)
     try:
         if os.path.exists(file):  # if not, Python says so
             read_regular(file)  # a pipe would be waited for without an end
@@ -77,7 +96,8 @@ def read_config(file: str | os.PathLike) -> Config:
 def _explained(file: str | os.PathLike, error: Exception) -> ConfigError:
     """Return the error of a configuration file in one line that names where in the file it came up."""
     if isinstance(error, OSError) and os.path.abspath(str(error.filename)) == os.path.abspath(file):
-        return ConfigError(f"{file}: {error.strerror}; give a file with get_config(), such as configs/demo.py")
+        names = ", ".join(sorted(shipped_configs()))
+        return ConfigError(f"{file}: {error.strerror}; give a file with get_config(), or one of {names}")
     line = next(
         (f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == str(file)), None
     )

@@ -97,7 +97,7 @@ def installed_source(split: str) -> FileSource:
         if path is None or not path.is_file():
             raise FileNotFoundError(
                 f"installed:{split}: the photograph {file} of {package} is missing; install it with "
-                "pip install -e '.[demo]'"
+                "pip install 'pimjax[demo]'"
             )
         records.append(Record(path))
     return FileSource(records, f"installed:{split}").cache_decoded()

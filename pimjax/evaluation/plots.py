@@ -16,7 +16,7 @@ try:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 except ImportError:
-    raise ValueError("figures need matplotlib: pip install -e '.[report]'") from None
+    raise ValueError("figures need matplotlib: pip install 'pimjax[report]'") from None
 
 STYLE = {
     "svg.fonttype": "none",  # text stays text: small, and found by a search in the page

@@ -23,7 +23,7 @@ from pimjax.metrics.pooled import Pooled
 try:
     import jinja2
 except ImportError:
-    raise ValueError("a report needs jinja2: pip install -e '.[report]'") from None
+    raise ValueError("a report needs jinja2: pip install 'pimjax[report]'") from None
 
 EACH = 3  # best, median, worst images, and false alarms, of a model on a dataset
 GAP = 4  # pixels between the cells of a strip, as `pimjax.evaluation.evaluate.write_strip` makes it
