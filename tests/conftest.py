@@ -1,6 +1,7 @@
 import os
+from pathlib import Path
 
-# Compilation takes most of the tests' time, and what is compiled runs for seconds: optimise less.
+# Compilation takes most of the tests' time, and what is compiled runs for seconds: optimize less.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
 
 import jax
@@ -10,16 +11,17 @@ jax.config.update("jax_num_cpu_devices", 8)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compile_each_program_once(tmp_path_factory):
-    """Runs that repeat or resume a run compile the same program; in a session it is compiled once."""
-    folder = tmp_path_factory.getbasetemp()
-    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "compiled"
-    folder.mkdir(exist_ok=True)
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+def compile_each_program_once():
+    """XLA's programs are kept between runs: a test compiles what has changed since the last one."""
+    folder = os.environ.get("PIMJAX_TEST_CACHE", str(Path.home() / ".cache/pimjax/tests"))
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        jax.config.update("jax_compilation_cache_dir", folder)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
-# With two workers taking whole files, a long one that comes last leaves the other worker idle.
+# With two workers taking whole files, a long one that comes last leaves the other worker idle. Those named here compile
+# for long or start many processes; `pytest -m fast` is all the others.
 LONGEST_FIRST = (
     "test_training",
     "test_training_run",
@@ -28,8 +30,25 @@ LONGEST_FIRST = (
     "test_distributed",
     "test_parity",
     "test_numerics",
+    "test_model",
+    "test_predict",
+    "test_baselines",
+    "test_flops",
+    "test_terminal",
+    "test_integrity",
+    "test_weight_formats",
+    "test_profiling",
+    "test_evaluation",
+    "test_training_start",
+    "test_optimizer",
+    "test_pretrained",
+    "test_evaluation_state",
+    "test_demo",
 )
 
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: LONGEST_FIRST.index(item.path.stem) if item.path.stem in LONGEST_FIRST else 99)
+    for item in items:
+        if item.path.stem not in LONGEST_FIRST:
+            item.add_marker("fast")
