@@ -26,6 +26,7 @@ from pimjax.evaluation.map_files import read_map
 from pimjax.evaluation.plots import save_robustness
 from pimjax.evaluation.predictors import Prediction, model_predictor
 from pimjax.evaluation.report import write_report
+from pimjax.evaluation.results import DatasetResult, DatasetSummary
 from pimjax.evaluation.robustness import robustness_table, run_robustness
 from pimjax.evaluation.saved_maps import folder_predictor
 from pimjax.evaluation.summary import column, compare, summarize_dataset
@@ -78,12 +79,12 @@ def test_a_row_has_every_convention(source):
     row = score_example(example, Prediction(map_), 0.5)
     for convention in ("pim-fullsize", "benco", "benco-reverse", "benco-double", "permuted"):
         for name, value in score(map_, truth, convention).items():
-            assert row[f"{convention}.{name}"] == value
+            assert row["scores"][f"{convention}.{name}"] == value
     at_128 = score(resize(map_, 128, 128).clip(0, 1), target_mask(example["mask"], 128, 128))
-    assert {name: row[f"pim.{name}"] for name in at_128} == at_128
-    assert row["image.max"] == image_score(map_) and row["tp"] + row["fn"] == truth.sum()
-    assert np.sum(row["histogram"]) == truth.size
-    assert score_example(source[0], Prediction(map_), 0.5)["pim-fullsize.f1"] is None
+    assert {name: row["scores"][f"pim.{name}"] for name in at_128} == at_128
+    assert row["scores"]["image.max"] == image_score(map_)
+    assert row["confusion"].tp + row["confusion"].fn == truth.sum() and np.sum(row["histogram"]) == truth.size
+    assert score_example(source[0], Prediction(map_), 0.5)["scores"]["pim-fullsize.f1"] is None
 
 
 def test_a_small_map_is_enlarged_and_benco_scores_at_the_input_size(source):
@@ -91,17 +92,19 @@ def test_a_small_map_is_enlarged_and_benco_scores_at_the_input_size(source):
     truth = example["mask"] > 127
     small = target_mask(example["mask"], 12, 16).astype(np.float32)
     row = score_example(example, Prediction(small), 0.5)
-    assert (row["map_height"], row["map_width"], row["height"], row["width"]) == (12, 16, H, W)
+    assert [row[key] for key in ("map_height", "map_width", "height", "width")] == [12, 16, H, W]
+    row = row["scores"]
     enlarged = cv2.resize(small, (W, H), interpolation=cv2.INTER_LINEAR)
     assert row["benco.f1"] == pytest.approx(score(enlarged, truth, "benco")["f1"]) and 0.8 < row["benco.f1"] < 1
-    asked = score_example(example, Prediction(small), 0.5, input_side=32)
+    asked = score_example(example, Prediction(small), 0.5, input_side=32)["scores"]
     squares = (
         cv2.resize(enlarged, (32, 32)),
         cv2.resize(example["mask"], (32, 32), interpolation=cv2.INTER_NEAREST_EXACT),
     )
     assert asked["benco.f1"] == pytest.approx(score(squares[0], squares[1] > 127, "benco")["f1"])
     assert asked["permuted.f1"] == row["permuted.f1"]
-    assert score_example(example, Prediction(small, truth.astype(np.float32)), 0.5)["benco.f1"] == pytest.approx(1)
+    sharp = score_example(example, Prediction(small, truth.astype(np.float32)), 0.5)["scores"]
+    assert sharp["benco.f1"] == pytest.approx(1)
     score_example(example, Prediction(np.zeros((32, 32), np.float32)), 0.5)  # what a network makes of any image
     with pytest.raises(ImageError, match=r"its map is 12×16 pixels, the image 64×48"):
         score_example(example, Prediction(small.T), 0.5)
@@ -121,15 +124,15 @@ def test_what_was_scored_is_not_scored_again(source, tmp_path, capsys):
     with (tmp_path / "images.jsonl").open("a") as file:
         file.write('{"number": 3, "id": "cut o')  # as a kill leaves it
     rows, errors = evaluate(model_predictor("red", model), source, tmp_path)
-    assert len(asked) == 4 + 5 and [row["number"] for row in rows] == list(range(8))
+    assert len(asked) == 4 + 5 and [row.number for row in rows] == list(range(8))
     assert len(errors) == 1 and "broken.png" in errors[0]
     uncorrupted, _ = evaluate(model_predictor("red", red), source, tmp_path / "other")
     for row, other in zip(rows, uncorrupted, strict=True):
-        assert {**row, "seconds": 0} == {**other, "seconds": 0}
+        assert row._replace(seconds=0) == other._replace(seconds=0)
     with (tmp_path / "images.csv").open() as file:
         written = list(csv.DictReader(file))
-    assert [float(row["pim.f1"]) for row in written] == [row["pim.f1"] for row in rows]
-    strip = cv2.imread(str(tmp_path / rows[1]["picture"]))
+    assert [float(row["pim.f1"]) for row in written] == [row.scores["pim.f1"] for row in rows]
+    strip = cv2.imread(str(tmp_path / rows[1].picture))
     assert strip.shape == (H, 4 * W + 12, 3)
     # Only the broken image is tried again.
     evaluate(model_predictor("red", model), source, tmp_path)
@@ -162,14 +165,14 @@ def test_what_has_changed_since_is_scored_again(folder, tmp_path):
     write_png(place / "masks/2.png", 255 - source[2]["mask"])
     after = scored()
     assert [old == new for old, new in zip(before, after, strict=True)] == [n not in (1, 2) for n in range(8)]
-    assert after[1]["benco.f1"] == 0 and after[2]["tp"] == before[2]["fp"]
+    assert after[1].scores["benco.f1"] == 0 and after[2].confusion.tp == before[2].confusion.fp
     lines = (place / "set.csv").read_text().splitlines()
     (place / "set.csv").write_text("\n".join([lines[0], *lines[:0:-1]]))
     source = load_source(f"csv:{place / 'set.csv'}")
     turned = scored()
-    assert [row["id"] for row in turned] == [row["id"] for row in after[::-1]]
-    assert [row["benco.f1"] for row in turned] == [row["benco.f1"] for row in after[::-1]]
-    assert compare(turned, after, "benco.f1")["images"] == 1  # never an image with another: the middle one stayed
+    assert [row.id for row in turned] == [row.id for row in after[::-1]]
+    assert [row.scores["benco.f1"] for row in turned] == [row.scores["benco.f1"] for row in after[::-1]]
+    assert compare(turned, after, "benco.f1").images == 1  # never an image with another: the middle one stayed
 
     file = tmp_path / "out/images.jsonl"
     file.write_text(file.read_text().replace('"number"', "number", 1))
@@ -184,7 +187,7 @@ def test_a_model_that_fails_loses_one_image(source, tmp_path):
         return np.full((4, 4), np.nan) if (image == source[5]["image"]).all() else red(image)
 
     rows, errors = evaluate(model_predictor("moody", moody), source, tmp_path, pictures=False)
-    assert [row["number"] for row in rows] == [0, 1, 2, 4, 6, 7]
+    assert [row.number for row in rows] == [0, 1, 2, 4, 6, 7]
     assert "3.png: moody failed on it (RuntimeError: out of temper)" in errors[0]
     assert "5.png: moody failed on it (moody: gives values from nan" in errors[1]
 
@@ -192,31 +195,32 @@ def test_a_model_that_fails_loses_one_image(source, tmp_path):
 def test_a_summary_says_what_its_means_are_of(source, tmp_path):
     rows, errors = evaluate(model_predictor("red", red), source, tmp_path, pictures=False)
     summary = summarize_dataset(rows, errors)
-    assert [summary[key] for key in ("scored", "of", "manipulated", "authentic")] == [8, 9, 6, 2]
-    f1 = summary["scores"]["pim-fullsize"]["f1"]
-    assert (f1["images"], f1["undefined"]) == (6, 2)
-    assert f1["value"] == pytest.approx(np.nanmean(column(rows, "pim-fullsize.f1")))
-    assert f1["low"] <= f1["value"] <= f1["high"]
+    assert summary[:4] == (8, 9, 6, 2)
+    f1 = summary.scores["pim-fullsize"]["f1"]
+    assert (f1.n, f1.undefined) == (6, 2)
+    assert f1.value == pytest.approx(np.nanmean(column(rows, "pim-fullsize.f1")))
+    assert f1.low <= f1.value <= f1.high
     masks, maps = (
         np.stack([part(source[i]) for i in range(8)]) for part in (lambda e: e["mask"], lambda e: red(e["image"]))
     )
     for name, value in score(maps.astype(np.float32), masks > 127, "pooled").items():
-        assert summary["pooled"][name]["value"] == pytest.approx(value)
-        assert summary["pooled"][name]["low"] <= value <= summary["pooled"][name]["high"]
+        assert summary.pooled[name].value == pytest.approx(value)
+        assert summary.pooled[name].low <= value <= summary.pooled[name].high
     by_image = detection(maps.max((1, 2)), masks.any((1, 2)))
-    assert summary["image_level"]["max"]["auc"]["value"] == pytest.approx(by_image["auc"])
+    assert summary.image_level["max"]["auc"].value == pytest.approx(by_image["auc"])
     marked = [(maps[i] > 0.5).mean() for i in (0, 4)]
-    assert summary["pixel_fpr_authentic"]["value"] == pytest.approx(np.mean(marked))
-    assert any("1 of 9 images could not be scored" in warning for warning in summary["warnings"])
-    assert "NaN" not in json.dumps(summary)
+    assert summary.pixel_fpr_authentic.value == pytest.approx(np.mean(marked))
+    assert any("1 of 9 images could not be scored" in warning for warning in summary.warnings)
+    assert "NaN" not in json.dumps(summary.to_json())
+    assert DatasetSummary.from_json(json.loads(json.dumps(summary.to_json()))) == summary
 
 
 def test_a_set_without_manipulated_images_is_about_false_alarms(source, tmp_path):
     rows, errors = evaluate(model_predictor("red", red), source, tmp_path, pictures=False)
-    summary = summarize_dataset([row for row in rows if not row["manipulated"]], [])
-    assert summary["scores"]["pim-fullsize"]["f1"]["value"] is None
-    assert summary["image_level"]["max"]["fpr"]["value"] == 1
-    assert summarize_dataset([], ["broken"])["warnings"] == ["nothing was scored"]
+    summary = summarize_dataset([row for row in rows if not row.manipulated], [])
+    assert summary.scores["pim-fullsize"]["f1"].known is False
+    assert summary.image_level["max"]["fpr"].value == 1
+    assert summarize_dataset([], ["broken"]).warnings == ["nothing was scored"]
 
 
 def test_saved_maps_are_scored_as_the_model_would_be(source, folder, tmp_path):
@@ -234,14 +238,12 @@ def test_saved_maps_are_scored_as_the_model_would_be(source, folder, tmp_path):
     assert any("7.png: no map of it in" in error for error in errors)
     direct, _ = evaluate(model_predictor("red", red), source, tmp_path / "direct", pictures=False)
     for row, other in zip(rows, direct, strict=False):
-        assert row["benco.f1"] == pytest.approx(other["benco.f1"], abs=0.02 if row["number"] < 3 else 1e-9)
+        assert row.scores["benco.f1"] == pytest.approx(other.scores["benco.f1"], abs=0.02 if row.number < 3 else 1e-9)
     assert "7 of 9" in dataset_table([_result("saved", rows, errors)])[1]
 
 
 def _result(name, rows, errors=()):
-    from pimjax.evaluation.tables import Result
-
-    return Result(name, "dataset", summarize_dataset(rows, errors), rows)
+    return DatasetResult(name, "dataset", summarize_dataset(rows, errors), rows)
 
 
 def test_inverted_maps_are_noticed_and_can_be_turned(source, tmp_path):
@@ -249,9 +251,9 @@ def test_inverted_maps_are_noticed_and_can_be_turned(source, tmp_path):
         write_png(tmp_path / f"{number}.png", 255 - np.rint(red(source[number]["image"]) * 255).astype(np.uint8))
     # Six manipulated images are too few to tell; the same ones twice are not.
     rows, _ = evaluate(folder_predictor("maps", tmp_path, source.ids()), source, tmp_path / "a", pictures=False)
-    assert any("may be inverted" in w for w in summarize_dataset([*rows, *rows], [])["warnings"])
+    assert any("may be inverted" in w for w in summarize_dataset([*rows, *rows], []).warnings)
     rows, _ = evaluate(folder_predictor("maps", tmp_path, source.ids(), True), source, tmp_path / "b", pictures=False)
-    assert not any("inverted" in w for w in summarize_dataset([*rows, *rows], [])["warnings"])
+    assert not any("inverted" in w for w in summarize_dataset([*rows, *rows], []).warnings)
     assert np.nanmean(column(rows, "benco.auc")) > 0.9
 
 
@@ -316,7 +318,7 @@ def test_tables_name_conventions_and_compare_pairs(source, tmp_path):
     assert "F1, pim-fullsize" in table[0] and table[0][-1] == "F1, pim-fullsize, against red"
     assert all(row[1] == "8 of 9" for row in table[1:])
     column_ = table[0].index("F1, pim-fullsize")
-    assert table[1][column_] == show(results[0].summary["scores"]["pim-fullsize"]["f1"], 8)
+    assert table[1][column_] == show(results[0].summary.scores["pim-fullsize"]["f1"], 8)
     assert table[1][column_].endswith("(6)")
     assert table[2][-1].startswith("-0.") and table[2][-1] == table[3][-1]
     more = run_benchmark([model_predictor("late", red)], {"a set": source}, tmp_path)
@@ -328,7 +330,7 @@ def test_tables_name_conventions_and_compare_pairs(source, tmp_path):
     assert r"dim\_too" in latex(table, "50 % & more") and r"50 \% \& more" in latex(table, "50 % & more")
     about, again = read_results(tmp_path)
     assert about["commands"] == ["pimjax evaluate …", ""] and about["datasets"]["a set"]["images"] == 9
-    assert [(r.model, r.dataset, r.summary) for r in again[:3]] == [(r.model, r.dataset, r.summary) for r in results]
+    assert repr([r[:3] for r in again[:3]]) == repr([r[:3] for r in results])  # NaN is not equal to itself
     assert again[0].rows == results[0].rows
     assert (tmp_path / "red" / safe("a set") / "scores.json").is_file() and safe("a/b c") == "a_b_c"
     tables = (tmp_path / "tables.md").read_text()
@@ -478,14 +480,14 @@ def test_scores_over_all_thresholds_are_left_out_of_thresholded_maps(function, s
     save_maps(tmp_path / "maps", source, function)
     predictor = folder_predictor("m", tmp_path / "maps", source.ids()) if saved else model_predictor("m", function)
     (result,) = run_benchmark([predictor], {"s": source}, tmp_path / "out")
-    summary = json.loads((tmp_path / "out/m/s/scores.json").read_text())
-    assert summary["thresholded"] == said == any("thresholded already" in text for text in summary["warnings"])
+    summary = DatasetSummary.from_json(json.loads((tmp_path / "out/m/s/scores.json").read_text()))
+    assert summary.thresholded == said == any("thresholded already" in text for text in summary.warnings)
     text = (tmp_path / "out/tables.md").read_text()
     assert ("thresholded already" in text) == said == ("AUC, benco" not in text) == ("calibration error, " not in text)
-    assert "F1, pim-fullsize" in text and summary["pooled"]["f1"]["value"] is not None
+    assert "F1, pim-fullsize" in text and summary.pooled["f1"].known
     for name in ("auc", "best_f1", "average_precision", "calibration_error"):
-        assert (summary["pooled"][name]["value"] is None) == said
-    assert (summary["scores"]["benco"]["auc"]["value"] is None) == said
+        assert summary.pooled[name].known != said
+    assert summary.scores["benco"]["auc"].known != said
     with (tmp_path / "out/m/s/images.csv").open() as file:
         assert any(row["benco.auc"] for row in csv.DictReader(file)) != said
     write_report(tmp_path / "out", tmp_path / "page.html")
@@ -542,11 +544,11 @@ def test_only_maps_are_called_inverted_and_once(source, tmp_path):
         folder_predictor("maps", tmp_path / "maps", source.ids()),
     ]
     results = run_benchmark(predictors, {"a": source, "b": source}, tmp_path / "out")
-    hints = [(r.model, r.dataset) for r in results if any("--invert" in warning for warning in r.summary["warnings"])]
+    hints = [(r.model, r.dataset) for r in results if any("--invert" in warning for warning in r.summary.warnings)]
     assert hints == [("maps", "a")]
     predictor = folder_predictor("maps", tmp_path / "maps", source.ids(), invert=True)
     (result,) = run_benchmark([predictor], {"a": source}, tmp_path / "other")
-    assert not any("--invert" in warning for warning in result.summary["warnings"])
+    assert not any("--invert" in warning for warning in result.summary.warnings)
 
 
 def write_module(folder, monkeypatch, text):

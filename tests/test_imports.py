@@ -30,6 +30,7 @@ ORDER = [
     "evaluation",
     "profiling",
     "cli",
+    "__main__",
 ]
 SIBLINGS = {
     "training": {"inference"},

@@ -141,7 +141,7 @@ def test_what_was_evaluated_goes_on(old):
 
 
 def test_what_was_measured_of_robustness_is_read(old):
-    from pimjax.evaluation.state import ROBUSTNESS, read_state
+    from pimjax.evaluation.schema import ROBUSTNESS, read_state
 
     result = read_state(Path("robustness/robustness.json"), ROBUSTNESS, "pimjax robustness")
     assert [row["corruption"] for row in result["rows"]] == [None, "jpeg"]

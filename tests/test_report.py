@@ -138,18 +138,18 @@ def test_it_says_everything_and_escapes_it(page, evaluation):
 def test_its_numbers_are_those_measured(page, evaluation):
     text = Page(page).text
     for result in read_results(evaluation)[1]:
-        scores = result.summary["scores"]
-        for value in (scores["pim"]["f1"], scores["pim-fullsize"]["f1"], result.summary["pixel_fpr_authentic"]):
-            if value["value"] is not None:
-                assert show(value, result.summary["scored"]) in text
-    f1 = sorted(row["pim-fullsize.f1"] for row in result.rows if row["manipulated"])
+        scores = result.summary.scores
+        for value in (scores["pim"]["f1"], scores["pim-fullsize"]["f1"], result.summary.pixel_fpr_authentic):
+            if value.known:
+                assert show(value, result.summary.scored) in text
+    f1 = sorted(row.scores["pim-fullsize.f1"] for row in result.rows if row.manipulated)
     assert all(f"F1 {value:.3f}" in text for value in f1)
 
 
 def test_it_has_the_telling_pictures(page, evaluation):
     wanted = 0
     for result in read_results(evaluation)[1]:
-        alarms = sum(not row["manipulated"] and row["fp"] > 0 for row in result.rows)
+        alarms = sum(not row.manipulated and row.confusion.fp > 0 for row in result.rows)
         wanted += min(3, alarms) + 9
     assert Page(page).pictures == wanted > 18
 

@@ -61,7 +61,7 @@ def write_map(folder, values, kind, frame=None):
 
 def f1(source, folder, output, **options):
     rows, errors = evaluate(folder_predictor("maps", folder, source.ids(), **options), source, output, pictures=False)
-    return (rows[0]["pim-fullsize.f1"] if rows else None), errors
+    return (rows[0].scores["pim-fullsize.f1"] if rows else None), errors
 
 
 @pytest.mark.parametrize("kind", ["npy", "8 bits", "16 bits"])

@@ -182,7 +182,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     models = {predictor.name for predictor in predictors}
     now = [result for result in results if result.model in models and result.dataset in datasets]
     say(f"every image: {arguments.output}/MODEL/SET/images.csv", f"a page: pimjax report {arguments.output}")
-    return 1 if failed or any(result.summary["errors"] for result in now) else 0
+    return 1 if failed or any(result.summary.errors for result in now) else 0
 
 
 def _robustness(arguments: argparse.Namespace) -> int:

@@ -14,9 +14,10 @@ from pimjax.data.sources import Source
 from pimjax.evaluation.evaluate import evaluate, settings
 from pimjax.evaluation.predictors import Predictor
 from pimjax.evaluation.record import reserve, versions
-from pimjax.evaluation.state import BENCHMARK, SUMMARY, read_state, row_fault
+from pimjax.evaluation.results import SCHEMA, DatasetResult, DatasetSummary, ImageRow
+from pimjax.evaluation.schema import BENCHMARK, SUMMARY, read_state, row_fault
 from pimjax.evaluation.summary import summarize_dataset
-from pimjax.evaluation.tables import Result, dataset_table, latex, markdown, warnings_of
+from pimjax.evaluation.tables import dataset_table, latex, markdown, warnings_of
 from pimjax.files import claim, lock_file, printable, read_rows, write_text
 
 WRITER = "pimjax evaluate"  # in messages
@@ -30,10 +31,11 @@ def run_benchmark(
     threshold: float = 0.5,
     command: str = "",
     failed: Mapping[str, str] | None = None,
-) -> list[Result]:
+) -> list[DatasetResult]:
     """Score every predictor on every dataset, going on where an earlier run stopped; other results in `output` stay.
 
-    Written to `output`/MODEL/SET: images.jsonl, images.csv, scores.json, pictures; to `output`: tables.md, tables.tex,
+    Written to `output`/MODEL/DATASET:
+    images.jsonl, images.csv, scores.json, pictures; to `output`: tables.md, tables.tex,
     benchmark.json (commands, date, versions, order of models and datasets).
 
     Args:
@@ -76,6 +78,7 @@ def run_benchmark(
             for predictor in predictors:
                 _score(predictor, source, folders[predictor.name, name], threshold, hinted)
         about = {
+            "schema": SCHEMA,
             "commands": list(dict.fromkeys([*before["commands"], command])),
             "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC",
             "versions": versions(),
@@ -118,12 +121,12 @@ def _score(predictor: Predictor, source: Source, folder: Path, threshold: float,
     inverted = predictor.about.get("inverted")
     maps = "" if inverted is None or predictor.name in hinted else "inverted" if inverted else "as saved"
     summary = summarize_dataset(rows, errors, threshold, maps)
-    if any("may be inverted" in warning for warning in summary["warnings"]):
+    if any("may be inverted" in warning for warning in summary.warnings):
         hinted.add(predictor.name)
-    write_text(folder / "scores.json", json.dumps(summary, indent=1) + "\n", ours=True)
+    write_text(folder / "scores.json", json.dumps(summary.to_json(), indent=1) + "\n", ours=True)
 
 
-def write_tables(results: Sequence[Result], output: Path, failed: Mapping[str, str] | None = None) -> None:
+def write_tables(results: Sequence[DatasetResult], output: Path, failed: Mapping[str, str] | None = None) -> None:
     """Write tables.md and tables.tex: a table per set, and below it what it cannot vouch for.
 
     Args:
@@ -137,7 +140,7 @@ def write_tables(results: Sequence[Result], output: Path, failed: Mapping[str, s
     note = ""
     if results:
         note = (
-            f"Threshold {results[0].summary['threshold']}. Means over images, in brackets 95 % bootstrap intervals "
+            f"Threshold {results[0].summary.threshold}. Means over images, in brackets 95 % bootstrap intervals "
             "over images, in parentheses how many images if not all; pooled F1, calibration error and image AUC are of "
             "all pixels or images together. Differences are paired by image: mean, 95 % paired bootstrap interval, p "
             "of a two-sided sign-flip permutation test, not corrected for many comparisons."
@@ -154,7 +157,7 @@ def write_tables(results: Sequence[Result], output: Path, failed: Mapping[str, s
     write_text(output / "tables.tex", "\n".join(tables), ours=True)
 
 
-def read_results(output: Path, without: Collection[tuple[str, str]] = ()) -> tuple[dict[str, Any], list[Result]]:
+def read_results(output: Path, without: Collection[tuple[str, str]] = ()) -> tuple[dict[str, Any], list[DatasetResult]]:
     """Return what `run_benchmark` wrote: benchmark.json, and the results in its order, but some (model, set).
 
     Raises:
@@ -171,12 +174,13 @@ def read_results(output: Path, without: Collection[tuple[str, str]] = ()) -> tup
         for model in about["models"]:
             folder = output / safe(model) / safe(name)
             if (model, name) not in without and os.path.lexists(folder / "scores.json"):  # else other runs' datasets
-                summary = read_state(folder / "scores.json", SUMMARY, WRITER)
-                results.append(Result(model, name, summary, _rows(folder, about["datasets"][name]["images"])))
+                summary = DatasetSummary.from_json(read_state(folder / "scores.json", SUMMARY, WRITER))
+                rows = _rows(folder, about["datasets"][name]["images"])
+                results.append(DatasetResult(model, name, summary, rows))
     return about, results
 
 
-def _rows(folder: Path, examples: int) -> list[dict[str, Any]]:
+def _rows(folder: Path, examples: int) -> list[ImageRow]:
     """Return the rows of a dataset of so many examples, in order."""
     file = folder / "images.jsonl"
     if not file.is_file():
@@ -185,7 +189,7 @@ def _rows(folder: Path, examples: int) -> list[dict[str, Any]]:
     for number, row in rows.items():
         if fault := row_fault(row):
             raise ValueError(f"{file}, number {number!r}: {fault}; run the same {WRITER} again, with this pimjax")
-    return [rows[number] for number in sorted(rows) if number < examples]
+    return [ImageRow.from_json(rows[number]) for number in sorted(rows) if number < examples]
 
 
 def safe(name: str) -> str:

@@ -1,11 +1,11 @@
 """What the scores of a dataset cannot vouch for: masks that look wrong, maps that are thresholded, images left out."""
 
+import math
 from collections.abc import Sequence
-from typing import Any
 
 from pimjax.data_checks.checks import check_facts
 from pimjax.data_checks.facts import Facts
-from pimjax.files import Row
+from pimjax.evaluation.results import DatasetSummary, ImageRow, Interval
 
 # Of maps of two values, a curve over all thresholds has one point: these scores depend on nothing the model said.
 OF_CURVES = ("auc", "average_precision", "best_f1", "best_threshold", "equal_error_rate", "calibration_error")
@@ -15,40 +15,32 @@ _NOTE = (
 )
 
 
-def is_thresholded(rows: Sequence[Row]) -> bool:
+def is_thresholded(rows: Sequence[ImageRow]) -> bool:
     """Tell whether all maps are of two values; of constant ones alone, nobody can say."""
-    values = [row["map_values"] for row in rows]
-    return max(values, default=0) == 2
+    return max((row.map_values for row in rows), default=0) == 2
 
 
-def without_curves(summary: dict[str, Any]) -> dict[str, Any]:
-    """Return a summary (`pimjax.evaluation.summary.summarize_dataset`) whose scores over all thresholds are undefined.
+def without_curves(summary: DatasetSummary) -> DatasetSummary:
+    """Return a summary whose scores over all thresholds are undefined.
 
     Of image scores, those of the largest value: the others grow with the marked area.
     """
 
-    def cleared(scores: dict[str, Any]) -> dict[str, Any]:
+    def cleared(scores: dict[str, Interval]) -> dict[str, Interval]:
         return {name: _undefined(value) if name in OF_CURVES else value for name, value in scores.items()}
 
-    by_image = summary["image_level"]
-    return summary | {
-        "scores": {convention: cleared(scores) for convention, scores in summary["scores"].items()},
-        "pooled": cleared(summary["pooled"]),
-        "image_level": by_image | {"max": cleared(by_image["max"])},
-    }
+    return summary._replace(
+        scores={convention: cleared(scores) for convention, scores in summary.scores.items()},
+        pooled=cleared(summary.pooled),
+        image_level=summary.image_level | {"max": cleared(summary.image_level["max"])},
+    )
 
 
-def _undefined(value: dict[str, Any]) -> dict[str, Any]:
-    return value | {
-        "value": None,
-        "low": None,
-        "high": None,
-        "images": 0,
-        "undefined": value["images"] + value["undefined"],
-    }
+def _undefined(value: Interval) -> Interval:
+    return Interval(math.nan, math.nan, math.nan, 0, value.n + value.undefined)
 
 
-def caveats(rows: Sequence[Row], errors: Sequence[str], auc: dict[str, Any], maps: str = "as saved") -> list[str]:
+def caveats(rows: Sequence[ImageRow], errors: Sequence[str], auc: Interval, maps: str = "as saved") -> list[str]:
     """Return warnings about a dataset's results, in words.
 
     Args:
@@ -63,16 +55,16 @@ def caveats(rows: Sequence[Row], errors: Sequence[str], auc: dict[str, Any], map
     if is_thresholded(rows):
         found.append(_NOTE)
     found += mask_caveats(rows)
-    if maps and auc["images"] >= 4 and auc["high"] < 0.5:
+    if maps and auc.n >= 4 and auc.high < 0.5:
         what = "score them without --invert" if maps == "inverted" else "score them with --invert"
         found.append(
-            f"the maps may be inverted: their mean pixel AUC is {auc['value']:.3f}; if white means authentic in them, "
+            f"the maps may be inverted: their mean pixel AUC is {auc.value:.3f}; if white means authentic in them, "
             f"{what}"
         )
     return found
 
 
-def mask_caveats(rows: Sequence[Row]) -> list[str]:
+def mask_caveats(rows: Sequence[ImageRow]) -> list[str]:
     """Return what `pimjax check-data` would say of the masks of scored images: kinds of doubt, an example of each."""
     facts = [_facts(row) for row in rows]
     masked = sum(fact.marked is not None for fact in facts)
@@ -84,14 +76,13 @@ def mask_caveats(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _facts(row: Row) -> Facts:
-    marked = (row["tp"] + row["fn"]) / (row["height"] * row["width"])
+def _facts(row: ImageRow) -> Facts:
     return Facts(
-        row["number"],
-        row["id"],
-        orientation=row["orientation"],
-        marked=marked if row["mask_format"] else None,
-        gray=row["mask_gray"],
-        mask_format=row["mask_format"],
-        mask_size=(0, 0) if row["mask_scaled"] else None,
+        row.number,
+        row.id,
+        orientation=row.orientation,
+        marked=row.truly_marked if row.mask_format else None,
+        gray=row.mask_gray,
+        mask_format=row.mask_format,
+        mask_size=(0, 0) if row.mask_scaled else None,
     )

@@ -17,13 +17,21 @@ from pimjax.data.sources import Encoded, Example, Source, decode_example
 from pimjax.data.transforms import in_proportion, resize, target_mask
 from pimjax.evaluation.predictors import Prediction, Predictor
 from pimjax.evaluation.record import PICTURE, Record, versions
+from pimjax.evaluation.results import ImageRow
 from pimjax.files import Row, printable, write_bytes
-from pimjax.metrics.conventions import IMAGE_SCORES, benco_variants, image_score, score
+from pimjax.metrics.confusion import Confusion
+from pimjax.metrics.conventions import (
+    CONVENTIONS,
+    IMAGE_SCORES,
+    RESOLUTIONS,
+    benco_variants,
+    image_score,
+    score,
+)
 from pimjax.metrics.pooled import pool
 from pimjax.terminal import warn
 from pimjax.visualize import heat, overlay
 
-PIM_SIDE = 128  # of the map that convention "pim" scores, in pixels
 SIDE = 256  # of a picture's longer side, in pixels
 
 
@@ -35,7 +43,7 @@ def evaluate(
     change: Callable[[Example, int], Example] | None = None,
     pictures: bool = True,
     about: dict[str, Any] | None = None,
-) -> tuple[list[Row], list[str]]:
+) -> tuple[list[ImageRow], list[str]]:
     """Score `predictor` on every example of `source`; what `folder` has of the same files is not computed again.
 
     Args:
@@ -75,9 +83,9 @@ def settings(predictor: Predictor, threshold: float, about: dict[str, Any] | Non
     return {"threshold": threshold, "versions": versions(), **predictor.about, **(about or {})}
 
 
-def _is_known(row: Row | None, predictor: Predictor, source: Source, number: int) -> bool:
+def _is_known(row: ImageRow | None, predictor: Predictor, source: Source, number: int) -> bool:
     try:
-        return row is not None and (row["input"], row["version"]) == _origin(predictor, source.encoded(number))
+        return row is not None and (row.input, row.version) == _origin(predictor, source.encoded(number))
     except ImageError:
         return False
 
@@ -96,25 +104,33 @@ def _row(
     threshold: float,
     change: Callable[[Example, int], Example] | None,
     pictures: Path | None,
-) -> Row:
+) -> ImageRow:
     (files, version), orientation = _origin(predictor, encoded), read_header(encoded.image, encoded.id).orientation
     example = decode_example(encoded) | {"orientation": orientation, "mask_id": encoded.mask_id}
     start = time.perf_counter()
     try:
         prediction = predictor.predict(change(example, number) if change else example)
         seconds = time.perf_counter() - start
-        scores = score_example(example, prediction, threshold, predictor.input_side)
+        scored = score_example(example, prediction, threshold, predictor.input_side)
     except Exception as error:  # whatever anyone's model does, the other images are scored
         what = str(error) if isinstance(error, ImageError) else f"{type(error).__name__}: {error}"
         raise ImageError(
             what if encoded.id in what else f"{encoded.id}: {predictor.name} failed on it ({what})"
         ) from None
-    row = {"number": number, "id": encoded.id, "input": files, "version": version, "orientation": orientation}
-    row |= _mask_facts(encoded, example["mask"]) | scores | {"seconds": round(seconds, 4)}
+    picture = PICTURE.format(number) if pictures else None
     if pictures:
-        row["picture"] = PICTURE.format(number)
-        write_strip(pictures / row["picture"], example, prediction, threshold)
-    return row
+        write_strip(pictures / picture, example, prediction, threshold)
+    return ImageRow(
+        number=number,
+        id=encoded.id,
+        input=files,
+        version=version,
+        orientation=orientation,
+        seconds=round(seconds, 4),
+        picture=picture,
+        **_mask_facts(encoded, example["mask"]),
+        **scored,
+    )
 
 
 def _mask_facts(encoded: Encoded, mask: np.ndarray) -> Row:
@@ -126,15 +142,13 @@ def _mask_facts(encoded: Encoded, mask: np.ndarray) -> Row:
     return {"mask_format": header.format, "mask_gray": round(gray_share(mask), 6), "mask_scaled": scaled}
 
 
-def score_example(example: Example, prediction: Prediction, threshold: float, input_side: int | None = None) -> Row:
-    """Return one image's row; `input_side` as of `Predictor`.
+def score_example(
+    example: Example, prediction: Prediction, threshold: float, input_side: int | None = None
+) -> dict[str, Any]:
+    """Return what an `ImageRow` says of the map: sizes, scores, confusion, histogram; `input_side` as of `Predictor`.
 
-    "manipulated", "height", "width", "map_height", "map_width" (pixels); "map_values", how many different ones the map
-    has, at most 3; "CONVENTION.METRIC" for all of
-    `pimjax.metrics.conventions.CONVENTIONS`, None where undefined: "pim" at 128×128, the size of the released model's
-    map, "benco…" at the network's input size, where it has one of its own, the others at the image's size;
-    "image.max", "image.top1", "image.logit"; "tp", "fp", "fn", "tn" (pixels at the image's size); "histogram", that of
-    `pimjax.metrics.pooled.Pooled`.
+    Each convention is scored at its own resolution (`pimjax.metrics.conventions.RESOLUTIONS`); where the network has no
+    input size of its own, "input" is the image's.
 
     Raises:
         ImageError: the map is neither square nor of the image's proportions.
@@ -144,24 +158,36 @@ def score_example(example: Example, prediction: Prediction, threshold: float, in
     if h != w and not in_proportion(own.shape, mask.shape):  # square is what networks make of any image
         raise ImageError(f"{example['id']}: its map is {w}×{h} pixels, the image {W}×{H}, of another shape; is it its?")
     truth, full = mask > 127, enlarged(prediction, H, W)
-    row: Row = {"manipulated": bool(truth.any()), "height": H, "width": W, "map_height": h, "map_width": w}
-    row["map_values"] = values_of(own)
     made = own if prediction.full is None else full
-    scores = {
-        "pim": score(
-            resize(made, PIM_SIDE, PIM_SIDE).clip(0, 1), target_mask(mask, PIM_SIDE, PIM_SIDE), "pim", threshold
-        ),
-        "pim-fullsize": score(made, truth, "pim-fullsize", threshold),
-        **benco_variants(*_at_input(full, truth, input_side), threshold),
-        "permuted": score(full, truth, "permuted", threshold),
-    }
-    for convention, values in scores.items():
-        for name, value in values.items():
-            row[f"{convention}.{name}"] = None if math.isnan(value) else value
-    row |= {f"image.{reduction}": image_score(own, reduction) for reduction in IMAGE_SCORES}
+
+    def at(resolution: str | int) -> tuple[np.ndarray, np.ndarray]:
+        if isinstance(resolution, int):
+            small = resize(made, resolution, resolution).clip(0, 1)
+            return small, target_mask(mask, resolution, resolution)
+        return {"map": (made, truth), "input": _at_input(full, truth, input_side), "image": (full, truth)}[resolution]
+
+    found = {
+        convention: score(*at(resolution), convention, threshold)
+        for convention, resolution in RESOLUTIONS.items()
+        if resolution != "input"
+    } | benco_variants(*at("input"), threshold)
+    scores: dict[str, float | None] = {}
+    for convention in CONVENTIONS:
+        for name, value in found[convention].items():
+            scores[f"{convention}.{name}"] = None if math.isnan(value) else value
+    scores |= {f"image.{reduction}": image_score(own, reduction) for reduction in IMAGE_SCORES}
     pooled = pool(full, truth, threshold)
-    row |= dict(zip(("tp", "fp", "fn", "tn"), pooled.confusion.tolist(), strict=True))
-    return row | {"histogram": pooled.histogram.tolist()}
+    return {
+        "manipulated": bool(truth.any()),
+        "height": H,
+        "width": W,
+        "map_height": h,
+        "map_width": w,
+        "map_values": values_of(own),
+        "scores": scores,
+        "confusion": Confusion(*pooled.confusion),
+        "histogram": pooled.histogram.tolist(),
+    }
 
 
 def values_of(map_: np.ndarray) -> int:

@@ -15,8 +15,9 @@ from typing import Any
 import pimjax
 from pimjax.aliases import EVALUATION, renamed
 from pimjax.evaluation.caveats import OF_CURVES, is_thresholded
-from pimjax.evaluation.state import ABOUT, read_state, row_fault
-from pimjax.files import ForeignFileError, Row, cannot_write, claim, lock_file, read_rows, write_bytes, write_text
+from pimjax.evaluation.results import ImageRow
+from pimjax.evaluation.schema import ABOUT, read_state, row_fault
+from pimjax.files import ForeignFileError, cannot_write, claim, lock_file, read_rows, write_bytes, write_text
 
 PICTURE = "pictures/{:06d}.jpg"  # of an image's number
 
@@ -47,7 +48,7 @@ class Record:
             self._file.close()
             raise
         rows = {number: renamed(row, EVALUATION) for number, row in rows.items()}
-        self.rows = {number: row for number, row in rows.items() if not row_fault(row)}
+        self.rows = {number: ImageRow.from_json(row) for number, row in rows.items() if not row_fault(row)}
 
     def __enter__(self) -> "Record":
         return self
@@ -57,27 +58,28 @@ class Record:
     ) -> None:
         self._file.close()
 
-    def add(self, row: Row) -> None:
-        """Keep a row, in place of another of the same "number". OSError, naming the file, if that fails."""
+    def add(self, row: ImageRow) -> None:
+        """Keep a row, in place of another of the same number. OSError, naming the file, if that fails."""
         try:
-            self._file.write(json.dumps(row) + "\n")
+            self._file.write(json.dumps(row.to_json()) + "\n")
             self._file.flush()
         except OSError as error:
             raise cannot_write(self.folder / "images.jsonl", error) from None
-        self.rows[row["number"]] = row
+        self.rows[row.number] = row
 
-    def finish(self, examples: int) -> list[Row]:
+    def finish(self, examples: int) -> list[ImageRow]:
         """Write images.csv, the rows of a dataset of so many examples in order, and return them.
 
         Scores over all thresholds are left empty there if all maps are thresholded.
         """
         rows = [self.rows[number] for number in sorted(self.rows) if number < examples]
-        columns = [name for name in rows[0] if name != "histogram"] if rows else ["number", "id"]
+        written = [row.to_json() for row in rows]
+        columns = [name for name in written[0] if name != "histogram"] if rows else ["number", "id"]
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, columns, extrasaction="ignore")
         writer.writeheader()
         empty = {name: None for name in columns if name.rpartition(".")[2] in OF_CURVES} if is_thresholded(rows) else {}
-        writer.writerows(row | empty for row in rows)
+        writer.writerows(row | empty for row in written)
         write_bytes(self.folder / "images.csv", text.getvalue().encode("utf-8", "surrogateescape"), ours=True)
         return rows
 

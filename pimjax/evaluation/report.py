@@ -13,11 +13,12 @@ import numpy as np
 
 from pimjax.evaluation import plots
 from pimjax.evaluation.benchmark import locked, read_results, safe
+from pimjax.evaluation.results import DatasetResult, ImageRow, Interval
 from pimjax.evaluation.robustness import show_level
-from pimjax.evaluation.state import ROBUSTNESS, read_state
-from pimjax.evaluation.summary import column
-from pimjax.evaluation.tables import COMPARED, Result, by_text, dataset_table, find, show
-from pimjax.files import Row, claim, write_text
+from pimjax.evaluation.schema import ROBUSTNESS, read_state
+from pimjax.evaluation.summary import column, marked_share
+from pimjax.evaluation.tables import COMPARED, by_text, dataset_table, is_compared, show
+from pimjax.files import claim, write_text
 from pimjax.metrics.pooled import Pooled
 
 try:
@@ -63,7 +64,7 @@ def write_report(evaluation: Path, target: Path, robustness: Path | None = None,
     page = environment.get_template("report.html").render(
         about=about,
         datasets=datasets,
-        compared=any(", against " in part["table"][-1][0] for part in datasets),
+        compared=any(is_compared([r for r in results if r.dataset == name]) for name in names),
         robustness=corrupted,
         corruptions=_corruptions(corrupted) if corrupted else [],
         date=about["date"],
@@ -81,10 +82,12 @@ def _read_robustness(path: Path | None) -> dict[str, Any] | None:
     return read_state(file, ROBUSTNESS, "pimjax robustness")
 
 
-def _dataset(number: int, name: str, results: Sequence[Result], evaluation: Path) -> dict[str, Any]:
+def _dataset(number: int, name: str, results: Sequence[DatasetResult], evaluation: Path) -> dict[str, Any]:
     """Return all that the page says of one dataset."""
-    counts = {key: max(result.summary[key] for result in results) for key in ("of", "manipulated", "authentic")}
-    ids = [row["id"] for result in results for row in result.rows]
+    counts = {
+        key: max(getattr(result.summary, key) for result in results) for key in ("of", "manipulated", "authentic")
+    }
+    ids = [row.id for result in results for row in result.rows]
     skip = os.path.commonprefix(ids).rfind("/") + 1  # noqa: RUF071 (ids need not be paths)
     return {
         "name": name,
@@ -98,7 +101,7 @@ def _dataset(number: int, name: str, results: Sequence[Result], evaluation: Path
     }
 
 
-def _in_words(results: Sequence[Result], counts: dict[str, int]) -> str:
+def _in_words(results: Sequence[DatasetResult], counts: dict[str, int]) -> str:
     unscored = counts["of"] - counts["manipulated"] - counts["authentic"]
     kinds = (("manipulated", counts["manipulated"]), ("authentic", counts["authentic"]), ("not scored", unscored))
     listed = ", ".join(f"{many} {kind}" for kind, many in kinds if many)
@@ -108,20 +111,20 @@ def _in_words(results: Sequence[Result], counts: dict[str, int]) -> str:
         (("pixel_fpr_authentic",), min, "lowest", "Share of authentic pixels marked"),
     )
     for path, choose, adjective, title in paths:
-        values = {result.model: find(result.summary, path) for result in results}
+        values = {result.model: result.summary.find(path) for result in results}
         values = {model: value for model, value in values.items() if value}
         if values:
-            best = choose(values, key=lambda model: values[model]["value"])
+            best = choose(values, key=lambda model: values[model].value)
             among = f"{adjective} for " if len(values) > 1 else ""
-            text += f"{title}: {among}{best}, {show(values[best], values[best]['images'])}. "
+            text += f"{title}: {among}{best}, {show(values[best], values[best].n)}. "
     return text.strip()
 
 
-def _figures(results: Sequence[Result], name: str) -> list[tuple[str, str, str]]:
+def _figures(results: Sequence[DatasetResult], name: str) -> list[tuple[str, str, str]]:
     """Return title, explanation and SVG of each figure that there is something to show in."""
-    f1 = {result.model: _defined([r for r in result.rows if r["manipulated"]], COMPARED) for result in results}
+    f1 = {result.model: _defined([r for r in result.rows if r.manipulated], COMPARED) for result in results}
     marked = {result.model: marked_share(result.rows) for result in results}
-    curves = {r.model: None if r.summary.get("thresholded") else _pooled(r.rows) for r in results}  # which have none
+    curves = {r.model: None if r.summary.thresholded else _pooled(r.rows) for r in results}  # which have none
     figures = []
     if any(map(len, f1.values())):
         text = (
@@ -148,49 +151,40 @@ def _figures(results: Sequence[Result], name: str) -> list[tuple[str, str, str]]
     return figures
 
 
-def _defined(rows: Sequence[Row], name: str) -> np.ndarray:
+def _defined(rows: Sequence[ImageRow], name: str) -> np.ndarray:
     values = column(rows, name)
     return values[~np.isnan(values)]
 
 
-def marked_share(rows: Sequence[Row]) -> np.ndarray:
-    """Return share of the pixels above the threshold in each authentic image of `rows`, float64 [authentic images]."""
-    return np.array([row["fp"] / max(row["fp"] + row["tn"], 1) for row in rows if not row["manipulated"]])
-
-
-def _pooled(rows: Sequence[Row]) -> Pooled | None:
+def _pooled(rows: Sequence[ImageRow]) -> Pooled | None:
     if not rows:
         return None
-    parts = (
-        Pooled(np.array([row[name] for name in ("tp", "fp", "fn", "tn")]), np.array(row["histogram"])) for row in rows
-    )
+    parts = (Pooled(np.array(row.confusion), np.array(row.histogram)) for row in rows)
     return functools.reduce(operator.add, parts)
 
 
-def _pictures(result: Result, evaluation: Path, skip: int) -> dict[str, Any]:
+def _pictures(result: DatasetResult, evaluation: Path, skip: int) -> dict[str, Any]:
     """Return a model's telling images on a dataset; `skip` characters of every id are left out."""
     folder = evaluation / safe(result.model) / safe(result.dataset)
 
-    def pictures(label: str, rows: Iterable[Row], text: str) -> list[dict[str, str]]:
+    def pictures(label: str, rows: Iterable[ImageRow], text: str) -> list[dict[str, str]]:
         return [
             {
                 "label": label,
-                "id": row["id"][skip:],
-                "text": text.format(
-                    f1=row[COMPARED],
-                    marked=(row["tp"] + row["fp"]) / (row["height"] * row["width"]),
-                    true=(row["tp"] + row["fn"]) / (row["height"] * row["width"]),
-                ),
-                "uri": two_by_two(folder / row["picture"]) if "picture" in row else "",
+                "id": row.id[skip:],
+                "text": text.format(f1=row.scores[COMPARED], marked=row.marked, true=row.truly_marked),
+                "uri": two_by_two(folder / row.picture) if row.picture else "",
             }
             for row in rows
         ]
 
-    scored = sorted((row for row in result.rows if row[COMPARED] is not None), key=lambda row: -row[COMPARED])
+    scored = sorted(
+        (row for row in result.rows if row.scores[COMPARED] is not None), key=lambda row: -(row.scores[COMPARED] or 0)
+    )
     text = "F1 {f1:.3f}; {true:.1%} of it manipulated, {marked:.1%} marked"
     parts = zip(("best", "median", "worst"), best_median_worst(scored), strict=True)
-    authentic = [row for row in result.rows if not row["manipulated"]]
-    alarms = sorted((row for row in authentic if row["fp"]), key=lambda row: -row["fp"] / (row["fp"] + row["tn"]))
+    authentic = [row for row in result.rows if not row.manipulated]
+    alarms = sorted((row for row in authentic if row.confusion.fp), key=lambda row: -row.marked)
     return {
         "name": result.model,
         "telling": [picture for label, rows in parts for picture in pictures(label, rows, text)],
@@ -200,7 +194,7 @@ def _pictures(result: Result, evaluation: Path, skip: int) -> dict[str, Any]:
     }
 
 
-def best_median_worst(ordered: Sequence[Row]) -> list[list[Row]]:
+def best_median_worst(ordered: Sequence[ImageRow]) -> list[list[ImageRow]]:
     """Return the first, middle and last `EACH` of rows in order, no row twice: of few, a third each."""
     if len(ordered) < 3 * EACH:
         return [[ordered[i] for i in part] for part in np.array_split(np.arange(len(ordered)), 3)]
@@ -247,4 +241,4 @@ def _corruptions(corrupted: dict[str, Any]) -> list[dict[str, Any]]:
 def _show(value: dict[str, Any] | None) -> str:
     if value is None:
         return "–"
-    return show_level(value) if "of" in value else show(value, value["images"])
+    return show_level(value) if "of" in value else show(Interval.from_json(value), value["images"])

@@ -16,8 +16,9 @@ from pimjax.evaluation.corruptions import CORRUPTIONS
 from pimjax.evaluation.evaluate import evaluate, settings
 from pimjax.evaluation.predictors import Predictor
 from pimjax.evaluation.record import reserve, versions
-from pimjax.evaluation.state import ROBUSTNESS, read_state
-from pimjax.evaluation.summary import column, mean_value, without_nan
+from pimjax.evaluation.results import SCHEMA, ImageRow, Interval
+from pimjax.evaluation.schema import ROBUSTNESS, read_state
+from pimjax.evaluation.summary import column, mean_value
 from pimjax.evaluation.tables import markdown, show
 from pimjax.files import Row, claim, printable, write_text
 
@@ -36,7 +37,7 @@ def run_robustness(
     """Score every predictor on every dataset at every level of `corruptions`, going on where an earlier run stopped.
 
     Images are corrupted as they come from the source, before any resizing; masks stay. Noise depends on the image's
-    number, the corruption and the level alone. Rows of images go to `output`/MODEL/SET/PROTOCOL_LEVEL.
+    number, the corruption and the level alone. Rows of images go to `output`/MODEL/DATASET/CORRUPTION_LEVEL.
 
     Args:
         predictors: who is scored.
@@ -66,7 +67,7 @@ def run_robustness(
         runs = [(predictor, name, *run) for name in datasets for predictor in predictors for run in _runs(chosen)]
         for predictor, name, about, _ in runs:
             reserve(_place(output, predictor, name, about), settings(predictor, threshold, about))
-        found: dict[tuple[str, str, str | None], list[list[Row]]] = {}
+        found: dict[tuple[str, str, str | None], list[list[ImageRow]]] = {}
         for predictor, name, about, change in runs:
             place = _place(output, predictor, name, about)
             scored, lost = evaluate(predictor, datasets[name], place, threshold, change, False, about)
@@ -86,8 +87,8 @@ def run_robustness(
                     {"model": model, "dataset": name, "corruption": corruption}
                     | area(chosen[corruption], levels, plain)
                 )
-        about = {"command": command, "versions": versions(), "threshold": threshold, "score": SCORE}
-        result = without_nan(about | {"rows": rows, "areas": areas, "errors": sorted(errors)})
+        about = {"schema": SCHEMA, "command": command, "versions": versions(), "threshold": threshold, "score": SCORE}
+        result = about | {"rows": rows, "areas": areas, "errors": sorted(errors)}
         write_text(file, json.dumps(result, indent=1) + "\n", ours=True)
     return result
 
@@ -110,8 +111,8 @@ def _place(output: Path, predictor: Predictor, name: str, about: Mapping[str, An
     return output / safe(predictor.name) / safe(name) / level
 
 
-def _level(rows: Sequence[Row], source: Source) -> dict[str, float]:
-    return mean_value(column(rows, SCORE)) | {"scored": len(rows), "of": len(source)}
+def _level(rows: Sequence[ImageRow], source: Source) -> Row:
+    return mean_value(column(rows, SCORE)).to_json() | {"scored": len(rows), "of": len(source)}
 
 
 def _corrupt(corruption: str, level: float) -> Change:
@@ -123,7 +124,7 @@ def _corrupt(corruption: str, level: float) -> Change:
     return change
 
 
-def area(levels: Sequence[float], rows: Sequence[Sequence[Row]], plain: Sequence[Row]) -> dict[str, float]:
+def area(levels: Sequence[float], rows: Sequence[Sequence[ImageRow]], plain: Sequence[ImageRow]) -> Row:
     """Return the mean score over a corruption's span, with its interval, and the mean uncorrupted score.
 
     Args:
@@ -134,14 +135,14 @@ def area(levels: Sequence[float], rows: Sequence[Sequence[Row]], plain: Sequence
     Returns:
         {"value", "low", "high", "images", "undefined", "uncorrupted"}.
     """
-    by_number = [{row["number"]: row for row in found} for found in rows]
+    by_number = [{row.number: row for row in found} for found in rows]
     everywhere = sorted(set.intersection(*map(set, by_number)))
     scores = np.array([column([found[number] for number in everywhere], SCORE) for found in by_number])
     order = np.argsort(levels)
     span = np.array(levels, float)[order]
     # Of one level alone, its score is the mean.
     means = np.trapezoid(scores[order], span, axis=0) / (span[-1] - span[0]) if len(span) > 1 else scores[0]
-    return mean_value(means) | {"uncorrupted": mean_value(column(plain, SCORE))["value"]}
+    return mean_value(means).to_json() | {"uncorrupted": mean_value(column(plain, SCORE)).to_json()["value"]}
 
 
 def robustness_table(result: dict[str, Any]) -> str:
@@ -160,7 +161,7 @@ def robustness_table(result: dict[str, Any]) -> str:
             for level in dict.fromkeys(row["level"] for row in some):
                 cells = {row["model"]: show_level(row) for row in some if row["level"] == level}
                 table.append(["uncorrupted" if level is None else f"{level:g}", *(cells[model] for model in models)])
-            table.append(["mean over the span", *(show(row, row["images"]) for row in areas)])
+            table.append(["mean over the span", *(show(Interval.from_json(row), row["images"]) for row in areas)])
             lines.append(f"### {printable(name)}: {corruption}\n\n{markdown(table)}")
     note = f"Threshold {result['threshold']}; mean {SCORE} over the manipulated images, with 95 % bootstrap intervals."
     return "\n\n".join(
@@ -171,4 +172,4 @@ def robustness_table(result: dict[str, Any]) -> str:
 def show_level(row: dict[str, Any]) -> str:
     """Return a level's mean, with n of m where not all images could be scored."""
     scored, of = row.get("scored"), row.get("of")
-    return show(row, row["images"]) + ("" if scored == of else f", {scored} of {of}")
+    return show(Interval.from_json(row), row["images"]) + ("" if scored == of else f", {scored} of {of}")

@@ -1,20 +1,12 @@
 """Results as tables: Markdown, which a terminal shows as well, and LaTeX. Every number with its interval."""
 
+import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
+from pimjax.evaluation.results import DatasetResult, Interval
 from pimjax.evaluation.summary import compare
-from pimjax.files import Row, printable
-
-
-class Result(NamedTuple):
-    """One predictor on one dataset."""
-
-    model: str
-    dataset: str
-    summary: dict[str, Any]  # of `pimjax.evaluation.summary.summarize_dataset`
-    rows: list[Row]
-
+from pimjax.files import printable
+from pimjax.metrics.bootstrap import Difference
 
 # Header, and where a summary has the value. The convention is part of the name.
 COLUMNS = (
@@ -33,70 +25,61 @@ COLUMNS = (
 COMPARED = "pim-fullsize.f1"
 
 
-def dataset_table(results: Sequence[Result]) -> list[list[str]]:
-    """Return header and a row per predictor for results on one dataset; columns that no predictor has a value for are
-    left
-    out.
+def dataset_table(results: Sequence[DatasetResult]) -> list[list[str]]:
+    """Return header and a row per predictor for results on one dataset, without columns that nobody has a value for.
 
     The last column is the difference to the first predictor, paired by image: mean, 95 % interval, p.
     """
-    columns = [(header, path) for header, path in COLUMNS if any(find(r.summary, path) for r in results)]
+    columns = [(header, path) for header, path in COLUMNS if any(r.summary.find(path) for r in results)]
     header = ["model", "images", *(name for name, _ in columns)]
-    compared = len(results) > 1 and find(results[0].summary, ("scores", *COMPARED.split(".")))
-    if compared:
+    if compared := is_compared(results):
         header.append(f"F1, pim-fullsize, against {results[0].model}")
     table = [header]
-    for place, result in enumerate(results):
-        of = f" of {result.summary['of']}" if result.summary["errors"] else ""
-        cells = [result.model, f"{result.summary['scored']}{of}"]
-        cells += [show(find(result.summary, path), result.summary["scored"]) for _, path in columns]
+    for place, (model, _, summary, rows) in enumerate(results):
+        cells = [model, f"{summary.scored}{f' of {summary.of}' if summary.errors else ''}"]
+        cells += [show(summary.find(path), summary.scored) for _, path in columns]
         if compared:
-            difference = compare(result.rows, results[0].rows, COMPARED)
-            cells.append(show_difference(difference, result.summary["manipulated"]) if place else "")
+            difference = compare(rows, results[0].rows, COMPARED)
+            cells.append(show_difference(difference, summary.manipulated) if place else "")
         table.append(cells)
     return table
 
 
-def by_text(results: Sequence[Result], key: str) -> dict[str, list[str]]:
+def is_compared(results: Sequence[DatasetResult]) -> bool:
+    """Tell whether results on one dataset are compared with the first of them."""
+    return len(results) > 1 and results[0].summary.find(("scores", *COMPARED.split("."))) is not None
+
+
+def by_text(results: Sequence[DatasetResult], key: str) -> dict[str, list[str]]:
     """Return the models of each text in the list `key` ("warnings" or "errors") of the summaries."""
     found: dict[str, list[str]] = {}
     for result in results:
-        for text in result.summary[key]:
+        for text in getattr(result.summary, key):
             found.setdefault(text, []).append(result.model)
     return found
 
 
-def warnings_of(results: Sequence[Result]) -> list[str]:
+def warnings_of(results: Sequence[DatasetResult]) -> list[str]:
     """Return the warnings of results on one dataset, with the models that they are of if that is not all."""
     found = by_text(results, "warnings").items()
     return [text if len(models) == len(results) > 1 else f"{', '.join(models)}: {text}" for text, models in found]
 
 
-def find(summary: dict[str, Any], path: Sequence[str]) -> dict[str, Any] | None:
-    """The value at a path of keys in a summary; None where it is absent or undefined."""
-    for key in path:
-        summary = summary.get(key) or {}
-    return summary if summary.get("value") is not None else None
-
-
-def show(value: dict[str, Any] | None, images: int) -> str:
+def show(value: Interval | None, images: int) -> str:
     """Return a value as "0.412 [0.380, 0.444]", with how many images it is of where that is not all."""
-    if value is None or None in (value["value"], value["low"], value["high"]):
+    if value is None or any(map(math.isnan, value[:3])):
         return "–"
-    fewer = f" ({value['images']})" if value["images"] != images else ""
-    return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]{fewer}"
+    fewer = f" ({value.n})" if value.n != images else ""
+    return f"{value.value:.3f} [{value.low:.3f}, {value.high:.3f}]{fewer}"
 
 
-def show_difference(difference: dict[str, float], images: int) -> str:
-    """Return a paired difference as "+0.021 [+0.010, +0.032], p = 0.004", with how many images it is of if that is not
-    all.
-    """
-    if difference["images"] < 2:
+def show_difference(difference: Difference, images: int) -> str:
+    """Return a paired difference as "+0.021 [+0.010, +0.032], p = 0.004", with how many images if that is not all."""
+    mean, low, high, p, n = difference
+    if n < 2:
         return "–"
-    fewer = f" ({difference['images']})" if difference["images"] != images else ""
-    p = difference["p"]
     level = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-    return f"{difference['mean']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}], {level}{fewer}"
+    return f"{mean:+.3f} [{low:+.3f}, {high:+.3f}], {level}{f' ({n})' if n != images else ''}"
 
 
 def markdown(table: Sequence[Sequence[str]]) -> str:

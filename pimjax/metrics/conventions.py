@@ -153,6 +153,16 @@ CONVENTIONS: dict[str, Callable[[np.ndarray, np.ndarray, float], Scores]] = {
     "permuted": _permuted,
 }
 
+# At which size each is scored, in pixels of a square or: the map's own, the network's input's, the image's.
+RESOLUTIONS: dict[str, str | int] = {
+    "pim": 128,
+    "pim-fullsize": "map",  # which it enlarges itself
+    "benco": "input",
+    "benco-reverse": "input",
+    "benco-double": "input",
+    "permuted": "image",
+}
+
 
 def image_score(prediction: np.ndarray, reduction: str = "max") -> float:
     """Return one number for an image, from its map of probabilities [H, W].

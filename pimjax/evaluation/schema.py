@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pimjax.aliases import EVALUATION, renamed
+from pimjax.evaluation.results import SCHEMA
 from pimjax.files import Row
 from pimjax.metrics.pooled import BINS
 
@@ -98,6 +99,8 @@ def read_state(file: Path, shape: Any, writer: str) -> Any:
     except (ValueError, RecursionError) as error:  # of JSON and of Unicode
         raise ValueError(_foreign(file, writer, str(error) if isinstance(error, ValueError) else "too deep")) from None
     content = _current(content)
+    if isinstance(content, dict) and isinstance(number := content.get("schema", 1), int) and number > SCHEMA:
+        raise ValueError(f"{file}: of schema {number}, this pimjax reads 1 to {SCHEMA}; update pimjax")
     if fault := fault_of(content, shape):
         raise ValueError(_foreign(file, writer, fault))
     return content
