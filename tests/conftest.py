@@ -50,5 +50,5 @@ LONGEST_FIRST = (
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: LONGEST_FIRST.index(item.path.stem) if item.path.stem in LONGEST_FIRST else 99)
     for item in items:
-        if item.path.stem not in LONGEST_FIRST:
+        if item.path.stem not in LONGEST_FIRST and not item.get_closest_marker("slow"):
             item.add_marker("fast")

@@ -4,6 +4,7 @@ import dataclasses
 
 from pimjax.config.flags import comments, sections
 from pimjax.config.schema import NETWORKS, Config
+from pimjax.terminal import say
 
 BEGIN, END = "<!-- keys: python -m pimjax.config.table -->", "<!-- end of keys -->"
 
@@ -29,4 +30,4 @@ def markdown() -> str:
 
 
 if __name__ == "__main__":
-    print(markdown())
+    say(*markdown().splitlines())
