@@ -97,8 +97,8 @@ Change = Callable[[Example, int], Example]
 
 
 def _runs(chosen: Mapping[str, Sequence[float]]) -> Iterator[tuple[dict[str, Any], Change | None]]:
-    """Return what tells the results of each level from others, and what is done to an example; first without
-    disturbance.
+    """Return what tells the results of each level from others, and what is done to an example; first
+    uncorrupted.
     """
     yield {}, None
     for corruption, levels in chosen.items():
@@ -130,7 +130,7 @@ def area(levels: Sequence[float], rows: Sequence[Sequence[ImageRow]], plain: Seq
     Args:
         levels: [L], different ones in any order.
         rows: the images' rows at each level; images that were not scored at every level are left out.
-        plain: the rows without disturbance.
+        plain: the uncorrupted rows.
 
     Returns:
         {"value", "low", "high", "images", "undefined", "uncorrupted"}.
