@@ -2,7 +2,7 @@
 
 Command:   python train.py --config configs/demo.py
 Then:      pimjax predict PHOTO --checkpoint runs/demo
-Measured:  2 shared CPU cores, 2026-11-26: 4 minutes, validation F1 0.57 (marking everything: 0.20)
+Measured:  2 shared CPU cores, 2026-11-26: 5 minutes, validation F1 0.55 (marking everything: 0.20)
 """
 
 from pimjax.config import (
