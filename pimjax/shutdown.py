@@ -96,7 +96,7 @@ def run_guarded(command: Callable[[Shutdown], int | None]) -> int:
     with Shutdown() as shutdown:
         try:
             # Imported here, for Ctrl-C may come while they are.
-            from pimjax.terminal import accept_any_text, warn
+            from pimjax.terminal import accept_any_text
 
             accept_any_text()
             # What is left behind by `exit_now`, multiprocessing's own process tidies up; it need not complain.
@@ -116,6 +116,8 @@ def run_guarded(command: Callable[[Shutdown], int | None]) -> int:
         if status == INTERRUPTED:
             shutdown.say(*lines)
         elif status != READER_GONE:
+            from pimjax.terminal import warn
+
             with contextlib.suppress(OSError):
                 warn(*lines)
         _mute_closed()

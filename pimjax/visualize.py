@@ -36,7 +36,7 @@ def strips(height: int, rows: int = 128) -> Iterator[slice]:
 
 
 def contact_sheet(
-    columns: dict[str, Sequence[np.ndarray]],
+    columns: Mapping[str, Sequence[np.ndarray]],
     row_labels: Sequence[str] = (),
     cell: int = 160,
     title: str = "",

@@ -57,7 +57,7 @@ def wait_for_step(workdir, step, *processes):
 
 
 def test_sigterm_saves_and_any_number_of_processes_resumes(alone, tmp_path):
-    """One of two is asked to end; both save the same step and exit_now with status 0. One process goes on."""
+    """One of two is asked to end; both save the same step and end with status 0. One process goes on."""
     workdir = tmp_path / "run"
     processes = start_two(workdir, "--config.train.num_steps=100000")
     wait_for_step(workdir, 1, *processes)

@@ -176,7 +176,7 @@ def test_a_folder_is_gone_through_once(shots, tmp_path):
         assert row["boxes"][0] | {"score": 0} == {"x": 6, "y": 4, "width": 10, "height": 4, "pixels": 40, "score": 0}
     # Again: only the broken one is tried.
     assert [row["photo"] for row in predict(shots, out)] == [str(shots / "c.jpg")]
-    # What is missing, changed, or settings otherwise is made anew; a line that a kill cut off as well.
+    # What is missing, changed, or asked for otherwise is made anew; a line that a kill cut off as well.
     (out / "a_overlay.png").unlink()
     write_png(shots / "b.png", np.zeros((9, 9, 3), np.uint8))
     file = out / "predictions.jsonl"

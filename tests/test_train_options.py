@@ -101,7 +101,7 @@ def test_the_average_is_the_model_and_the_run_goes_on_from_its_parameters(finish
     with Checkpoints(setup.config, setup.partition, setup.shapes) as checkpoints:
         state = checkpoints.restore()
         assert [row["step"] for row in checkpoints.validations] == [2, 4, 6]
-        best = checkpoints.best_variables()
+        _, best = checkpoints.best_variables()
     if max(logged(finished, "validation/f1"), key=logged(finished, "validation/f1").get) == 6:
         jax.tree.map(np.testing.assert_array_equal, best["params"], state.ema_params)
     jax.tree.map(np.testing.assert_array_equal, load_variables(finished)[0]["params"], best["params"])

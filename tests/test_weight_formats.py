@@ -235,7 +235,7 @@ def test_weights_without_a_card_take_their_configuration_from_a_file(arrays, tmp
     )
     arguments = ["convert", str(tmp_path / "bare.npz"), str(tmp_path / "x.pth"), "--config", str(tmp_path / "small.py")]
     assert main(arguments) == 0
-    assert read_model(tmp_path / "x.pth").card.model == MODEL
+    assert read_model(tmp_path / "x.pth")[1].model == MODEL
     assert main(["convert", str(tmp_path / "x.pth"), str(tmp_path / "y.pth"), *arguments[-2:]]) == 1
     assert "x.pth: says itself of which configuration it is" in capsys.readouterr().err
     assert main([*arguments[:-1], str(tmp_path / "none.py")]) == 2

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 
 from pimjax.data.perturb import compress
+from pimjax.jpeg.dct import LUMA
 
 _QUALITY = 90  # of the recompression, 1..100
-_LUMA = np.array([[0.299, 0.587, 0.114]], np.float32)  # of RGB, as JPEG takes it
 _DIAGONAL = np.outer([1, -2, 1], [1, -2, 1]).astype(np.float32) / 6  # leaves white noise its standard deviation
 
 
@@ -58,7 +58,7 @@ def noise_level(image: np.ndarray) -> np.ndarray:
 
 def luma(image: np.ndarray) -> np.ndarray:
     """Return JPEG's luminance of uint8 RGB [H, W, 3], not rounded: float32 [H, W], gray levels."""
-    return cv2.transform(image.astype(np.float32), _LUMA)
+    return cv2.transform(image.astype(np.float32), LUMA[None].astype(np.float32))
 
 
 def from_blocks(values: np.ndarray, side: int, shape: tuple[int, int]) -> np.ndarray:

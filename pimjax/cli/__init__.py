@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from pimjax import __version__
 from pimjax.shutdown import Shutdown, run_guarded
@@ -29,7 +30,7 @@ def _run(argv: Sequence[str], shutdown: Shutdown) -> int:
     class Parser(argparse.ArgumentParser):
         """One whose errors show the words of the command line as they can be printed."""
 
-        def error(self, message: str) -> None:
+        def error(self, message: str) -> NoReturn:
             super().error(printable(message))
 
     parser = Parser(prog="pimjax", description="Image manipulation localization with PIM.")

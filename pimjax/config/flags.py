@@ -26,7 +26,8 @@ def define_config(known: flags.FlagValues = flags.FLAGS) -> flags.FlagHolder:
     holder = config_flags.DEFINE_config_file(
         "config", None, "a file with get_config(), such as configs/demo.py", flag_values=known
     )
-    known["config"].parser.parse = read_config  # whose errors name the file and the line
+    parser: Any = known["config"].parser
+    parser.parse = read_config  # whose errors name the file and the line
     flags.mark_flag_as_required("config", known)
     return holder
 

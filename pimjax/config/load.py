@@ -48,7 +48,7 @@ def from_dict(cls: type, values: dict[str, Any]) -> Any:
     built = {}
     for name, value in values.items():
         kind = fields[name].type
-        if dataclasses.is_dataclass(kind):
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
             value = from_dict(kind, value)
         if isinstance(value, str) and kind == tuple[str, ...]:  # as pimjax 0.1 named a run's only source
             value = [value]

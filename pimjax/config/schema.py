@@ -23,7 +23,7 @@ class NetworkConfig(Section, path="model"):
     """Any network: `ModelConfig` (PIM), or another of `NETWORKS`; "architecture" is its name there."""
 
     if TYPE_CHECKING:  # the last field of each, as in files of pimjax 0.1
-        architecture: str
+        architecture: str = ""
 
 
 @section
@@ -48,7 +48,7 @@ class ModelConfig(NetworkConfig, path="model"):
     local_stream: str = key("both", choices=LOCAL_STREAMS)  # difference convolutions; "none": plain encoder only
     fusion: str = key("lwm", choices=FUSIONS)  # how two maps are weighed; "lwm": by learned gates
     high_pass_init: bool = False  # True: the plain encoder starts from high-pass filters, to train without a checkpoint
-    spectral_stem: bool = False  # True: the plain encoder's tokens are JPEG's blocks, transformed; patch_size 8
+    spectral_stem: bool = False  # True: the plain encoder's tokens are JPEG's blocks, transformed; patches of 8 alone
     double_compression: bool = False  # True: and what the histograms tell of double JPEG; needs spectral_stem
     boundary_decoder: bool = True  # False: no boundary map, hence no boundary and no compactness loss
     image_decoder: bool = True  # False: no reconstruction, hence no reconstruction loss
@@ -126,7 +126,7 @@ class OptimizerConfig(Section, path="optimizer"):
     """Adam with coupled L2 weight decay (not AdamW); the defaults, a constant rate and nothing else, as published."""
 
     learning_rate: float = key(6e-5, above=0)  # the highest, where a schedule changes it
-    schedule: str = key("constant", choices=SCHEDULES)  # after the warm-up; "cosine": down to end_lr_factor
+    schedule: str = key("constant", choices=SCHEDULES)  # after the warm-up; "cosine": down to that share
     warmup_steps: int = key(0, 0)  # steps over which the rate rises from 0
     end_lr_factor: float = key(0.0, 0, 1)  # where the cosine ends, as a share of learning_rate
     b1: float = key(0.9, 0, below=1)  # decay of the average gradient

@@ -8,9 +8,11 @@ import dataclasses
 import difflib
 import functools
 import math
-from typing import Any, ClassVar, NamedTuple, get_args
+from typing import Any, ClassVar, NamedTuple, TypeVar, cast, dataclass_transform, get_args
 
 from pimjax.aliases import CONFIG
+
+T = TypeVar("T")
 
 INT32 = 2**31 - 1  # JAX counts in 32 bits
 
@@ -59,10 +61,11 @@ def key(default: Any, low: float = -math.inf, high: float | None = None, **rules
     return dataclasses.field(default=default, metadata={"values": Values(low, high, **rules)})
 
 
-def section(cls: type) -> type:
+@dataclass_transform()
+def section(cls: type[T]) -> type[T]:
     """Make a section of the configuration a dataclass that also takes its keys under their names of pimjax 0.1."""
     built = dataclasses.dataclass(cls)
-    init = built.__init__
+    init: Any = built.__init__
 
     @functools.wraps(init)
     def renaming_init(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -70,7 +73,7 @@ def section(cls: type) -> type:
         given = {self.old_names()[name]: kwargs.pop(name) for name in self.old_names() if name in kwargs}
         init(self, *args, **(kwargs | given))
 
-    built.__init__ = renaming_init
+    built.__init__ = renaming_init  # pyright: ignore[reportAttributeAccessIssue]
     return built
 
 
@@ -96,7 +99,7 @@ class Section:
 
     def __setattr__(self, name: str, value: Any) -> None:
         name = type(self).old_names().get(name, name)
-        fields = type(self).__dataclass_fields__
+        fields = {field.name: field for field in dataclasses.fields(cast(Any, self))}
         if name not in fields:
             near = difflib.get_close_matches(name, [*fields, *type(self).old_names()], 1)
             hint = (
@@ -112,8 +115,9 @@ class Section:
 
 def wrong(field: dataclasses.Field, value: Any) -> str | None:
     """Return what a value of this field must be instead, to follow "it must"; None if it may stand there."""
-    values, kind = field.metadata.get("values", Values()), field.type
-    if dataclasses.is_dataclass(kind):
+    values: Values = field.metadata.get("values", Values())
+    kind: Any = field.type
+    if isinstance(kind, type) and issubclass(kind, Section):
         return None if isinstance(value, kind) else f"be a {kind.__name__}"
     item = (get_args(kind) or (kind,))[0]
     many = value if isinstance(value, tuple) else (value,)
@@ -130,12 +134,12 @@ def wrong(field: dataclasses.Field, value: Any) -> str | None:
     return None if optional or all(one.strip() for one in many) else "not be empty"
 
 
-def _is(kind: type, value: Any) -> bool:
+def _is(kind: Any, value: Any) -> bool:
     """Return whether a value is of this type; True is no number, and a whole number can stand for any."""
     return type(value) is kind or (kind is float and type(value) is int)
 
 
-def _words(item: type, kind: Any) -> str:
+def _words(item: Any, kind: Any) -> str:
     one = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}[item]
     many = {int: "whole numbers, as in (1, 2)", float: "numbers, as in (0.5, 0.5)", str: "texts, as in ('a', 'b')"}
     return one if item is kind else f"a tuple of {many[item]}"

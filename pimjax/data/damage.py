@@ -3,6 +3,7 @@
 import re
 import zlib
 from collections.abc import Iterator
+from typing import Any
 
 from PIL import Image
 
@@ -69,7 +70,7 @@ def _inflated(parts: list[memoryview]) -> str:
 
 def _tiff(encoded: bytes) -> str:
     image = open_lazily(encoded)
-    tags = image.tag_v2
+    tags: Any = image.tag_v2  # pyright: ignore[reportAttributeAccessIssue]  # a TIFF's
     starts, sizes = next((tags[a], tags.get(b, ())) for a, b in _OFFSETS if a in tags)
     compression = tags.get(_COMPRESSION, 1)
     if compression == 1 and len(starts) == 1:  # of which not all writers tell the size, or the right one

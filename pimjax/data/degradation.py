@@ -29,10 +29,10 @@ def degraded_crop(example: Example, side: int, rng: np.random.Generator, config:
         smallest = min(1.0, max(config.min_scale, side / min(H, W)))
         factor = float(np.exp(rng.uniform(np.log(smallest), 0)))
     before = max(side, round(side / factor))
-    corner = [int(rng.integers(max(n - before, 0) + 1)) for n in (H, W)]
+    top, left = (int(rng.integers(max(n - before, 0) + 1)) for n in (H, W))
     if before == side and rng.random() < config.grid_aligned_prob:  # the blocks of the compression that it comes with
-        corner = [n // 8 * 8 for n in corner]
-    center = tuple(n + before / 2 for n in corner)
+        top, left = top // 8 * 8, left // 8 * 8
+    center = top + before / 2, left + before / 2
     maps = crop_square({key: example[key] for key in ("image", "mask", "segments") if key in example}, before, center)
     if before > side:
         kernel = int(rng.choice(_KERNELS, p=(0.4, 0.2, 0.2, 0.2)))

@@ -79,7 +79,8 @@ def _rectangle(affine: np.ndarray, box: tuple[int, ...], shape: tuple[int, int])
     low, high = np.floor(corners.min(1)).astype(int) - MARGIN, np.ceil(corners.max(1)).astype(int) + MARGIN
     # One pixel at least, should all of it fall outside.
     starts = [min(max(first, 0), n - 1) for first, n in zip(low[::-1], shape, strict=True)]
-    return tuple(slice(s, max(s + 1, min(last, n))) for s, last, n in zip(starts, high[::-1], shape, strict=True))
+    rows, columns = (slice(s, max(s + 1, min(last, n))) for s, last, n in zip(starts, high[::-1], shape, strict=True))
+    return rows, columns
 
 
 def _match(pasted: np.ndarray, host: np.ndarray, mask: np.ndarray, share: float) -> np.ndarray:

@@ -3,7 +3,7 @@
 import io
 import os
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
@@ -106,7 +106,7 @@ def read_header(encoded: bytes, name: str) -> Header:
         raise ImageError(f"{name}: {kind} is not read; convert it to JPEG or PNG losslessly")
     try:
         image = open_lazily(encoded)
-        header = Header(image.format, *image.size, image.mode, _bits(image, encoded), _orientation(image))
+        header = Header(image.format or "", *image.size, image.mode, _bits(image, encoded), _orientation(image))
         raw = image.format == "TIFF" and _is_raw(image)
     except Exception:  # whatever a damaged file does to a parser
         raise ImageError(
@@ -140,7 +140,11 @@ def open_lazily(encoded: bytes) -> Image.Image:
 def _bits(image: Image.Image, encoded: bytes) -> int:
     if image.format == "PNG":
         return encoded[24]  # of IHDR, which is always first
-    return max(image.tag_v2.get(_BITS, (8,))) if image.format == "TIFF" else 8
+    return max(_tiff_tags(image).get(_BITS, (8,))) if image.format == "TIFF" else 8
+
+
+def _tiff_tags(image: Image.Image) -> Any:
+    return image.tag_v2  # pyright: ignore[reportAttributeAccessIssue]  # of TiffImageFile, which Image.open returns
 
 
 def _orientation(image: Image.Image) -> int:
@@ -160,5 +164,5 @@ def _exif(image: Image.Image) -> Image.Exif:
 
 def _is_raw(image: Image.Image) -> bool:
     """Return whether a TIFF is a camera's raw file: its first image is a small preview, or a color filter array."""
-    tags = image.tag_v2
+    tags = _tiff_tags(image)
     return _DNG in tags or bool(tags.get(_SUBFILE, 0) & 1) or tags.get(_PHOTOMETRIC) in (32803, 34892)

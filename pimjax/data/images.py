@@ -56,7 +56,7 @@ def photo_notes(encoded: bytes, header: Header, pixels: np.ndarray) -> tuple[str
     if header.bits != 16 or int(pixels.max()) >= _DIM >> 8:
         return ()
     values = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
-    if not (largest := int(values.max())):
+    if values is None or not (largest := int(values.max())):
         return ()
     bits = next(bits for bits in (8, 10, 12, 13) if largest < 1 << bits)
     return (

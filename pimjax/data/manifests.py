@@ -202,8 +202,8 @@ def _record(manifest: Path, place: str, cells: Mapping[str, str]) -> Record:
         raise ValueError(f"{place}: {error}") from None
     if label and "mask" not in named:
         raise ValueError(f"{place}: label {word} (manipulated), yet no mask; complete or delete the row")
-    image, mask, segments = (manifest.parent / named[key] if key in named else None for key in _FILES)
-    return Record(image, mask, segments, label, place)
+    files = {key: manifest.parent / file for key, file in named.items()}
+    return Record(files["image"], files.get("mask"), files.get("segments"), label, place)
 
 
 def json_source(manifest: str | os.PathLike) -> FileSource:

@@ -135,7 +135,7 @@ def random_mask(
     kind, labels = draw(rng, weights), None
     if kind == "segments":
         labels = example["segments"]
-    elif kind == "borrowed" and (labels := donors.labels(rng)) is not None:
+    elif kind == "borrowed" and donors and (labels := donors.labels(rng)) is not None:
         labels = cv2.resize(labels.astype(np.float32), image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     if labels is not None and (mask := segment(labels, rng, config)) is not None:
         return mask, kind
@@ -145,7 +145,8 @@ def random_mask(
         mask = superpixel_union(image, rng, area)
         if mask.mean() <= 1.05 * config.max_area:  # the only superpixel of a tiny image is all of it
             return mask, kind
-    return smooth_shape(rng, *image.shape[:2], area), "smooth"
+    H, W = image.shape[:2]
+    return smooth_shape(rng, H, W, area), "smooth"
 
 
 def draw(rng: np.random.Generator, weights: dict[str, float]) -> str:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from pimjax.jpeg.dct import LUMA
 from pimjax.jpeg.tables import CHROMA_TABLE, LUMA_TABLE, scaled
 
 Perturbed = tuple[np.ndarray, dict[str, float]]
@@ -46,7 +47,8 @@ def compress(
         tables = [scaled(table, quality, flatness).tolist() for table in (LUMA_TABLE, CHROMA_TABLE)]
         Image.fromarray(padded).save(stream, "JPEG", qtables=tables, subsampling=CHROMA.index(chroma))
         encoded = np.frombuffer(stream.getbuffer(), np.uint8)
-    return cv2.imdecode(encoded, cv2.IMREAD_COLOR)[dy : dy + H, dx : dx + W, ::-1]
+    decoded = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR))
+    return decoded[dy : dy + H, dx : dx + W, ::-1]
 
 
 def noise(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
@@ -103,8 +105,7 @@ def tone(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
     """
     saturation, contrast, brightness = rng.uniform([0.5, 0.75, -25], [1.5, 1.3, 25]).tolist()
     # Luma stays: colors move to or from the gray of their pixel, which is one matrix; contrast is another factor.
-    luma = np.array([0.299, 0.587, 0.114])
-    colors = contrast * (saturation * np.eye(3) + (1 - saturation) * luma)
+    colors = contrast * (saturation * np.eye(3) + (1 - saturation) * LUMA)
     shift = np.full((3, 1), brightness + 128 * (1 - contrast))
     changed = cv2.transform(image, np.hstack([colors, shift]).astype(np.float32))
     return changed, {"saturation": saturation, "contrast": contrast, "brightness": brightness}

@@ -46,9 +46,8 @@ def _surroundings(mask: np.ndarray) -> tuple[slice, slice]:
     It starts at multiples of 16 pixels, so that Bayer phases and JPEG blocks mean in it what they mean in the image.
     """
     x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
-    return tuple(
-        slice(max(0, start - 16) // 16 * 16, start + length + 16) for start, length in ((y, height), (x, width))
-    )
+    first = max(0, y - 16) // 16 * 16, max(0, x - 16) // 16 * 16
+    return slice(first[0], y + height + 16), slice(first[1], x + width + 16)
 
 
 def forge(example: Example, rng: np.random.Generator, config: PidaConfig, donors: Donors | None = None) -> Example:
@@ -116,7 +115,7 @@ def _paste(
     """Return a region of another photograph, or of the same, laid over it; None if four tries found no place."""
     donor = example
     for _ in range(4 if kind == "splicing" else 0):
-        if donor["id"] == example["id"]:
+        if donors and donor["id"] == example["id"]:
             donor = donors.photograph(rng)
     if donor["id"] == example["id"]:  # there may be no other photograph
         kind, donor = "copy_move", example

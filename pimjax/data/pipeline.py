@@ -31,7 +31,7 @@ class TrainTransform(grain.transforms.RandomMap):
     pida: PidaConfig
     donors: Donors | None = None  # whose photographs forgeries may take from
 
-    def random_map(self, element: Example, rng: np.random.Generator) -> Example:
+    def random_map(self, element: Example, rng: np.random.Generator) -> Example:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return one training sample; see `pimjax.data.stages.targets` for its arrays."""
         for stage in stages(self.data, self.pida, self.donors):
             element = stage(element, rng)
@@ -141,7 +141,8 @@ def _start_worker(index: int, count: int) -> None:
 
 
 def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
     os._exit(1)
 
 

@@ -81,7 +81,7 @@ INSTALLED = {
 }
 
 
-def installed_source(split: str) -> FileSource:
+def installed_source(split: str) -> Source:
     """Return photographs that three Python packages install beside their code: "train" (6) or "validation" (2).
 
     Raises:

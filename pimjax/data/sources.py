@@ -85,7 +85,7 @@ def decode_example(encoded: Encoded) -> Example:
 
 def decode_segments(encoded: Encoded, image: np.ndarray) -> np.ndarray:
     """Return the example's label map, int32 [H, W]; ImageError if it is not of the image's size."""
-    segments = decode_labels(encoded.segments, f"{encoded.id}: its segments")
+    segments = decode_labels(encoded.segments or b"", f"{encoded.id}: its segments")
     if segments.shape != image.shape[:2]:
         raise ImageError(f"{encoded.id}: its segments are no label map of its size; correct the manifest")
     return segments
@@ -155,8 +155,8 @@ class TfdsSource(Source):
     array_record.
     """
 
-    def __init__(self, records: Sequence[dict[str, Any]], name: str):
-        self.records = records
+    def __init__(self, records: Any, name: str):
+        self.records = records  # a data source of TFDS, whose type has no public name
         self.name = name
         self.annotated = range(len(records))
 

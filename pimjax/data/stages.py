@@ -1,4 +1,4 @@
-"""The way of a training image: crop_and_degrade → forge → post_process → targets, each (example, rng) → example."""
+"""The stages of a training image: `crop_and_degrade`, forge, post-process, `targets`; each (example, rng) → example."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""From facts to a verdict: what fatal training or scoring, what deserves a look, and a summary."""
+"""From facts to a verdict: what forbids training or scoring, what deserves a look, and a summary."""
 
 import dataclasses
 import statistics
@@ -34,7 +34,7 @@ def check_facts(facts: Sequence[Facts], max_unreadable: float) -> list[Finding]:
     broken = [fact for fact in facts if fact.error]
     marked = [fact.marked for fact in masked if fact.marked]
     inverted = len(marked) >= 8 and statistics.median(marked) > 0.5  # of fewer, nothing can be said of the dataset
-    most = sorted((fact for fact in masked if fact.marked > 0.5), key=lambda fact: -fact.marked)
+    most = sorted((fact for fact in masked if _marked(fact) > 0.5), key=_marked, reverse=True)
     too_many = len(broken) > max_unreadable * len(facts) or len(broken) == len(facts)
     what = "the mask marks more than half of the image"
     what += "; so do most: invert this dataset's masks (white = manipulated)" if inverted else "; it may be inverted"
@@ -55,6 +55,10 @@ def check_facts(facts: Sequence[Facts], max_unreadable: float) -> list[Finding]:
         Finding("duplicates", "the same picture twice, or two forgeries of it", _duplicates(facts)),
     ]
     return [finding for finding in findings if finding.examples]
+
+
+def _marked(fact: Facts) -> float:
+    return fact.marked or 0.0
 
 
 def _ids(facts: Sequence[Facts], condition: Callable[[Facts], Any]) -> tuple[str, ...]:
@@ -106,27 +110,25 @@ def check_alignment(source: Source, facts: Sequence[Facts], most: int = 60) -> l
 
     Only the `most` worst are compared with each other's images.
     """
-    poor = sorted(
-        (f for f in facts if f.mask_alignment is not None and f.mask_alignment < POOR_ALIGNMENT),
-        key=lambda fact: fact.mask_alignment,
-    )[:most]
+    alignments = [(fact.mask_alignment, fact) for fact in facts if fact.mask_alignment is not None]
+    poor = sorted((pair for pair in alignments if pair[0] < POOR_ALIGNMENT), key=lambda pair: pair[0])[:most]
     maps = []
-    for fact in poor:
+    for _, fact in poor:
         encoded = source.encoded(fact.index)
         image = decode_image(encoded.image, encoded.id)
-        mask = align_mask(decode_mask(encoded.mask, encoded.mask_id), image, encoded)
+        mask = align_mask(decode_mask(encoded.mask or b"", encoded.mask_id), image, encoded)
         maps.append((edge_ranks(image), outline(mask > 127)))
     swapped, alone = [], []
-    for i, fact in enumerate(poor):
+    for i, (alignment, fact) in enumerate(poor):
         fits = [
             -9.0 if i == j or maps[i][0].shape != ranks.shape else outline_alignment(ranks, maps[i][1]) or -9.0
             for j, (ranks, _) in enumerate(maps)
         ]
         best = max(range(len(fits)), key=fits.__getitem__)
-        if fits[best] > max(2 * POOR_ALIGNMENT, fact.mask_alignment + POOR_ALIGNMENT):
-            swapped.append(f"{fact.id}: its mask fits {poor[best].id}")
+        if fits[best] > max(2 * POOR_ALIGNMENT, alignment + POOR_ALIGNMENT):
+            swapped.append(f"{fact.id}: its mask fits {poor[best][1].id}")
         else:
-            alone.append(f"{fact.id}: {fact.mask_alignment:.1f}")
+            alone.append(f"{fact.id}: {alignment:.1f}")
     findings = [
         Finding("swapped", "the mask fits another image of this source better than its own", tuple(swapped)),
         Finding("misfit", "the mask's outline follows no edges of the image; is it of another?", tuple(alone)),
@@ -138,7 +140,7 @@ def require_sound(source: Source, max_unreadable: float, samples: int = 32) -> N
     """The cheap part of the check, before training: some examples, spread over the source. Prints what is odd.
 
     Raises:
-        ValueError: what was found fatal training.
+        ValueError: what was found forbids training.
     """
     indices = np.unique(np.linspace(0, len(source) - 1, samples).astype(int)).tolist()
     # Of so few examples, a share above the limit must be told from bad luck.
@@ -154,7 +156,7 @@ def require_sound(source: Source, max_unreadable: float, samples: int = 32) -> N
 
 
 def summary(facts: Sequence[Facts]) -> dict[str, str]:
-    """Return confusion in words, for a table."""
+    """Return counts in words, for a table."""
     usable = [fact for fact in facts if not fact.error]
     marked = sorted(fact.marked for fact in usable if fact.marked)
     sizes = sorted((fact.width * fact.height, fact.width, fact.height) for fact in usable)

@@ -16,7 +16,8 @@ from pimjax.visualize import contact_sheet, overlay
 
 def checked_sheet(source: Source, facts: Sequence[Facts], rows: int = 8) -> np.ndarray:
     """Return overlays, with their names, of the masks that fit best, of those that fit worst, of some. uint8 RGB."""
-    fitting = sorted((fact for fact in facts if fact.mask_alignment is not None), key=lambda fact: -fact.mask_alignment)
+    alignments = [(fact.mask_alignment, fact) for fact in facts if fact.mask_alignment is not None]
+    fitting = [fact for _, fact in sorted(alignments, key=lambda pair: -pair[0])]
     usable = [fact for fact in facts if not fact.error]
     picked = np.random.default_rng(0).permutation(len(usable))[:rows]
     columns = {

@@ -63,12 +63,13 @@ def read_facts(source: Source, index: int) -> Facts:
 
 
 def _with_mask(facts: Facts, encoded: Encoded, image: np.ndarray) -> Facts:
-    stored = decode_mask(encoded.mask, encoded.mask_id)
+    file = encoded.mask or b""
+    stored = decode_mask(file, encoded.mask_id)
     mask = align_mask(stored, image, encoded)
     return dataclasses.replace(
         facts,
         marked=float((mask > 127).mean()),
-        mask_format=read_header(encoded.mask, encoded.mask_id).format,
+        mask_format=read_header(file, encoded.mask_id).format,
         gray=gray_share(stored),
         mask_size=None if stored.shape == image.shape[:2] else stored.shape[::-1],
         mask_alignment=mask_alignment(image, mask > 127),

@@ -31,7 +31,7 @@ def edge_ranks(image: np.ndarray) -> np.ndarray:
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     color = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32)
     gradients = [cv2.Sobel(color, cv2.CV_32F, *order) for order in ((1, 0), (0, 1))]
-    strength = sum((g * g).sum(-1) for g in gradients)
+    strength = np.sum([(g * g).sum(-1) for g in gradients], 0)
     ranks = np.empty(strength.size, np.float32)
     ranks[np.argsort(strength, axis=None, kind="stable")] = np.linspace(0, 1, strength.size, dtype=np.float32)
     return ranks.reshape(strength.shape)
@@ -43,7 +43,8 @@ def outline(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     size = [max(2, round(n * scale)) for n in mask.shape[::-1]]
     small = (cv2.resize(mask.view(np.uint8) * np.uint8(255), size, interpolation=cv2.INTER_AREA) > 127).view(np.uint8)
     kernel = np.ones((3, 3), np.uint8)
-    return np.nonzero(cv2.dilate(small, kernel) != cv2.erode(small, kernel))
+    rows, columns = np.nonzero(cv2.dilate(small, kernel) != cv2.erode(small, kernel))
+    return rows, columns
 
 
 def outline_alignment(ranks: np.ndarray, edge: tuple[np.ndarray, np.ndarray]) -> float | None:

@@ -16,7 +16,7 @@ def findings_table(summary: dict[str, str], findings: Sequence[Finding]) -> str:
     """Return Markdown: what there is, then every finding with its first examples."""
     lines = ["| what | found |", "|---|---|", *(f"| {name} | {printable(text)} |" for name, text in summary.items())]
     for finding in findings:
-        verdict = " (fatal training)" if finding.fatal else ""
+        verdict = " (forbids training)" if finding.fatal else ""
         lines += ["", f"{finding.kind}{verdict}: {len(finding.examples)}. {finding.what[0].upper()}{finding.what[1:]}:"]
         lines += [f"- {printable(example)}" for example in finding.examples[:SHOWN]]
         if len(finding.examples) > SHOWN:

@@ -64,6 +64,6 @@ def _level(name: str, text: str) -> float:
     except ValueError:
         level = math.nan
     if not of.low <= level <= of.high or (of.step and (level - of.low) % of.step):
-        kind = {0: "", 1: "whole numbers, "}.get(of.step, "odd numbers, ")
+        kind = "" if not of.step else "whole numbers, " if of.step == 1 else "odd numbers, "
         raise ValueError(f"corruption {name}={text}: levels are {kind}{of.low:g} … {of.high:g} ({of.unit})")
     return int(level) if level.is_integer() else level

@@ -139,10 +139,10 @@ def _through(image: np.ndarray, suffix: str, setting: int, value: int) -> np.nda
     try:
         done, encoded = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [setting, value])
     except cv2.error:  # which a build without the format raises
-        done = False
-    if not done:
+        done, encoded = False, None
+    if not done or encoded is None:
         raise OSError(f"this OpenCV cannot write {suffix}; install opencv-python from PyPI")
-    return cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR)), cv2.COLOR_BGR2RGB)
 
 
 def _to_uint8(values: np.ndarray) -> np.ndarray:

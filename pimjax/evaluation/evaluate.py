@@ -118,7 +118,7 @@ def _row(
             what if encoded.id in what else f"{encoded.id}: {predictor.name} failed on it ({what})"
         ) from None
     picture = PICTURE.format(number) if pictures else None
-    if pictures:
+    if pictures and picture:
         write_strip(pictures / picture, example, prediction, threshold)
     return ImageRow(
         number=number,

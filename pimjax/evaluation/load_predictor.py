@@ -54,7 +54,7 @@ def open_model(what: str, name: str = "", precision: str = "float32") -> Predict
     raise UnknownModelError(f"model {what!r}: no such checkpoint; give one, MODULE:FUNCTION, or one of {known}")
 
 
-def _import(what: str) -> Model:
+def _import(what: str) -> Any:
     module, _, function = what.partition(":")
     here = os.getcwd()
     sys.path.insert(0, here)  # as `python -m` does; for this import alone

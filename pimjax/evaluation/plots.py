@@ -18,7 +18,7 @@ try:
 except ImportError:
     raise ValueError("figures need matplotlib: pip install 'pimjax[report]'") from None
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: small, and found by a search in the page
     "svg.hashsalt": "pimjax",
     "text.parse_math": False,  # a $ in a model's name is a $
@@ -137,6 +137,7 @@ def save_robustness(rows: Rows, stem: Path, ours: bool = False) -> None:
     corruptions = [corruption for corruption in corruptions if corruption is not None]
     size = WIDTH * len(corruptions), HEIGHT * len(datasets) + _legend_height(models)
     figure = Figure(size, layout="constrained")
+    handles = {}
     for line, dataset in zip(figure.subplots(len(datasets), len(corruptions), squeeze=False), datasets, strict=True):
         for axes, corruption in zip(line, corruptions, strict=True):
             handles = _draw_levels(axes, rows, models, dataset, corruption)
@@ -148,7 +149,7 @@ def save_robustness(rows: Rows, stem: Path, ours: bool = False) -> None:
 
 
 def _draw_levels(axes: Axes, rows: Rows, models: Sequence[str], dataset: str, corruption: str) -> dict[str, Any]:
-    """Return one corruption on one dataset; returns a line per model for the legend."""
+    """Draw one corruption on one dataset; return a line per model for the legend."""
     handles = {}
     for place, model in enumerate(models):
         of_model = [row for row in rows if (row["model"], row["dataset"]) == (model, dataset)]

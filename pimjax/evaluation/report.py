@@ -111,8 +111,8 @@ def _in_words(results: Sequence[DatasetResult], counts: dict[str, int]) -> str:
         (("pixel_fpr_authentic",), min, "lowest", "Share of authentic pixels marked"),
     )
     for path, choose, adjective, title in paths:
-        values = {result.model: result.summary.find(path) for result in results}
-        values = {model: value for model, value in values.items() if value}
+        found = ((result.model, result.summary.find(path)) for result in results)
+        values = {model: value for model, value in found if value}
         if values:
             best = choose(values, key=lambda model: values[model].value)
             among = f"{adjective} for " if len(values) > 1 else ""

@@ -24,7 +24,7 @@ from pimjax.inference.page_work import SupersededError, Work
 from pimjax.shutdown import explain
 from pimjax.terminal import say
 
-BUTTONS = ["fullscreen", "download"]
+BUTTONS: Any = ["fullscreen", "download"]
 TICK = 0.3  # seconds between two looks at what the device does
 
 _INTRODUCTION = """# pimjax
@@ -33,6 +33,10 @@ _LIMITS = """The map shows where the traces of camera and compression break off,
 (a sharpened face, a caption). Little is left of them in pictures that were photographed from a screen, strongly
 compressed or scaled down, as messengers and social media do, and a picture that is generated as a whole has no such
 break."""
+
+
+def _visitor(request: gr.Request) -> str:
+    return request.session_hash or ""
 
 
 class Page:
@@ -49,7 +53,7 @@ class Page:
     def begin(self, file: str | None, before: Shown | None, request: gr.Request) -> tuple[Any, ...]:
         """Return clear what is shown, at once: [state, number, picture, verdict, downloads]."""
         forget(before)
-        number = self.work.begin(request.session_hash)
+        number = self.work.begin(_visitor(request))
         doing = "" if file is None else f"Looking at {plain(Path(file).name)} …"
         return None, number, None, doing, gr.Files(value=None, visible=False)
 
@@ -58,19 +62,19 @@ class Page:
     ) -> AsyncIterator[tuple[Any, ...]]:
         """Say what is being done, then show what was found: [state, picture, verdict, downloads]."""
 
-        def settings() -> bool:
-            return self.work.is_newest(request.session_hash, number)
+        def is_wanted() -> bool:
+            return self.work.is_newest(_visitor(request), number)
 
-        if file is None or not settings():
+        if file is None or not is_wanted():
             yield (gr.skip(),) * 4
             return
         path, began = Path(file), time.monotonic()
         try:
             photo = await asyncio.to_thread(page_results.read_upload, path)
-            job = self.work.localize(photo, settings)
+            job = self.work.localize(photo, is_wanted)
             while not job.result.done():
                 doing = f"Looking at {plain(path.name)}: {job.doing[-1]} … {time.monotonic() - began:.0f} s"
-                yield gr.skip(), gr.skip(), doing if settings() else gr.skip(), gr.skip()
+                yield gr.skip(), gr.skip(), doing if is_wanted() else gr.skip(), gr.skip()
                 await asyncio.sleep(TICK)
             shown = await asyncio.to_thread(self._keep, job.result.result(), path.name, number, photo.notes)
             found = await asyncio.to_thread(self._show, shown, view, opacity, threshold)
@@ -79,7 +83,7 @@ class Page:
             return
         except Exception as error:
             found = None, None, _complaint(path.name, error), gr.skip()
-        if settings():
+        if is_wanted():
             yield found
         else:
             forget(found[0])
@@ -95,26 +99,26 @@ class Page:
 
     def picture(self, shown: Shown | None, view: str, opacity: float, threshold: float, request: gr.Request) -> Any:
         """Draw the picture anew."""
-        return self._of_newest(shown, request, lambda: page_results.picture(shown, view, opacity, threshold), 1)
+        return self._of_newest(shown, request, lambda shown: page_results.picture(shown, view, opacity, threshold), 1)
 
     def figures(self, shown: Shown | None, threshold: float, request: gr.Request) -> tuple[Any, Any]:
         """Say and write anew what depends on the threshold."""
 
-        def say_and_write() -> tuple[Any, Any]:
+        def say_and_write(shown: Shown) -> tuple[Any, Any]:
             text, files = page_results.figures(shown, threshold)
             return text, gr.Files(value=files, visible=True)
 
         return self._of_newest(shown, request, say_and_write, 2)
 
-    def _of_newest(self, shown: Shown | None, request: gr.Request, make: Callable[[], Any], outputs: int) -> Any:
+    def _of_newest(self, shown: Shown | None, request: gr.Request, make: Callable[[Shown], Any], outputs: int) -> Any:
         skipped = (gr.skip(),) * outputs if outputs > 1 else gr.skip()
         if shown is None:
             return skipped
         try:
-            made = make()
+            made = make(shown)
         except OSError:  # its folder went meanwhile
             return skipped
-        return made if self.work.is_newest(request.session_hash, shown.number) else skipped
+        return made if self.work.is_newest(_visitor(request), shown.number) else skipped
 
     async def readiness(self) -> AsyncIterator[str]:
         """Say that the page gets ready, until it is."""
@@ -126,7 +130,7 @@ class Page:
 
     def leave(self, request: gr.Request) -> None:
         """Drop the work of a visitor who has closed the page."""
-        self.work.forget(request.session_hash)
+        self.work.forget(_visitor(request))
 
     def close(self) -> None:
         """End the work, and delete what visitors left."""
@@ -167,7 +171,7 @@ def build_page(page: Page) -> gr.Blocks:
                 verdict = gr.Markdown(elem_id="verdict")
                 downloads = gr.Files(label="Download", interactive=False, visible=False)
                 gr.Markdown(_LIMITS)
-        quiet = {"show_progress": "hidden", "api_visibility": "private"}
+        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         # Neither waits for what was begun before: "multiple", no limit. The device's queue is `Work`'s.
         free = quiet | {"trigger_mode": "multiple", "concurrency_limit": None}
         cleared = [state, number, picture, verdict, downloads]
@@ -220,7 +224,7 @@ def serve(
             enable_monitoring=False,
             app_kwargs={"middleware": [Middleware(Guard, host=host, allowed=tuple(allowed))]},
         )
-        say(blocks.local_url)
+        say(str(blocks.local_url))
         threading.Thread(target=page.work.warm_up, args=(say,), daemon=True).start()
         while block:
             time.sleep(1)

@@ -97,7 +97,7 @@ def read_list(file: Path) -> list[str]:
 def shard(photos: Sequence[Photo], number: int, count: int) -> list[Photo]:
     """Return the part of machine `number` of `count`, counted from 1: every photo is in exactly one.
 
-    A photo's relative_path decides: it stays in its part whatever photos are added or removed.
+    A photo's relative path decides: it stays in its part whatever photos are added or removed.
     """
     return [photo for photo in photos if zlib.crc32(os.fsencode(photo.relative_path)) % count == number - 1]
 
@@ -105,7 +105,7 @@ def shard(photos: Sequence[Photo], number: int, count: int) -> list[Photo]:
 def _expand(
     text: str, output: Path | None, results: Collection[str], passed_over: dict[Path, str]
 ) -> Iterable[tuple[str, str]]:
-    """Return paths, and the relative_path of each."""
+    """Return paths, and the relative path of each."""
     path = Path(text)
     if text == STDIN:
         return [(text, text)]

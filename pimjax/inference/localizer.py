@@ -5,7 +5,7 @@ import hashlib
 import itertools
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import cv2
 import jax
@@ -17,10 +17,10 @@ from pimjax.config.schema import PRECISIONS
 from pimjax.data.images import DecodedPhoto, decode_photo, read_bytes, turn_upright
 from pimjax.data.transforms import STRIDE, network_input
 from pimjax.inference.tiles import Canvas, Maps, Places, tile_places
+from pimjax.jpeg.dct import BLOCK
 from pimjax.models.factory import create_model
 from pimjax.models.layers import Execution
-from pimjax.models.pim import predictions_of
-from pimjax.models.stems import BLOCK
+from pimjax.models.pim import PIMOutput, predictions_of
 from pimjax.normalization import denormalize, normalize
 from pimjax.visualize import strips
 from pimjax.weights.bundled import BUNDLED
@@ -74,7 +74,7 @@ class Localizer:
 
         @functools.partial(jax.jit, static_argnames="details")
         def predict(variables: dict[str, Any], images: jax.Array, details: bool) -> tuple[jax.Array | None, ...]:
-            predictions = predictions_of(model.apply(variables, images))
+            predictions = predictions_of(cast(PIMOutput, model.apply(variables, images)))
             # Where only the mask is asked for, XLA drops the other decoders.
             return predictions if details else predictions[:1]
 
@@ -123,8 +123,8 @@ class Localizer:
             square = (self.card.preprocessing["image_size"],) * 2
             return _Plan(square, square, [(0, 0)])
         tile = _tile_shape(photo.shape)
-        whole = tuple(n + -n % GRAIN if n > side else side for n, side in zip(photo.shape, tile, strict=False))
-        return _Plan(tile, whole, tile_places(whole, TILE, OVERLAP, GRAIN))
+        H, W = (n + -n % GRAIN if n > side else side for n, side in zip(photo.shape, tile, strict=False))
+        return _Plan(tile, (H, W), tile_places((H, W), TILE, OVERLAP, GRAIN))
 
     def _input(self, photo: np.ndarray, y: int, x: int, shape: tuple[int, int]) -> np.ndarray:
         """Return the photo's tile at (y, x), float32 [*shape, 3], continued by mirroring where the photo ends."""
@@ -245,5 +245,5 @@ def model_hash(variables: dict[str, Any], card: ModelCard) -> str:
     # Under the names of pimjax 0.1, so that a model's hash stays what it was.
     for path, array in jax.tree_util.tree_leaves_with_path(renamed_tree(variables, inverse(PARAMETERS))):
         digest.update(jax.tree_util.keystr(path).encode())
-        digest.update(np.ascontiguousarray(array))
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

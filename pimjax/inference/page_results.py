@@ -65,9 +65,10 @@ def keep(
     if not math.isfinite(found.score):
         raise ImageError(f"{name}: the model gave NaN or infinity; its weights may be damaged, get them again")
     write_png(folder / f"{Path(name).stem}_probability.png", gray(found.probability, 16))
-    small = [_page_sized(map_) for map_ in (found.photo, found.probability, found.boundary)]
+    photo, probability = _page_sized(found.photo), _page_sized(found.probability)
+    boundary = None if found.boundary is None else _page_sized(found.boundary)
     meaning = describe_score(found.score, localizer.card)
-    return Shown(*small, found.score, meaning, localizer.hash, folder, name, number, notes)
+    return Shown(photo, probability, boundary, found.score, meaning, localizer.hash, folder, name, number, notes)
 
 
 def forget(shown: Shown | None) -> None:
@@ -76,8 +77,8 @@ def forget(shown: Shown | None) -> None:
         shutil.rmtree(shown.folder, ignore_errors=True)
 
 
-def _page_sized(map_: np.ndarray | None) -> np.ndarray | None:
-    scale = 1.0 if map_ is None else SHOWN / max(map_.shape[:2])
+def _page_sized(map_: np.ndarray) -> np.ndarray:
+    scale = SHOWN / max(map_.shape[:2])
     return map_ if scale >= 1 else cv2.resize(map_, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
@@ -98,7 +99,7 @@ def figures(shown: Shown, threshold: float) -> tuple[str, list[str]]:
     where = shown.folder / Path(shown.name).stem
     files = [where.with_name(where.name + end) for end in ("_probability.png", "_mask.png", ".json")]
     written = np.frombuffer(files[0].read_bytes(), np.uint8)
-    probability = cv2.imdecode(written, cv2.IMREAD_UNCHANGED) / np.float32(65535)
+    probability = np.asarray(cv2.imdecode(written, cv2.IMREAD_UNCHANGED)) / np.float32(65535)
     write_png(files[1], (probability > threshold).view(np.uint8) * np.uint8(255))
     record = {"photo": shown.name, **measure(probability, shown.score, threshold), "threshold": threshold}
     record |= {"meaning": shown.meaning, "model_sha256": shown.model_sha256, "notes": list(shown.notes)}

@@ -40,7 +40,7 @@ class Work:
         self._closed = False
 
     def begin(self, visitor: str) -> int:
-        """Return a number for a visitor's new photo; what was begun for those before is no longer settings."""
+        """Return a number for a visitor's new photo; what was begun for those before is no longer wanted."""
         self._newest[visitor] = number = next(self._numbers)
         return number
 
@@ -52,14 +52,14 @@ class Work:
         """Drop what is begun for a visitor who has left."""
         self._newest.pop(visitor, None)
 
-    def localize(self, photo: DecodedPhoto, settings: Callable[[], bool]) -> Job:
-        """Give a photo to the device; its result raises SupersededError where it is no longer `settings`."""
+    def localize(self, photo: DecodedPhoto, wanted: Callable[[], bool]) -> Job:
+        """Give a photo to the device; its result raises SupersededError once `wanted` says no."""
         doing = ["waiting for the photos before"]
-        return Job(self._device.submit(self._localize, photo, settings, doing), doing)
+        return Job(self._device.submit(self._localize, photo, wanted, doing), doing)
 
-    def _localize(self, photo: DecodedPhoto, settings: Callable[[], bool], doing: list[str]) -> Localization:
+    def _localize(self, photo: DecodedPhoto, wanted: Callable[[], bool], doing: list[str]) -> Localization:
         def require_wanted() -> None:
-            if not settings():
+            if not wanted():
                 raise SupersededError
 
         def progress(done: int, total: int) -> None:

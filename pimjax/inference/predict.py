@@ -1,4 +1,4 @@
-"""Many photos: read prefetch, localized in batches, written while the next are computed, and resumed."""
+"""Many photos: read ahead, localized in batches, written while the next are computed, and resumed."""
 
 import functools
 import json
@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pimjax.data.headers import MAX_PIXELS, ImageError, read_header
 from pimjax.data.images import DecodedPhoto, decode_photo
 from pimjax.inference.inputs import Photo
-from pimjax.inference.localizer import Localization, Localizer
+from pimjax.inference.localizer import Localizer
 from pimjax.inference.outputs import DETAILS, measure, output_path, refuse_foreign, write_outputs
 from pimjax.inference.prefetch import grouped, prefetch
 from pimjax.inference.rows import Row, Rows, discard, is_whole, named_files
@@ -27,7 +27,7 @@ class Found(NamedTuple):
     """A photo on its way: encoded, decoded, then localized; or why it cannot be used."""
 
     photo: Photo
-    result: bytes | DecodedPhoto | Localization | str
+    result: Any  # bytes, then a `DecodedPhoto`, then a `Localization`; or str, why it cannot be used
     pixels: int = 0
     orientation: int = 1  # EXIF, 1 … 8
     notes: tuple[str, ...] = ()  # on the file

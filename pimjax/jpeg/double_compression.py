@@ -1,4 +1,4 @@
-"""Two estimate_double_compression between a picture's JPEG blocks, from the histograms of its cosine transform.
+"""Two contradictions between a picture's JPEG blocks, from the histograms of its cosine transform.
 
 - Double compression (Lin et al., Pattern Recognition 2009; the model of the histograms as in Bianchi, De Rosa and Piva,
   ICASSP 2011). A picture compressed before the forgery has periodic histograms of quantized coefficients. What was put
@@ -6,14 +6,14 @@
 - Coefficients that are no multiples of the step (Ye, Sun and Chang, ICME 2007). After the forgery nothing, or little,
   was compressed: the step is the first compression's, and what was put in does not keep to it.
 
-The primary_gain compression is found for all frequencies together, as most programs scale one table by one quality, and
+The primary compression is found for all frequencies together, as most programs scale one table by one quality, and
 coefficients quantized to zero do not count: most are zero because the block is smooth, whatever became of it. Both are
 pimjax's own, as is the use inside a network, which sees blocks, or windows of them, but not a picture's histograms.
 The constants were chosen on CASIA 1, forged and authentic, and IMD2020.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,15 +25,15 @@ from pimjax.jpeg.tables import LUMA_TABLE, scaled
 FREQUENCIES = sorted([(u, v) for u in range(8) for v in range(8) if 0 < u + v < 8], key=sum)
 NUM_FEATURES = 7  # what `double_compression` gives of each block
 NUM_LOW_FREQUENCIES = 20  # of these (row + column of 1..5) are asked for multiples of their step: more added nothing
-STEPS = np.arange(1, 61)  # steps of quantization that are looked for, of the last compression and of a primary_gain one
-QUALITIES = range(30, 100)  # of the standard table, that are looked for in a primary_gain compression
+STEPS = np.arange(1, 61)  # steps of quantization that are looked for, of the last compression and of a primary one
+QUALITIES = range(30, 100)  # of the standard table, that are looked for in a primary compression
 MAX_LEVEL = 20  # quantized coefficients up to ±20 are modeled
 MIN_COUNT = 100  # non-zero coefficients that show a step
-FORGED_PRIOR = 0.15  # share of blocks that are taken to lack the primary_gain compression
+FORGED_PRIOR = 0.15  # share of blocks that are taken to lack the primary compression
 MIN_RATIO = 0.05  # a coefficient is at most so much less likely after two compressions: it may be wrong
-TABLE_CHOICE_COST = 15  # log-likelihood that the best of all primary_gain compressions explains by chance; seldom more
+TABLE_CHOICE_COST = 15  # log-likelihood that the best of all primary compressions explains by chance; seldom more
 STEP_CHOICE_COST = float(np.log(len(STEPS)))  # what a frequency's own step must explain besides
-MIN_GAIN = 0.01  # log-likelihood per block, beyond that, that shows a primary_gain compression
+MIN_GAIN = 0.01  # log-likelihood per block, beyond that, that shows a primary compression
 FINE_BINS = 4096  # quarters of a gray level, up to which coefficients are counted to find their step
 
 Array = jax.Array | np.ndarray
@@ -42,22 +42,20 @@ Array = jax.Array | np.ndarray
 class DoubleCompression(NamedTuple):
     """What one picture's histograms tell of its blocks, float32; logarithms to base e."""
 
-    single_llr: Array  # [N]: log-likelihood ratio of a block without the primary_gain compression; 0 where none shows
-    off_grid_llr: (
-        Array  # [N]: log-likelihood ratio of coefficients that are no multiples of the others' step, at least −4
-    )
-    counted: Array  # [N]: coefficients that tell anything of the primary_gain compression
+    single_llr: Array  # [N]: log-likelihood ratio of a block without the primary compression; 0 where none shows
+    off_grid_llr: Array  # [N]: log-likelihood ratio of coefficients off the multiples of the others' step, at least −4
+    counted: Array  # [N]: coefficients that tell anything of the primary compression
     primary_gain: Array  # []: log-likelihood per block that it explains, less that of chance
     off_grid_gain: Array  # []: log-likelihood per block that is explained if some keep to no step
 
 
 def double_compression(coefficients: jax.Array, shifted: jax.Array, clipped: jax.Array) -> jax.Array:
-    """Return evidence that a block single_llr the compression of the others: float32 [B, h, w, 7], about −3..3.
-    Without gradient.
+    """Return the evidence that a block misses the compression of the others: float32 [B, h, w, 7], about −3..3.
 
-    The block's for a primary_gain compression that it did not go through, and for coefficients that are no multiples of
-    the others' step; both smoothed by a Gaussian of two blocks; how many coefficients tell anything, in logarithms;
-    last, how plainly the whole picture shows each contradiction, likewise. See `estimate_double_compression`.
+    It passes no gradient. In order: the block's evidence for a primary compression that it did not go through, and for
+    coefficients that are no multiples of the others' step; both smoothed by a Gaussian of two blocks; how many
+    coefficients tell anything, in logarithms; last, how plainly the whole picture shows each contradiction, likewise.
+    See `estimate_double_compression`.
 
     Args:
         coefficients: luma's cosine transform at `FREQUENCIES`, gray levels [B, h, w, 35].
@@ -65,8 +63,8 @@ def double_compression(coefficients: jax.Array, shifted: jax.Array, clipped: jax
         clipped: whether a block has pixels of 0 or 255, bool [B, h, w].
     """
     B, h, w, n = coefficients.shape
-    columns = (jnp.moveaxis(jax.lax.stop_gradient(c).reshape(B, -1, n), 1, 2) for c in (coefficients, shifted))
-    found = jax.vmap(estimate_double_compression)(*columns, clipped.reshape(B, -1))
+    columns = [jnp.moveaxis(jax.lax.stop_gradient(c).reshape(B, -1, n), 1, 2) for c in (coefficients, shifted)]
+    found = jax.vmap(estimate_double_compression)(columns[0], columns[1], clipped.reshape(B, -1))
     blocks = jnp.stack([found.single_llr, found.off_grid_llr], axis=-1).reshape(B, h, w, 2)
     # A block of much detail would drown the others; what few of them tell is small.
     single, pooled = 3 * jnp.tanh(blocks / 12), 3 * jnp.tanh(_smooth(blocks) / np.array([1, 4], np.float32))
@@ -77,13 +75,13 @@ def double_compression(coefficients: jax.Array, shifted: jax.Array, clipped: jax
 
 
 def _smooth(maps: jax.Array) -> jax.Array:
-    """Return Gaussian of deviation 2 over [B, h, w, C], repeating the edges."""
+    """Smooth [B, h, w, C] by a Gaussian of deviation 2, repeating the edges."""
     down, across = (_gaussian(n) for n in maps.shape[1:3])
     return jnp.einsum("ih,bhwc,jw->bijc", down, maps, across, precision="highest")
 
 
 def _gaussian(n: int) -> np.ndarray:
-    """Return matrix [n, n] that smooths a row of n."""
+    """Return the matrix [n, n] that smooths a row of n."""
     weights = np.exp(-(np.arange(-6, 7) ** 2) / 8)
     matrix = np.zeros((n, n), np.float32)
     for offset, weight in zip(range(-6, 7), weights / weights.sum(), strict=True):
@@ -92,11 +90,11 @@ def _gaussian(n: int) -> np.ndarray:
 
 
 def estimate_double_compression(coefficients: Array, shifted: Array, clipped: Array) -> DoubleCompression:
-    """Return both estimate_double_compression of one picture: coefficients [35, N] of its blocks and [35, M] on a grid
-    four pixels further.
+    """Estimate both contradictions of one picture from its coefficients.
 
-    Blocks with `clipped` pixels, bool [N], are left out of `off_grid_llr`: they keep to no step, forged or not. NumPy
-    arrays give NumPy arrays; JAX's may be traced.
+    They are [35, N] of its blocks, and `shifted` [35, M] of those on a grid four pixels further. Blocks with `clipped`
+    pixels, bool [N], are left out of `off_grid_llr`: they keep to no step, forged or not. NumPy arrays give NumPy
+    arrays; JAX's may be traced.
     """
     xp = coefficients.__array_namespace__()
     step = steps(coefficients)
@@ -107,21 +105,17 @@ def estimate_double_compression(coefficients: Array, shifted: Array, clipped: Ar
         deviation=0.6,
         share=0.05,
     )
-    off_grid_llr = xp.where(step[:NUM_LOW_FREQUENCIES, None] > 2, off_grid_llr, 0).sum(
-        0
-    )  # below, rounded pixels leave nothing of it
+    shows = step[:NUM_LOW_FREQUENCIES, None] > 2  # below, rounded pixels leave nothing of it
+    off_grid_llr = xp.where(shows, off_grid_llr, 0).sum(0)
     off_grid_llr = xp.where(clipped, 0, xp.maximum(off_grid_llr, -4))
     # Bounded: one block of much detail would explain more than many.
-    off_grid_gain = xp.log(1 - FORGED_PRIOR + FORGED_PRIOR * xp.exp(xp.minimum(off_grid_llr, 3))).sum() / max(
-        1, len(off_grid_llr)
-    )
+    explained = xp.log(1 - FORGED_PRIOR + FORGED_PRIOR * xp.exp(xp.minimum(off_grid_llr, 3))).sum()
+    off_grid_gain = explained / max(1, len(off_grid_llr))
     return DoubleCompression(single_llr, off_grid_llr, counted, primary_gain, off_grid_gain)
 
 
-def steps(coefficients: Array) -> Array:
-    """Return of each frequency [F, N] the step [F] whose multiples explain it best, but for pixels' rounding; 0 if
-    none.
-    """
+def steps(coefficients: Array) -> Any:
+    """Return each frequency's step: of [F, N] the [F] whose multiples explain it best, but for rounding; 0 if none."""
     xp = coefficients.__array_namespace__()
     sizes = xp.minimum(xp.rint(4 * xp.abs(coefficients)), FINE_BINS - 1).astype(int)
     score, counted = (_matmul(_histograms(sizes, FINE_BINS), table) for table in _combs())
@@ -132,8 +126,7 @@ def steps(coefficients: Array) -> Array:
 
 
 def _once_compressed(coefficients: Array, shifted: Array, step: Array) -> tuple[Array, Array, Array]:
-    """Return `DoubleCompression`' single_llr, counted and primary_gain: one compression against two, by coefficients
-    that are not zero.
+    """Compare one compression with two by the coefficients that are not zero: single_llr, counted and primary_gain.
 
     `shifted` tells what one compression alone makes of the histograms.
     """
@@ -147,9 +140,8 @@ def _once_compressed(coefficients: Array, shifted: Array, step: Array) -> tuple[
     twice = periodic * model
     twice = twice / xp.maximum(twice.sum(-1, keepdims=True), 1e-9)
     ratio = xp.where(nonzero, twice / xp.where(nonzero, model, 1), 1)
-    gain = _matmul(xp.log((1 - FORGED_PRIOR) * ratio + FORGED_PRIOR), _histograms(places, len(nonzero))[..., None])[
-        ..., 0
-    ]
+    explained = xp.log((1 - FORGED_PRIOR) * ratio + FORGED_PRIOR)
+    gain = _matmul(explained, _histograms(places, len(nonzero))[..., None])[..., 0]
     first, total = _primary(gain)
     primary_gain = xp.maximum(total - TABLE_CHOICE_COST, 0) / max(1, coefficients.shape[1])
     rows = np.arange(len(FREQUENCIES))
@@ -165,8 +157,7 @@ def _once_compressed(coefficients: Array, shifted: Array, step: Array) -> tuple[
 
 
 def _primary(gain: Array) -> tuple[Array, Array]:
-    """Return the primary_gain compression's steps, as columns of `gain` [F, 61], and the log-likelihood that they
-    explain.
+    """Return the primary compression's steps, columns of `gain` [F, 61], and the log-likelihood that they explain.
 
     Either a quality of the standard table, or a step for each frequency that explains more than its choice costs.
     """
@@ -180,9 +171,7 @@ def _primary(gain: Array) -> tuple[Array, Array]:
 
 
 def _places(quantized: Array) -> Array:
-    """Return columns of the histograms, 0..2·MAX_LEVEL, for quantized coefficients; those beyond the reach are with
-    the zeros.
-    """
+    """Return the histograms' columns, 0..2·MAX_LEVEL, of quantized coefficients; those beyond join the zeros."""
     xp = quantized.__array_namespace__()
     return xp.where(xp.abs(quantized) <= MAX_LEVEL, quantized, 0) + MAX_LEVEL
 
@@ -199,10 +188,10 @@ def _matmul(a: Array, b: Array) -> Array:
     return jnp.matmul(a, b, precision="highest") if isinstance(a, jax.Array) else a @ b
 
 
-def _random_llr(coefficients: Array, step: Array, deviation: float, share: float) -> Array:
-    """Return log-likelihood ratio that a coefficient's place between the multiples is random; 0 for quantized zeros.
+def _random_llr(coefficients: Array, step: Array, deviation: float, share: float) -> Any:
+    """Return the log-likelihood ratio that a coefficient lies between the multiples at random; 0 for zeros.
 
-    Rounding to pixels moves coefficients off_grid_llr the multiples by `deviation`; a `share` of them is random anyway.
+    Rounding to pixels moves coefficients off the multiples by `deviation`; a `share` of them is random anyway.
     NumPy arrays give a NumPy array.
     """
     xp = coefficients.__array_namespace__()
@@ -214,9 +203,7 @@ def _random_llr(coefficients: Array, step: Array, deviation: float, share: float
 
 @functools.cache
 def _combs() -> tuple[np.ndarray, np.ndarray]:
-    """Return per size of coefficient (quarters) and step [4096, 60]: how well it fits, 0 below half a step;
-    and 1, 0.
-    """
+    """Return how well each size of coefficient (quarters) fits each step [4096, 60], 0 below half a step; and 1, 0."""
     size = np.arange(FINE_BINS)[:, None] / 4
     score = -_random_llr(size, STEPS, deviation=0.35, share=0.15)
     return score, (size >= STEPS / 2).astype(np.float32)
@@ -224,7 +211,7 @@ def _combs() -> tuple[np.ndarray, np.ndarray]:
 
 @functools.cache
 def _tables() -> np.ndarray:
-    """Return columns of steps, 60 for those beyond, of the standard luma table at every quality [70, 35]."""
+    """Return the steps' columns, 60 for those beyond, of the standard luma table at every quality [70, 35]."""
     places = [8 * u + v for u, v in FREQUENCIES]
     return np.stack([np.minimum(scaled(LUMA_TABLE, q)[places] - 1, len(STEPS)) for q in QUALITIES])
 

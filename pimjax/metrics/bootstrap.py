@@ -41,7 +41,8 @@ def paired_difference(first: np.ndarray, second: np.ndarray, seed: int = 0, resa
     difference = np.asarray(first, float) - np.asarray(second, float)
     difference = difference[~np.isnan(difference)]
     if not len(difference):
-        return Difference(*[float("nan")] * 4, 0)
+        nan = float("nan")
+        return Difference(nan, nan, nan, nan, 0)
     mean = difference.mean()
     rng, extreme = np.random.default_rng(seed), 0
     for many in _chunks(resamples, len(difference)):

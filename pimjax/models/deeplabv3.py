@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from pimjax.config import DeepLabV3Config
 from pimjax.models.layers import Conv, ConvBNReLU, Dropout, adaptive_average_pool
 from pimjax.models.resnet import ResNet
 from pimjax.models.segmenter import Segmenter
@@ -18,6 +19,7 @@ class DeepLabV3(Segmenter):
     convolution and dropout of whole channels (torchvision's composition). Logits have stride 8.
     """
 
+    config: DeepLabV3Config
     multiple = 8
 
     @nn.compact

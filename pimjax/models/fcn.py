@@ -3,6 +3,7 @@
 import flax.linen as nn
 import jax
 
+from pimjax.config import FCNConfig
 from pimjax.models.layers import Conv, ConvBNReLU, Dropout
 from pimjax.models.resnet import ResNet
 from pimjax.models.segmenter import Segmenter
@@ -14,6 +15,7 @@ class FCN(Segmenter):
     Logits have stride 8. There is no skip connection to finer maps ("FCN-32s"): dilation keeps the map fine instead.
     """
 
+    config: FCNConfig
     multiple = 8
 
     @nn.compact

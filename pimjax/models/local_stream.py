@@ -1,5 +1,8 @@
 """The local pixel-dependency stream: central and radial difference convolutions (paper, III-C)."""
 
+import functools
+import operator
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -32,10 +35,11 @@ def radial_difference(x: jax.Array, kernel: jax.Array) -> jax.Array:
     B, H, W, C = x.shape
     around = jnp.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)))
     taps = kernel.reshape(9, C, -1)[1:]
-    return sum(
+    products = (
         (around[:, r : r + H, c : c + W] - around[:, s : s + H, t : t + W]) @ tap
         for tap, (r, c), (s, t) in zip(taps, OUTER, INNER, strict=True)
     )
+    return functools.reduce(operator.add, products)
 
 
 class LocalBlock(nn.Module):

@@ -1,5 +1,7 @@
 """The learning-to-weight module: two maps of one scale are weighed against each other and fused (paper, III-D)."""
 
+import functools
+import operator
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -30,7 +32,8 @@ class Depthwise(nn.Module):
         B, H, W, C = x.shape
         kernel = self.param("kernel", nn.initializers.lecun_normal(), (3, 3, 1, C)).astype(x.dtype)
         padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-        return sum(padded[:, i : i + H, j : j + W] * kernel[i, j] for i in range(3) for j in range(3))
+        products = (padded[:, i : i + H, j : j + W] * kernel[i, j] for i in range(3) for j in range(3))
+        return functools.reduce(operator.add, products)
 
 
 class LearningToWeight(nn.Module):
@@ -47,7 +50,7 @@ class LearningToWeight(nn.Module):
     def __call__(self, maps: Sequence[jax.Array], residual: jax.Array, train: bool) -> jax.Array:
         if len(maps) == 2 and self.fusion == "lwm":
             maps = Gate(name="gate")(*maps)
-        y = sum(maps) if self.fusion == "addition" else jnp.concatenate(maps, axis=-1)
+        y = functools.reduce(operator.add, maps) if self.fusion == "addition" else jnp.concatenate(maps, axis=-1)
         y = batch_norm(y, train, self.execution, "norm_in")
         y = Depthwise(name="depthwise")(y)
         folded = self.execution.folded

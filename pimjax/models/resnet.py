@@ -48,7 +48,7 @@ class ResNet(nn.Module):
         with jax.default_matmul_precision("highest"):  # half of it cannot tell a gray level from the next
             x = ConvBNReLU(c.embed_dim, 7, execution, 2, name="stem")([images], train)
         x = x.astype(execution.dtype or x.dtype)
-        x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))  # pyright: ignore[reportArgumentType]  # as flax documents
         block = remat(Bottleneck, execution)
         before = 1
         for stage, depth in enumerate(c.depths):

@@ -1,12 +1,11 @@
 """What the baselines have in common: PIM's call and output, with the mask decoder alone."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from pimjax.config import NetworkConfig
 from pimjax.models.layers import Execution, resize_bilinear
 from pimjax.models.pim import Features, PIMOutput
 from pimjax.models.windows import pad_to_multiple
@@ -19,7 +18,7 @@ class Segmenter(nn.Module):
     logits are enlarged to a quarter of their size, and what stands for nothing but padding is cut off.
     """
 
-    config: NetworkConfig
+    config: Any  # a `NetworkConfig`: the subclass says which
     execution: Execution = Execution()
     multiple: ClassVar[int] = 16
 

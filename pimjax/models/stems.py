@@ -5,12 +5,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pimjax.jpeg.dct import BLOCK, DCT, YCBCR
 from pimjax.jpeg.double_compression import FREQUENCIES, NUM_FEATURES, double_compression
 from pimjax.models.layers import dense
 from pimjax.models.windows import pad_to_multiple
 from pimjax.normalization import IMAGENET_MEAN, IMAGENET_STD
 
-BLOCK = 8  # pixels a side of a JPEG block
 STEPS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20)  # of quantization, gray levels; smaller ones drown in rounding
 
 
@@ -54,7 +54,7 @@ class SpectralEmbedding(nn.Module):
     a block's discrete cosine transform in gray levels, all without parameters:
 
     - log(0.5 + |y|), the strength of each frequency of luma and the lower ones of chroma: compression cuts the high
-      ones off_grid_llr, on the grid of blocks where it worked;
+      ones off, on the grid of blocks where it worked;
     - sin²(π y / q) of luma's lower frequencies y for many q: 0 where y is a multiple of q, as all are, or nearly, that
       were once quantized with step q on this grid, even if a finer compression followed;
     - the lowest frequencies themselves: content;
@@ -98,32 +98,28 @@ def block_traces(images: jax.Array, luma: jax.Array) -> jax.Array:
 
 
 def _any_of_patch(pixels: jax.Array, p: int) -> jax.Array:
-    """Return bool [B, H, W, 3] → [B, ⌈H/p⌉, ⌈W/p⌉]."""
+    """Reduce patches of p×p pixels: bool [B, H, W, 3] → [B, ⌈H/p⌉, ⌈W/p⌉]."""
     pixels = pad_to_multiple(pixels, p)
     B, H, W, C = pixels.shape
     return pixels.reshape(B, H // p, p, W // p, p, C).any((2, 4, 5))
 
 
 def cosine_transform() -> np.ndarray:
-    """Return filters float32 [8, 8, 3, 192] that give a normalized image's DCT coefficients in gray levels, low ones
-    first.
+    """Return filters float32 [8, 8, 3, 192]: a normalized image's DCT coefficients in gray levels, low ones first.
 
     64 of luma, then 128 of both chromas in turn. The orthonormal transform: a mean of 1 is a first coefficient of 8.
     """
     n = np.arange(BLOCK)
-    transform = np.cos((2 * n + 1) * n[:, None] * np.pi / 16) * np.sqrt(np.where(n, 2, 1) / BLOCK)[:, None]
     order = np.argsort(np.add.outer(n, n).ravel(), kind="stable")
-    basis = np.einsum("uy,vx->uvyx", transform, transform).reshape(BLOCK**2, BLOCK, BLOCK)[order]
-    colors = np.array([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]]) * 255 * IMAGENET_STD
+    basis = np.einsum("uy,vx->uvyx", DCT, DCT).reshape(BLOCK**2, BLOCK, BLOCK)[order]
+    colors = YCBCR * 255 * IMAGENET_STD
     luma, *chroma = (np.einsum("nyx,c->nyxc", basis, color) for color in colors)
     filters = np.concatenate([luma, np.stack(chroma, axis=1).reshape(-1, BLOCK, BLOCK, 3)])
     return filters.transpose(1, 2, 3, 0).astype(np.float32)
 
 
 def filter_patches(images: jax.Array, kernel: jax.Array | np.ndarray) -> jax.Array:
-    """Return [B, H, W, 3] and [p, p, 3, n] → [B, ⌈H/p⌉, ⌈W/p⌉, n], zero-padded at the bottom and right to whole
-    patches.
-    """
+    """Filter patches: [B, H, W, 3] and [p, p, 3, n] → [B, ⌈H/p⌉, ⌈W/p⌉, n], zero-padded to whole patches at the end."""
     p = len(kernel)
     images = pad_to_multiple(images, p)
     B, H, W, _ = images.shape

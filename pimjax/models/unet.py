@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from pimjax.config import UNetConfig
 from pimjax.models.layers import Conv, ConvBNReLU, Dropout, Execution, remat
 from pimjax.models.segmenter import Segmenter
 
@@ -44,8 +45,10 @@ class UNet(Segmenter):
     linear classifier, these are the logits of the averaged map.
     """
 
+    config: UNetConfig
+
     @property
-    def multiple(self) -> int:
+    def multiple(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Four pixels for a cell of the output, and what halving to the coarsest level takes."""
         return max(4, 2 ** (len(self.config.depths) - 1))
 

@@ -60,6 +60,7 @@ class ViT(Segmenter):
     Logits have stride 16.
     """
 
+    config: ViTConfig
     multiple = PATCH
 
     @nn.compact

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pimjax.allocator import return_freed_memory
-from pimjax.config import LossConfig, ModelConfig, OptimizerConfig
+from pimjax.config import LossConfig, ModelConfig, NetworkConfig, OptimizerConfig
 
 try:
     import resource
@@ -28,7 +28,7 @@ class Case:
     size: int  # side of the square input, in pixels
     batch: int  # images, on one device
     precision: str  # "float32" or "bfloat16"
-    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    model: NetworkConfig = dataclasses.field(default_factory=ModelConfig)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _training(case: Case) -> tuple[Any, tuple[Any, ...]]:
     return partition.map_step(step, state), (partition.device_put(state), partition.split_batch(batch))
 
 
-def stand_in(model: ModelConfig) -> dict[str, Any]:
+def stand_in(model: NetworkConfig) -> dict[str, Any]:
     """Return variables of the model's shapes with values of ordinary size, as numpy arrays; speed depends on no
     others.
     """

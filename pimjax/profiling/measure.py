@@ -77,7 +77,7 @@ def _ask(child: Connection, question: str) -> Row:
 
 def _serve(connection: Connection, engine: str, case: Case) -> None:
     """The child's side: answers "prepare" and "run" until the pipe closes."""
-    subject = None
+    subject: Any = None
     # Two processes share an accelerator: neither may take all of its memory at once.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if case.task == "train":

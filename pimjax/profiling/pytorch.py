@@ -5,6 +5,9 @@ of. It has no local stream, fusion or raster mask, some 3 % of the work, and alw
 outputs, as the released model does. Wants `pip install torch transformers`.
 """
 
+# pyright: reportMissingImports=false
+# (of an optional package)
+
 import importlib.util
 import math
 import time

@@ -32,16 +32,14 @@ def machine() -> dict[str, Any]:
     return {
         "date": datetime.date.today().isoformat(),
         "cpu": _cpu_name(),
-        "cores": os.process_cpu_count() if hasattr(os, "process_cpu_count") else _usable_cores(),
+        "cores": _usable_cores(),
         "system": platform.platform(),
         "version": pimjax.__version__,
     }
 
 
 def _usable_cores() -> int | None:
-    """Return the processors that this process may use, where Python 3.13 does not say it; elsewhere than on Linux,
-    all.
-    """
+    """Return the number of processors that this process may use; elsewhere than on Linux, of all."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
@@ -109,7 +107,7 @@ def _gigabytes(row: Row) -> str:
 
 def _compared(row: Row, other: Row | None) -> list[str]:
     seconds, theirs = median(row), median(other) if other else None
-    if theirs is None:
+    if other is None or theirs is None:
         return ["–"] * 3
     ratio = "–" if seconds is None else f"{theirs / seconds:.2f}"
     return [f"{theirs:.3g}", _gigabytes(other), ratio]

@@ -47,7 +47,7 @@ class Checkpoints:
     """
 
     def __init__(self, config: Config, partition: Partition, shapes: TrainState):
-        self.validations: list[dict[str, float]] = []
+        self.validations: list[dict[str, Any]] = []
         self._config, self._partition, self._shapes = config, partition, shapes
         self._manager = open_manager(config.workdir, config.train.keep_last, config.train.keep_best)
         self._writing: int | None = None  # the step being written
@@ -159,6 +159,8 @@ class Checkpoints:
                 BatchNorm, or by another version of pimjax; or it is damaged.
         """
         directory, step = self._manager.directory, self.newest
+        if step is None:
+            raise ValueError(f"{directory}: no complete checkpoint")
         check_checksums(step_folder(self._manager, step))
         config = stored_config(self._manager, step)
         try:
@@ -186,13 +188,19 @@ class Checkpoints:
             self.validations.append({"step": step, **added})
         return self._partition.from_stored(state)
 
-    def best_variables(self) -> dict[str, Any]:
-        """Return the best checkpoint's variables, or the newest's where none was validated, on every device."""
+    def best_variables(self) -> tuple[int, dict[str, Any]]:
+        """Return the best checkpoint's step and variables, on every device; the newest's if none was validated.
+
+        Raises:
+            ValueError: there is no complete checkpoint, or it is damaged.
+        """
         shapes = self._partition.stored_shapes(self._shapes)
         used = _stored_names({"params": shapes.params, "batch_stats": shapes.batch_stats})
-        check_checksums(step_folder(self._manager, self.best))
+        if (step := self.best) is None:
+            raise ValueError(f"{self._manager.directory}: no complete checkpoint")
+        check_checksums(step_folder(self._manager, step))
         arguments = ocp.args.Composite(variables=ocp.args.StandardRestore(used))
-        return renamed_tree(self._manager.restore(self.best, args=arguments)["variables"], PARAMETERS)
+        return step, renamed_tree(self._manager.restore(step, args=arguments)["variables"], PARAMETERS)
 
     def _circumstances(self) -> dict[str, Any]:
         train, devices = self._config.train, len(self._partition.devices)

@@ -28,7 +28,7 @@ def fresh_variables(model: nn.Module, key: jax.Array) -> dict[str, Any]:
 
     @jax.jit
     def finish(key: jax.Array, drawn: list[jax.Array]) -> list[jax.Array]:
-        kinds = [variable.aval.shape for variable in numbers]
+        kinds = [_kind(variable).shape for variable in numbers]
         return rest(key, *(more[: math.prod(kind)].reshape(kind) for more, kind in zip(drawn, kinds, strict=True)))
 
     return jax.tree.unflatten(jax.tree.structure(shapes), finish(key, drawn))
@@ -55,16 +55,26 @@ def _needed(equations: list[JaxprEqn], wanted: list[Any]) -> list[JaxprEqn]:
 
 def _is_draw(equation: JaxprEqn) -> bool:
     """Return whether it draws from a normal distribution, each number from the key and the number's place alone."""
-    return equation.params.get("name") in ("_truncated_normal", "_normal") and jax.config.jax_threefry_partitionable
+    return equation.params.get("name") in ("_truncated_normal", "_normal") and _partitionable()
+
+
+def _partitionable() -> bool:
+    return jax.config.jax_threefry_partitionable  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _kind(variable: Any) -> jax.ShapeDtypeStruct:
+    """Return an array variable's shape and type; jax declares them for any abstract value."""
+    return variable.aval
 
 
 def _draw(equation: JaxprEqn, given: list[jax.Array]) -> jax.Array:
     """Return the numbers of a draw, flat, and some more: a size whose generator may be compiled already."""
-    kind = equation.outvars[0].aval
+    kind = _kind(equation.outvars[0])
     size = _rounded_up(math.prod(kind.shape))
     if equation.params["name"] == "_normal":
         return jax.random.normal(given[0], (size,), kind.dtype)
-    return jax.random.truncated_normal(*given, (size,), kind.dtype)
+    draw_key, low, high = given
+    return jax.random.truncated_normal(draw_key, low, high, (size,), kind.dtype)
 
 
 def _rounded_up(size: int) -> int:

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import time
 from collections.abc import Callable
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import jax
 import numpy as np
@@ -64,7 +64,8 @@ def run(config: Config) -> list[dict[str, Any]]:
             if not train(context, state, checkpoints, predict, interrupt):
                 return []
             interrupt.nothing_to_save = True
-            return write_summary(context, predict, checkpoints.best_variables(), checkpoints.best)
+            best, variables = checkpoints.best_variables()
+            return write_summary(context, predict, variables, best)
 
 
 def _locked_workdir(context: TrainContext) -> contextlib.AbstractContextManager[IO[str] | None]:
@@ -144,4 +145,4 @@ def compile_step(
     """Compile the mapped training step ahead, so that compilation is neither a step nor a surprise."""
     mapped = context.partition.map_step(functools.partial(train_step, context.step_config), context.shapes)
     with timed_phase("compiling the training step"):
-        return interrupt.run(lambda: mapped.lower(state, batch).compile())
+        return cast(Callable[..., Any], interrupt.run(lambda: mapped.lower(state, batch).compile()))

@@ -1,6 +1,8 @@
 """The training loss (paper, section III-F)."""
 
+import functools
 import math
+import operator
 from typing import NamedTuple
 
 import jax
@@ -49,7 +51,7 @@ def pim_loss(output: PIMOutput, targets: Targets, weights: LossConfig) -> dict[s
 
     A term whose weight is 0, or whose decoder the model does not have, is left out.
     """
-    terms = {}
+    terms: dict[str, jax.Array] = {}
     if weights.mask:
         terms["mask"] = weights.mask * cross_entropy(output.mask_logits, targets.mask)
     if weights.dice:
@@ -62,4 +64,4 @@ def pim_loss(output: PIMOutput, targets: Targets, weights: LossConfig) -> dict[s
     if output.reconstruction is not None and weights.reconstruction:
         error = jnp.abs(output.reconstruction - targets.image).mean()
         terms["reconstruction"] = weights.reconstruction * error
-    return {"total": sum(terms.values()), **terms}
+    return {"total": functools.reduce(operator.add, terms.values(), jnp.zeros(())), **terms}

@@ -1,5 +1,8 @@
 """A run's log: JSON lines, TensorBoard event files, Weights & Biases; a full disk does not end the run."""
 
+# pyright: reportMissingImports=false
+# (of an optional package)
+
 import contextlib
 import dataclasses
 import errno
@@ -15,8 +18,8 @@ from typing import Any
 import numpy as np
 from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.proto.summary_pb2 import Summary
+from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
 from pimjax.config import Config
 from pimjax.files import cannot_write

@@ -6,6 +6,7 @@ import time
 from typing import NamedTuple
 
 import jax
+import numpy as np
 from tqdm import tqdm
 
 from pimjax.terminal import say
@@ -81,7 +82,7 @@ class StepReporter:
         self._skipped = self._skipped + 1 if bad else 0
         if self._log and step % config.train.log_every == 0:
             pace = self.throughput.measure(step)
-            self._log.write(step, metrics | {"learning_rate": float(self._schedule(step - 1))} | pace)
+            self._log.write(step, metrics | {"learning_rate": float(np.asarray(self._schedule(step - 1)))} | pace)
             if pace:
                 self._bar.set_postfix_str(
                     f"loss {metrics['loss/total']:.4f}, {pace['images_per_second']:.1f} images/s"

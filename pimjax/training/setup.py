@@ -120,7 +120,7 @@ def create_train_state(context: TrainContext) -> TrainState:
     # Where a run's parameters come from:
     # 1. the newest checkpoint in its workdir, if there is one; config.train.init is not read then
     # 2. config.train.init, if it is not empty
-    # 3. fresh ones drawn from config.seed, also for whatever 2 does not init_partial
+    # 3. fresh ones drawn from config.seed, also for whatever 2 does not fill
     config, step_config = context.config, context.step_config
     rng, ema_params = jax.random.key(config.seed), bool(config.optimizer.ema_decay)
     state = init_state(step_config.model, step_config.optimizer, rng, ema_params)

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
@@ -12,10 +12,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from pimjax.training.step import TrainState
 from pimjax.training.zero import AXIS, shard_axis
 
-Step = Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, dict[str, jax.Array]]]
+Step: TypeAlias = Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, dict[str, jax.Array]]]
 
 
-def all_devices() -> tuple[jax.Device, ...]:
+def all_devices() -> tuple[jax.Device, ...]:  # pyright: ignore[reportInvalidTypeForm]
     """Return every device of every process, those of a process side by side."""
     return tuple(sorted(jax.devices(), key=lambda device: (device.process_index, device.id)))
 
@@ -25,10 +25,10 @@ class Partition:
     """Which devices compute a run, and which of them holds what.
 
     A batch is split along its first axis, in the order of `devices`. The state is whole on every device, except with
-    `shards` > 1 the optimizer's state and the parameters' ema_params: see `pimjax.training.zero`.
+    `shards` > 1 the optimizer's state and the parameters' average: see `pimjax.training.zero`.
     """
 
-    devices: tuple[jax.Device, ...]
+    devices: tuple[jax.Device, ...]  # pyright: ignore[reportInvalidTypeForm]
     mapping: str = "pmap"  # or "shard_map"; both give the same numbers
     shards: int = 1  # 1 or the number of devices
 
@@ -159,7 +159,7 @@ class Partition:
         wanted = tuple(map(shape_of, jax.tree.leaves((shapes.opt_state, shapes.ema_params))))
         leaves, structure = jax.tree.flatten((state.opt_state, state.ema_params))
         opt_state, ema_params = structure.unflatten(_reshaped(leaves, wanted, shardings))
-        return state.replace(opt_state=opt_state, ema_params=ema_params)
+        return dataclasses.replace(state, opt_state=opt_state, ema_params=ema_params)
 
 
 @functools.partial(jax.jit, static_argnums=1)

@@ -5,7 +5,7 @@ A batch is {"image": uint8 [B, H, W, 3], "mask": uint8 [B, h, w], "boundary": ui
 all others that it was asked to end: one true is enough.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import flax.struct
@@ -33,7 +33,7 @@ class StepConfig(NamedTuple):
     loss: LossConfig
     grad_accum_steps: int = 1  # parts of a device's images taken one after another
     grad_clip_norm: float = 0.0  # largest gradient norm; 0: any
-    ema_decay: float = 0.0  # decay of the parameters' running ema_params; 0: none
+    ema_decay: float = 0.0  # decay of the parameters' running average; 0: none
     spike: float = 0.0  # a loss so many times the usual one is bad; 0: only one that is no number
     shards: int = 1  # devices that share the optimizer's state out; 1: it is whole on each
 
@@ -47,7 +47,7 @@ class TrainState:
     params: Any
     batch_stats: Any
     opt_state: Any
-    ema_params: Any = None  # running ema_params of `params`, or None
+    ema_params: Any = None  # running average of `params`, or None
     loss_ema: Any = None  # float32 scalar: running mean over the last fifty good steps or so
 
 
@@ -135,7 +135,7 @@ def accumulated_gradients(
     if sample_ids is None:
         sample_ids = jnp.arange(len(images))
 
-    def add_part(total: Any, part: tuple[jax.Array, ...]) -> tuple[Any, Any]:
+    def add_part(total: Any, part: tuple[jax.Array, Targets, jax.Array]) -> tuple[Any, Any]:
         images, targets, sample_ids = part
         gradients, *rest = loss_and_gradients(model, weights, state, images, targets, rng, sample_ids)
         return jax.tree.map(jnp.add, total, gradients), rest
@@ -205,5 +205,5 @@ def is_bad(loss: jax.Array, norm: jax.Array, state: TrainState, spike: float) ->
 
 
 def eval_step(model: nn.Module, variables: dict[str, Any], images: jax.Array) -> PIMOutput:
-    """Return inference on uint8 images [B, H, W, 3]."""
-    return model.apply(variables, normalize(images), train=False)
+    """Apply a model to uint8 images [B, H, W, 3]."""
+    return cast(PIMOutput, model.apply(variables, normalize(images), train=False))

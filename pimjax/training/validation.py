@@ -30,9 +30,9 @@ from pimjax.visualize import contact_sheet, heat
 class Predictions(NamedTuple):
     """What a model says of N examples, on the host; None where it has no such decoder, or was not asked."""
 
-    mask: np.ndarray  # float32 [N, h, w], probability of manipulation
-    boundary: np.ndarray | None  # float32 [N, h, w]
-    reconstruction: np.ndarray | None  # float32 [N, h, w, 3], normalized
+    mask: Any  # float32 [N, h, w], probability of manipulation
+    boundary: Any | None  # float32 [N, h, w]
+    reconstruction: Any | None  # float32 [N, h, w, 3], normalized
 
 
 def predict_all(predict: Callable[[np.ndarray], Predictions], images: np.ndarray, batch_size: int) -> Predictions:
@@ -125,8 +125,8 @@ def make_predict(model: nn.Module, partition: Partition, everything: bool = Fals
     """
 
     def forward(variables: dict[str, Any], images: Any) -> Predictions:
-        mask, *others = predictions_of(eval_step(model, variables, images))
-        return Predictions(mask, *others) if everything else Predictions(mask, None, None)
+        found = predictions_of(eval_step(model, variables, images))
+        return Predictions(*found) if everything else Predictions(found[0], None, None)
 
     return partition.map_forward(forward)
 

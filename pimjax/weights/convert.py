@@ -69,6 +69,6 @@ def _digests(arrays: Mapping[str, np.ndarray], bar: tqdm) -> dict[str, str]:
     digests = {}
     for name, array in arrays.items():
         dense = np.asarray(array, order="C")
-        digests[name] = f"{dense.dtype} {dense.shape} {hashlib.sha256(dense).hexdigest()}"
+        digests[name] = f"{dense.dtype} {dense.shape} {hashlib.sha256(dense.data).hexdigest()}"
         bar.update(array.nbytes)
     return digests

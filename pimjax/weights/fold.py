@@ -24,7 +24,8 @@ def fold_batch_norm(variables: dict[str, Any]) -> dict[str, Any]:
     Returns:
         new variables, numpy arrays; the factors are computed in float64.
     """
-    params, stats = (flatten_dict(variables[name]) for name in ("params", "batch_stats"))
+    params: dict[tuple[str, ...], Any]
+    params, stats = (dict(flatten_dict(variables[name])) for name in ("params", "batch_stats"))
     for path in [path[:-1] for path in params if path[-2] in _PAIRS and path[-1] == "scale"]:
         scale, bias = (np.asarray(params.pop((*path, name)), np.float64) for name in ("scale", "bias"))
         mean, var = (np.asarray(stats.pop((*path, name)), np.float64) for name in ("mean", "var"))

@@ -23,7 +23,7 @@ def array_checksums(arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
     found = {}
     for name, array in arrays.items():
         start = zlib.crc32(f"{name} {array.dtype} {array.shape}".encode())
-        found[name] = f"{zlib.crc32(np.asarray(array, order='C'), start):08x}"
+        found[name] = f"{zlib.crc32(np.asarray(array, order='C').data, start):08x}"
     return found
 
 

@@ -17,8 +17,10 @@ from pimjax.weights.runs import load_variables
 from pimjax.weights.unpickle import WeightsFileError
 
 
-def read_model(path: str | os.PathLike, config_file: str | os.PathLike | None = None) -> Stored:
-    """Return arrays by released PyTorch name, and the model's card.
+def read_model(
+    path: str | os.PathLike, config_file: str | os.PathLike | None = None
+) -> tuple[dict[str, np.ndarray], ModelCard]:
+    """Read a model: its arrays by released PyTorch name, and its card.
 
     Args:
         path: a run's directory (its best checkpoint is taken), a native directory, `.safetensors`, `.pth` or `.npz`;
@@ -38,10 +40,10 @@ def read_model(path: str | os.PathLike, config_file: str | os.PathLike | None = 
     else:
         stored = read_stored(path)
     if config_file is None:
-        return Stored(stored.arrays, stored.card or ModelCard())
+        return stored.arrays, stored.card or ModelCard()
     if stored.card is not None:
-        raise ValueError(f"{path}: says itself of which configuration it is; exit_now --config out")
-    return Stored(stored.arrays, card_of_run(read_config(config_file)))
+        raise ValueError(f"{path}: says itself of which configuration it is; leave --config out")
+    return stored.arrays, card_of_run(read_config(config_file))
 
 
 def _read_run(path: Path) -> Stored:
@@ -59,8 +61,9 @@ def _read_run(path: Path) -> Stored:
 
 
 def load_model(path: str | os.PathLike) -> tuple[dict[str, Any], ModelCard]:
-    """Return as `read_model`, but the variables {"params", "batch_stats"} of `create_model(card.model)`,
-    numpy arrays.
+    """Read a model as the variables {"params", "batch_stats"} of `create_model(card.model)`, and its card.
+
+    They are numpy arrays; `path` and errors are those of `read_model`.
     """
     arrays, card = read_model(path)
     variables = from_arrays(arrays, card.model, path)

@@ -4,7 +4,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from pimjax.weights.integrity import check_values
 from pimjax.weights.names.pim import from_arrays, to_torch
 from pimjax.weights.wrappers import misnamed, unwrap
 
-Weights = str | os.PathLike | Mapping[str, Any]
+Weights: TypeAlias = str | os.PathLike | Mapping[str, Any]
 
 
 def from_torch(weights: Weights, config: ModelConfig | None = None) -> dict[str, Any]:
@@ -39,9 +39,9 @@ def from_torch(weights: Weights, config: ModelConfig | None = None) -> dict[str,
             over or twice there, or an array has the wrong shape; all are listed.
     """
     stored, where = _stored(weights)
-    config = config or (stored.card.model if stored.card else ModelConfig())
+    model = config or (stored.card.model if stored.card else ModelConfig())
     # Copied: the arrays may be views of a file, and counters must stay int64 whatever JAX's default.
-    variables = from_arrays(stored.arrays, config, where)
+    variables = from_arrays(stored.arrays, model, where)
     counters = variables.pop("num_batches_tracked", {})
     return jax.tree.map(jnp.array, variables) | {"num_batches_tracked": counters}
 

@@ -176,6 +176,7 @@ def unpickle(path: Path, pickle: bytes | io.BytesIO, storage: Callable[[tuple], 
     def pop_mark() -> list[Any]:
         return pop(len(stack) - marks.pop())
 
+    argument: Any
     for count, (operation, argument, _) in enumerate(pickletools.genops(pickle)):
         name = operation.name
         if count > MOST_OPERATIONS:

@@ -8,7 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import cv2
 import numpy as np
@@ -42,13 +42,14 @@ class ManipulationDataset(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
     VERSION = tfds.core.Version("1.0.0")
     EXPECTED: ClassVar[report.Expected] = {}  # how many images the dataset is known to have
     FILE_BYTES = 256 << 20  # of a file of records, about
-    url_infos: ClassVar[dict] = {}  # nothing is downloaded; TFDS's own look-up needs a package that it does not install
+    # Nothing is downloaded; TFDS's own look-up needs a package that it does not install.
+    url_infos: ClassVar[dict] = {}  # pyright: ignore[reportIncompatibleVariableOverride]
 
     marks: Callable[[np.ndarray], np.ndarray]  # a mask's values to its manipulated pixels; see `polarity`
 
     def __init_subclass__(cls, **kwargs) -> None:
         super().__init_subclass__(skip_registration=True, **kwargs)
-        cls.MANUAL_DOWNLOAD_INSTRUCTIONS = inspect.cleandoc(cls.__doc__)
+        cls.MANUAL_DOWNLOAD_INSTRUCTIONS = inspect.cleandoc(cls.__doc__ or "")
 
     @abc.abstractmethod
     def find(self, placed: Placed) -> Splits:
@@ -71,7 +72,7 @@ class ManipulationDataset(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
         }
         return tfds.core.DatasetInfo(
             builder=self,
-            description=inspect.cleandoc(self.__doc__),
+            description=inspect.cleandoc(self.__doc__ or ""),
             features=tfds.features.FeaturesDict(features),
             metadata=tfds.core.MetadataDict(),
             disable_shuffling=True,
@@ -127,7 +128,7 @@ class ManipulationDataset(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
         if entry.mask is None:
             mask = np.zeros(image.shape[:2], bool)
         else:
-            mask = self._mask(entry, image)
+            mask = self._mask(entry, entry.mask, image)
         return {
             "image": encoded,
             "mask": cv2.imencode(".png", mask.astype(np.uint8) * 255)[1].tobytes(),
@@ -138,10 +139,10 @@ class ManipulationDataset(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
             "mask_file": self._below_root(entry.mask) if entry.mask else "",
         }
 
-    def _mask(self, entry: Entry, image: np.ndarray) -> np.ndarray:
-        name = self._below_root(entry.mask)
+    def _mask(self, entry: Entry, file: Path, image: np.ndarray) -> np.ndarray:
+        name = self._below_root(file)
         try:
-            marked = self.marks(decode_values(read_bytes(entry.mask), name))
+            marked = self.marks(decode_values(read_bytes(file), name))
         except ImageError as error:
             raise ImageError(f"{entry.id}: its mask {name}: {str(error).removeprefix(f'{name}: ')}") from None
         mask, change, particulars = orient_mask(marked, image)
@@ -150,6 +151,11 @@ class ManipulationDataset(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
         if not mask.any() or mask.all():
             self._report.note(report.FULL if mask.any() else report.EMPTY, entry.id)
         return mask
+
+    @property
+    def config_name(self) -> str:
+        """Return the name of the configuration that was chosen, such as "jpeg90"; "" where there is none."""
+        return self.builder_config.name if self.builder_config else ""
 
     def _log_download_bytes(self) -> None:
         """Nothing: TFDS would speak of downloading."""
@@ -169,12 +175,13 @@ class ManipulationDataset(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
         for split, examples in self._split_generators(dl_manager).items():
             examples = itertools.islice(examples, download_config.max_examples_per_split)
             splits.append(self._write_split(split, (example for _, example in examples)))
-        self.info.metadata.update(self._report.metadata(self._polarity, self.EXPECTED))
+        cast(dict, self.info.metadata).update(self._report.metadata(self._polarity, self.EXPECTED))
         return splits
 
     def _write_split(self, split: str, examples: Iterator[dict]) -> tfds.core.SplitInfo:
         template = self._get_filename_template(split_name=split)
-        records = map(self.info.features.serialize_example, examples)
+        features = cast(tfds.features.FeaturesDict, self.info.features)
+        records = map(features.serialize_example, examples)
         files, lengths = write_records(records, Path(self.data_dir), split, self.FILE_BYTES)
         if not files:
             last = self._report.notes[report.UNUSABLE][-1]

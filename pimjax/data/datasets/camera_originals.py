@@ -26,7 +26,7 @@ of 16 pixels, stored as it is, and kept as PNG: the pixels are those of the JPEG
 corner. pim-small itself saw other crops of these photographs, 155, whose places were not recorded."""
 
 # The files' names, in the manifest's order.
-ORIGINALS = """
+ORIGINALS: str = """
 Apple iPhone 4; Apple iPhone 4S; Apple iPhone 5; Apple iPhone 6 plus; Apple iPhone 6; Blackberry Z10; Bushnell Trophy
 HD Aggressor 119775C firmware BS685BWYx08237; Canon EOS 1000D; Canon EOS 20D (1); Canon EOS 20D (2); Canon EOS 20D
 (3); Canon EOS 30D (4); Canon EOS 350D; Canon EOS 450D; Canon IXUS 300; Canon IXUS 430; Canon IXUS 750; Canon IXUS v2;

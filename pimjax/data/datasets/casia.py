@@ -34,7 +34,7 @@ class _Casia(ManipulationDataset):
         pairs = pair_stems([image.stem for image in images], masks)
         entries = self.authentic(placed)
         for image in images:
-            mask = masks.get(pairs.get(image.stem))
+            mask = masks.get(pairs.get(image.stem, ""))
             entries += placed.forged(image, mask, _kind(mask) if mask else "")
             if mask and pairs[image.stem] != image.stem:
                 placed.report.note(BY_NUMBER, f"{image.id}: {mask.name}")

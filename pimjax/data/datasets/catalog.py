@@ -2,8 +2,9 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import tensorflow_datasets as tfds
 
@@ -113,14 +114,14 @@ def prepare(name: str, manual_dir: str | os.PathLike, data_dir: str | os.PathLik
         if data_dir:
             say(f"to read it as tfds:{name}, set TFDS_DATA_DIR={data_dir}")
     try:
-        found = summary(builder.info.metadata)
+        found = summary(builder.info.metadata or {})
     except (ValueError, LookupError, TypeError, AttributeError):  # whatever is in a damaged file
         raise _damaged(name, Path(builder.data_path, "metadata.json"), "missing or damaged") from None
     say(*found.split("\n"))
     return builder
 
 
-def load(name: str, split: str | None = None, data_dir: str | os.PathLike | None = None) -> Sequence[dict]:
+def load(name: str, split: str | None = None, data_dir: str | os.PathLike | None = None) -> Any:
     """Return the examples of a prepared dataset, by index, undecoded: "image" and "mask" are the bytes of image files.
 
     Texts come as bytes in UTF-8, "label" as 0 (authentic) or 1 (manipulated). What is returned can be pickled.
@@ -148,7 +149,7 @@ def load(name: str, split: str | None = None, data_dir: str | os.PathLike | None
     if split.partition("[")[0] not in splits:
         raise ValueError(f"{name}: no split {split!r}; it has {', '.join(splits)}")
     undecoded = {feature: tfds.decode.SkipDecoding() for feature in ("image", "mask")}
-    return builder.as_data_source(split=split, decoders=undecoded)
+    return cast(Any, builder).as_data_source(split=split, decoders=undecoded)
 
 
 def _builder(name: str, data_dir: str | os.PathLike | None) -> ManipulationDataset:
@@ -163,7 +164,8 @@ def _builder(name: str, data_dir: str | os.PathLike | None) -> ManipulationDatas
     try:
         return BUILDERS[dataset](data_dir=data_dir, config=config or None, file_format="array_record")
     except Exception:  # of the many that TFDS raises when it cannot read what it wrote
-        folder = Path(data_dir or tfds.core.constants.DATA_DIR, dataset, config or "".join(configs[:1]))
+        home: str = tfds.core.constants.DATA_DIR  # pyright: ignore[reportAttributeAccessIssue]  # loaded on access
+        folder = Path(data_dir or home, dataset, config or "".join(configs[:1]))
         file = folder / str(BUILDERS[dataset].VERSION) / "dataset_info.json"
         if not file.exists():
             raise

@@ -48,7 +48,7 @@ class Nist16(ManipulationDataset):
         index = placed.root / self.INDEX
         if not index.is_file():
             raise placed.wrong(f"there is no {self.INDEX} in it")
-        world = self.builder_config.name == "world"
+        world = self.config_name == "world"
         entries = placed.authentic(placed.need("world"), "world") if world else []
         for row in _rows(index):
             probe, mask = row["ProbeFileName"].strip(), row["ProbeMaskFileName"].strip()

@@ -36,7 +36,7 @@ class Autosplice(ManipulationDataset):
 
     def find(self, placed: Placed) -> Splits:
         """A mask's id is its image's stem, as a rule without the last number."""
-        folder = f"Forged_{self.builder_config.name.upper()}"
+        folder = f"Forged_{self.config_name.upper()}"
         masks = masks_by_stem(placed.need("Mask"))
         entries = placed.authentic(placed.look("Authentic"), "Authentic")
         for image in placed.images(placed.need(folder), folder):

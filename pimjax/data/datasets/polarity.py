@@ -11,13 +11,13 @@ from pimjax.data.images import ImageError
 
 def in_words(marks: Callable[[np.ndarray], np.ndarray]) -> str:
     """Return which values a function here marks, from its docstring."""
-    text = inspect.getdoc(marks).removeprefix("Mark ")
+    text = (inspect.getdoc(marks) or "").removeprefix("Mark ")
     return text[0].upper() + text[1:]
 
 
 def nonzero(values: np.ndarray) -> np.ndarray:
     """Mark any value above 0, in any channel."""
-    return values > 0 if values.ndim == 2 else (values > 0).any(-1)
+    return np.asarray(values > 0 if values.ndim == 2 else (values > 0).any(-1))
 
 
 def white(values: np.ndarray) -> np.ndarray:

@@ -118,7 +118,7 @@ class Korus(ManipulationDataset):
         return polarity.in_words(self._levels())
 
     def _levels(self):
-        return polarity.white_or_gray if self.builder_config.name == "grey" else polarity.white_not_gray
+        return polarity.white_or_gray if self.config_name == "grey" else polarity.white_not_gray
 
     def find(self, placed: Placed) -> Splits:
         """Cameras that are not placed are reported; one is enough."""

@@ -134,7 +134,7 @@ def from_arrays(mapping: Mapping[str, Any], config: NetworkConfig, where: Any = 
             the prefix is named that hides the names.
     """
     given = unwrap_names(mapping, config, where)
-    shapes = flatten_dict(variable_shapes(config))
+    shapes: dict[Any, Any] = dict(flatten_dict(variable_shapes(config)))
     counters, tables = _derived(shapes, config)
     wanted = {_stored_name(path[1:], config): path for path in shapes}
     expected = wanted.keys() | counters.keys() | tables.keys()
@@ -180,7 +180,7 @@ def to_torch(variables: Mapping[str, Any], config: NetworkConfig | None = None) 
         ValueError: `variables` are not those of `create_model(config)`; the differing paths are listed.
     """
     config = config or ModelConfig()
-    shapes = flatten_dict(variable_shapes(config))
+    shapes: dict[Any, Any] = dict(flatten_dict(variable_shapes(config)))
     counters, tables = _derived(shapes, config)
     flat = flatten_dict({key: variables[key] for key in ("params", "batch_stats") if key in variables})
     if odd := shapes.keys() ^ flat.keys():
