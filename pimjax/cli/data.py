@@ -15,7 +15,7 @@ from pimjax.terminal import say, warn
 
 
 def add_commands(commands: Any) -> None:
-    """Add them to argparse's subparsers."""
+    """Add the commands to argparse's subparsers."""
     checking = commands.add_parser("check-data", help="decode all of a source and say whether training may start")
     checking.add_argument("source", help="such as csv:FILE, folder:DIR, pairs:DIR, tfds:NAME")
     checking.add_argument("--against", metavar="SOURCE", help="another source that must share no picture with it")

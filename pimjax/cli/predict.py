@@ -1,8 +1,6 @@
-"""Commands that use a model: predict, serve, convert."""
+"""The command predict: mark the manipulated pixels of photos."""
 
 import argparse
-import dataclasses
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +28,7 @@ class _OutputsAndPhotos(argparse.Action):
 
 
 def add_commands(commands: Any) -> None:
-    """Add them to argparse's subparsers."""
+    """Add the command to argparse's subparsers."""
     predict = commands.add_parser(
         "predict",
         help="mark the manipulated pixels of photos",
@@ -70,29 +68,6 @@ def add_commands(commands: Any) -> None:
     large = "larger photos are not decoded; default: 100, which take 2 GB"
     predict.add_argument("--max-megapixels", type=values.positive, default=100, metavar="N", help=large)
     predict.set_defaults(command=_predict, interrupted=RESUMES, more_photos=[])
-
-    serve = commands.add_parser(
-        "serve", help="a local page on which to drop photos", description="Needs pip install 'pimjax[app]'."
-    )
-    serve.add_argument("--checkpoint", default=BUNDLED, metavar="PATH", help="as of predict")
-    serve.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this computer alone")
-    serve.add_argument("--port", type=values.port, default=7860, help="default: 7860")
-    serve.add_argument(
-        "--allow-host", nargs="+", default=[], metavar="NAME", help="other names that the page goes by, as of a proxy"
-    )
-    serve.set_defaults(command=_serve)
-
-    convert = commands.add_parser("convert", help="weights from one format to another: .pth, .safetensors, native")
-    convert.add_argument("source", help=".pth, .safetensors, .npz, a native directory or a run's directory")
-    convert.add_argument("target", type=Path, help=".pth, .safetensors, or a new directory for pimjax's own format")
-    convert.add_argument("--config", type=Path, metavar="FILE", help="of the model, if neither published nor told")
-    convert.add_argument(
-        "--scores",
-        type=Path,
-        metavar="DIR",
-        help="what pimjax evaluate wrote of the model (evaluation/MODEL): kept with it, to say what a score means",
-    )
-    convert.set_defaults(command=_convert)
 
 
 def _predict(arguments: argparse.Namespace) -> int:
@@ -143,36 +118,3 @@ def _predict_into(file: Path, inputs: list[str], arguments: argparse.Namespace) 
     if failed:
         warn(f"{failed} of {len(mine)} photos could not be used; see {file}")
     return 1 if failed else 0
-
-
-def _serve(arguments: argparse.Namespace) -> int:
-    """Serve the page until Ctrl-C."""
-    try:
-        from pimjax.inference.app import serve
-    except ModuleNotFoundError as error:
-        raise ValueError(f"{error.name} is not installed; pip install 'pimjax[app]'") from None
-    from pimjax.inference.localizer import Localizer
-
-    interrupt = signal.getsignal(signal.SIGINT)  # in the background, it may be ignored
-    signal.signal(signal.SIGTERM, interrupt if callable(interrupt) else signal.default_int_handler)
-    serve(Localizer.load(arguments.checkpoint), arguments.host, arguments.port, allowed=arguments.allow_host)
-    return 0
-
-
-def _convert(arguments: argparse.Namespace) -> int:
-    """Convert, checks, and says what the model is."""
-    from pimjax.weights.card import provenance
-    from pimjax.weights.convert import convert
-    from pimjax.weights.load import read_model
-
-    arrays, card = read_model(arguments.source, arguments.config)
-    before = {"before": card.provenance or None}
-    if arguments.scores:
-        from pimjax.inference.localizer import Localizer
-        from pimjax.inference.score_reference import reference_scores
-
-        before |= {"scores": reference_scores(arguments.scores, Localizer.load(arguments.source).hash)}
-    card = dataclasses.replace(card, provenance=provenance(arguments.source) | before)
-    parameters = convert(arrays, card, arguments.target, arguments.source)
-    say(f"{arguments.target}: {parameters:,} parameters, reads back equal")
-    return 0
