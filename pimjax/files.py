@@ -54,7 +54,7 @@ def write_text(path: str | os.PathLike, text: str, ours: bool = False) -> None:
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike, ours: bool = False) -> Iterator[Path]:
-    """Give a temporary name, of the same suffix, for a file that appears as `path` when the block ends well.
+    """Yield a temporary name, of the same suffix, for a file that appears as `path` when the block ends well.
 
     For libraries that write files themselves. Arguments and errors are those of `write_bytes`.
     """

@@ -9,8 +9,7 @@ IMAGENET_STD = np.array((0.229, 0.224, 0.225), np.float32)
 
 
 def normalize(images: Any) -> Any:
-    """Return uint8 (or float in 0..255) RGB [..., 3] → float32: scaled to 0..1, minus the ImageNet mean, over its
-    deviation.
+    """Normalize uint8 (or float in 0..255) RGB [..., 3]: to 0..1, minus ImageNet's mean, over its deviation. float32.
 
     Works on numpy and on jax arrays and returns the same kind.
     """
@@ -18,5 +17,5 @@ def normalize(images: Any) -> Any:
 
 
 def denormalize(images: np.ndarray) -> np.ndarray:
-    """Return the inverse of `normalize`, rounded and clipped to uint8."""
+    """Invert `normalize`, rounded and clipped to uint8."""
     return np.clip(np.rint((np.asarray(images) * IMAGENET_STD + IMAGENET_MEAN) * 255), 0, 255).astype(np.uint8)

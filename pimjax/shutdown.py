@@ -16,7 +16,7 @@ RESUMES = "interrupted; the same command resumes"
 
 
 class Shutdown:
-    """Catches Ctrl-C while a command runs; `message` is what is said then.
+    """Catch Ctrl-C while a command runs; `message` is what is said then.
 
     Python hears of a signal between two of its own instructions, not within a compilation that lasts minutes; and
     KeyboardInterrupt is at times swallowed by who it happens to meet. So a thread ends the process if the command,
@@ -131,7 +131,7 @@ def _status(error: BaseException) -> int:
 
 
 def explain(error: BaseException) -> list[str]:
-    """Return what the user is told of an error: a line and its notes; [] of what is a fault of the program."""
+    """Return what the user is told of an error: a line and its notes; [] if it is a fault of the program."""
     # Lists follow a message in lines of their own, indented; any other newline is part of a name, and is escaped.
     line, *listed = (_line(error) or "").split("\n  ")
     notes = "\n".join(getattr(error, "__notes__", ())).splitlines()
@@ -165,7 +165,7 @@ def _of_opencv(error: ImportError) -> bool:
 
 
 def _mute_closed() -> None:
-    """Let what can no longer be printed go nowhere: Python, at its end, complains of what it cannot write."""
+    """Send what can no longer be printed nowhere: Python, at its end, complains of what it cannot write."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

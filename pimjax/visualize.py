@@ -10,13 +10,13 @@ _INK, _PAPER = (32, 32, 32), 255
 
 
 def heat(probability: np.ndarray) -> np.ndarray:
-    """Return probability [H, W] in 0..1 → uint8 RGB [H, W, 3], black through red and yellow to white."""
+    """Color a probability [H, W] in 0..1 black through red and yellow to white: uint8 RGB [H, W, 3]."""
     gray = np.clip(np.rint(probability * 255), 0, 255).astype(np.uint8)
     return cv2.cvtColor(cv2.applyColorMap(gray, cv2.COLORMAP_HOT), cv2.COLOR_BGR2RGB)
 
 
 def overlay(photo: np.ndarray, probability: np.ndarray, threshold: float = 0.5, opacity: float = 0.6) -> np.ndarray:
-    """Return the photo, uint8 [H, W, 3], tinted red by probability [H, W], the region above `threshold` outlined.
+    """Tint the photo, uint8 [H, W, 3], red by probability [H, W], and outline the region above `threshold`.
 
     `opacity` in 0..1 is that of the tint where the probability is 1.
     """
@@ -42,8 +42,7 @@ def contact_sheet(
     title: str = "",
     names: Mapping[str, Sequence[str]] | None = None,
 ) -> np.ndarray:
-    """Return a table of pictures with a label over each column and a line of text under each row, or under each
-    picture.
+    """Draw a table of pictures with a label over each column and a line of text under each row, or under each picture.
 
     Args:
         columns: label → one picture per row: uint8 RGB [H, W, 3], or [H, W] in 0..1 shown as gray.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pimjax.baselines.classical import _DIAGONAL, error_level, everything, luma, noise_level
-from pimjax.baselines.jpeg_grid import _block_transform, jpeg_grid, of_picture
+from pimjax.baselines.jpeg_grid import _coefficients, jpeg_grid, of_picture
 from pimjax.data.perturb import compress
 from pimjax.data.registry import load_source
 from pimjax.jpeg.double_compression import FREQUENCIES, MIN_GAIN, estimate_double_compression, steps
@@ -86,7 +86,7 @@ def test_steps_are_the_quantization_table(quality):
     """The standard's luminance table (JPEG, annex K) at the quality, by libjpeg's rule."""
     table = {(0, 1): 11, (1, 0): 12, (1, 1): 12, (0, 2): 10, (2, 0): 14, (1, 2): 14, (2, 1): 13}
     scale = 5000 // quality if quality < 50 else 200 - 2 * quality
-    found = dict(zip(FREQUENCIES, steps(_block_transform(luma(compress(PHOTO, quality)) - 128)), strict=True))
+    found = dict(zip(FREQUENCIES, steps(_coefficients(luma(compress(PHOTO, quality)) - 128)), strict=True))
     assert {f: found[f] for f in table} == {f: (value * scale + 50) // 100 for f, value in table.items()}
 
 
@@ -131,7 +131,7 @@ def test_blocks_with_clipped_pixels_do_not_count_as_off_the_step():
     bright[64:128, 64:192] = np.minimum(bright[64:128, 64:192].astype(int) * 3, 255)
     picture = compress(bright, 60)
     clipped = ((picture == 0) | (picture == 255)).reshape(32, 8, 48, 24).any((1, 3)).ravel()
-    coefficients = [_block_transform(luma(part) - 128) for part in (picture, picture[4:, 4:])]
+    coefficients = [_coefficients(luma(part) - 128) for part in (picture, picture[4:, 4:])]
     assert (estimate_double_compression(*coefficients, np.zeros_like(clipped)).off_grid_llr[clipped] > 0).mean() > 0.3
     assert (of_picture(picture).off_grid_llr[clipped] == 0).all()
     assert not (jpeg_grid(picture) > 0.5).any()

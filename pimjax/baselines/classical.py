@@ -21,7 +21,7 @@ def everything(image: np.ndarray) -> np.ndarray:
 
 
 def error_level(image: np.ndarray) -> np.ndarray:
-    """Return Error level analysis (Krawetz, "A picture's worth", 2007): what another JPEG compression would change.
+    """Map what another JPEG compression would change: error level analysis (Krawetz, "A picture's worth", 2007).
 
     The largest absolute difference among the channels to the image recompressed at quality 90, as a mean over a
     Gaussian of 2 % of the longer side, between its 1st and 99.5th percentile; these count as at least two gray levels
@@ -34,7 +34,7 @@ def error_level(image: np.ndarray) -> np.ndarray:
 
 
 def noise_level(image: np.ndarray) -> np.ndarray:
-    """Return deviation from the picture's own noise level (Mahdian and Saic, "Using noise inconsistencies", IVC 2009).
+    """Map the deviation from the picture's own noise level (Mahdian and Saic, "Using noise inconsistencies", IVC 2009).
 
     The noise level of a block of 16×16 luma pixels, one every 8 pixels, is the median absolute value of its diagonal
     second differences (the paper: of a wavelet's diagonal band). Its logarithm is compared with the median of all
@@ -62,7 +62,7 @@ def luma(image: np.ndarray) -> np.ndarray:
 
 
 def from_blocks(values: np.ndarray, side: int, shape: tuple[int, int]) -> np.ndarray:
-    """Return one value per block of side×side pixels, [h, w] → float32 of `shape` [H, W]: linear between block centers.
+    """Spread one value per block of side×side pixels, [h, w], to `shape` [H, W], linear between their centers: float32.
 
     Blocks that end outside are cut, the pixels behind the last block repeat it.
     """

@@ -50,7 +50,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _check_data(arguments: argparse.Namespace) -> int:
-    """Print what was found; writes check.json and check.png. Exit status 1: training must not start."""
+    """Print what was found; write check.json and check.png. Exit status 1: training must not start."""
     from pimjax.data.images import write_png
     from pimjax.data.registry import load_source
     from pimjax.data_checks.checks import check_alignment, check_facts, check_overlap, summary
@@ -105,7 +105,7 @@ def _preview_data(arguments: argparse.Namespace) -> int:
 
 
 def _prepare_data(arguments: argparse.Namespace) -> int:
-    """Prepare a dataset; without one, or a known one, lists all; without its files, says how they must lie (2)."""
+    """Prepare a dataset; list all if none is named; say how its files must lie if they do not (exit status 2)."""
     from pimjax.data.datasets.origins import ORIGINS, listing
 
     name = arguments.name.replace("camera_originals", "camera-originals")  # as its files are called

@@ -45,7 +45,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _add_benchmark_options(parser: argparse.ArgumentParser, output: Path) -> None:
-    """What evaluate and robustness have in common: who takes part, on what."""
+    """Add what evaluate and robustness have in common: who takes part, on what."""
     parser.add_argument(
         "--model",
         nargs="+",

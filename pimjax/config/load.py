@@ -28,7 +28,7 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def from_dict(cls: type, values: dict[str, Any]) -> Any:
-    """Return a config dataclass back from `dataclasses.asdict` that went through JSON (lists become tuples).
+    """Rebuild a config dataclass from what `dataclasses.asdict` gave and JSON carried (lists become tuples).
 
     Keys that a file of an older pimjax lacks take their defaults. Raises ConfigError for a key that `cls` does not
     have, and for a value that it does not take.

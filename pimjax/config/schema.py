@@ -20,7 +20,7 @@ BAD_STEPS = ("stop", "skip")
 
 @section
 class NetworkConfig(Section, path="model"):
-    """Any network: `ModelConfig` (PIM), or another of `NETWORKS`; "architecture" is its name there."""
+    """Configure any network: `ModelConfig` (PIM), or another of `NETWORKS`; "architecture" is its name there."""
 
     if TYPE_CHECKING:  # the last field of each, as in files of pimjax 0.1
         architecture: str = ""
@@ -48,7 +48,7 @@ class ModelConfig(NetworkConfig, path="model"):
     local_stream: str = key("both", choices=LOCAL_STREAMS)  # difference convolutions; "none": plain encoder only
     fusion: str = key("lwm", choices=FUSIONS)  # how two maps are weighed; "lwm": by learned gates
     high_pass_init: bool = False  # True: the plain encoder starts from high-pass filters, to train without a checkpoint
-    spectral_stem: bool = False  # True: the plain encoder's tokens are JPEG's blocks, transformed; patches of 8 alone
+    spectral_stem: bool = False  # True: the plain encoder's tokens are JPEG's blocks, transformed; patch_size 8
     double_compression: bool = False  # True: and what the histograms tell of double JPEG; needs spectral_stem
     boundary_decoder: bool = True  # False: no boundary map, hence no boundary and no compactness loss
     image_decoder: bool = True  # False: no reconstruction, hence no reconstruction loss

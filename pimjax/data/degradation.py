@@ -50,8 +50,7 @@ def degraded_crop(example: Example, side: int, rng: np.random.Generator, config:
 def recompress(
     before: np.ndarray, rng: np.random.Generator, config: DegradationConfig
 ) -> tuple[np.ndarray, dict[str, float]]:
-    """Return what would be there if the photograph had come another way: `before` (of `degraded_crop`) scaled and
-    back, compressed.
+    """Return the crop as if the photograph had come another way: `before` scaled and back, compressed.
 
     One time in four each is left out. The grid of the compression lies anywhere: in a picture that this was pasted
     into, it seldom falls on that of the rest. Returns the uint8 RGB image and what was drawn.
@@ -68,8 +67,7 @@ def recompress(
 def random_jpeg(
     image: np.ndarray, rng: np.random.Generator, min_quality: int, grid_aligned_prob: float
 ) -> tuple[np.ndarray, dict[str, float]]:
-    """Return JPEG as any program may write it: quality `min_quality`..98, any chroma sampling, standard or flatter
-    tables.
+    """Compress as any program may: quality `min_quality`..98, any chroma sampling, standard or flatter tables.
 
     With probability `grid_aligned_prob` the 8×8 grid starts at the image's corner, else anywhere. Returns the uint8 RGB
     image and what was drawn.

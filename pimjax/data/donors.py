@@ -22,7 +22,7 @@ class Donors:
 
     @property
     def lend(self) -> bool:
-        """Whether any has masks or segments."""
+        """Return whether any has masks or segments."""
         return any(len(source.annotated) for source in self.sources)
 
     def labels(self, rng: np.random.Generator) -> np.ndarray | None:

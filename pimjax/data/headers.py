@@ -20,7 +20,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class ImageError(ValueError):
-    """A file that cannot be used as an image; the message names it, what is wrong and what to do."""
+    """Say that a file cannot be used as an image; the message names it, what is wrong and what to do."""
 
 
 class Header(NamedTuple):

@@ -66,7 +66,7 @@ def photo_notes(encoded: bytes, header: Header, pixels: np.ndarray) -> tuple[str
 
 
 def turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Return pixels [H, W, …] as stored → upright, [H, W, …] or [W, H, …]; orientations but 1 … 8 turn nothing."""
+    """Turn pixels [H, W, …] as stored upright, [H, W, …] or [W, H, …]; orientations other than 1 … 8 turn nothing."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
     pixels = pixels[:, ::-1] if orientation in (2, 3, 6, 7) else pixels
@@ -82,7 +82,7 @@ def _decode_photo(encoded: bytes, name: str, flags: int, max_pixels: int) -> np.
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
-    """Return `decode_image` of a file."""
+    """Read and decode a file, as `decode_image` does."""
     return decode_image(read_bytes(path), str(path))
 
 
@@ -125,7 +125,7 @@ def decode_values(encoded: bytes, name: str) -> np.ndarray:
 
 
 def _opaque(values: np.ndarray) -> np.ndarray:
-    """Return OpenCV's channels → [H, W] or RGB [H, W, 3], without transparency."""
+    """Take transparency from OpenCV's channels: [H, W] or RGB [H, W, 3]."""
     if values.ndim == 2:
         return values
     if values.shape[2] <= 2:

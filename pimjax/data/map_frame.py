@@ -77,7 +77,7 @@ def _changed(file: Path) -> int:
 
 
 def _chunk(content: bytes) -> bytes:
-    """Return `content` begins with the chunk's kind."""
+    """Return a PNG chunk; `content` begins with the chunk's kind."""
     return struct.pack(">I", len(content) - 4) + content + _checksum(content)
 
 

@@ -98,7 +98,7 @@ def _grow(image: np.ndarray, rng: np.random.Generator, area: float, largest: flo
 
 
 def segment(labels: np.ndarray, rng: np.random.Generator, config: MaskConfig) -> np.ndarray | None:
-    """Return a connected region of one label of a label map int [H, W], its area within bounds; None if none was found.
+    """Return a connected region of one label of a label map, int [H, W], its area within bounds; None if there is none.
 
     Label 0 of a map of two is the background of a mask, and no candidate.
     """

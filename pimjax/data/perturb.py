@@ -20,9 +20,7 @@ CHROMA = (444, 422, 420)  # how chroma is sampled, as J:a:b
 
 
 def jpeg(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
-    """Return JPEG compression: quality 30..90, the 8×8 grid shifted by 0..7 pixels per axis, chroma 4:4:4, 4:2:2 or
-    4:2:0.
-    """
+    """Compress as JPEG: quality 30..90, the 8×8 grid shifted by 0..7 pixels per axis, chroma 4:4:4, 4:2:2 or 4:2:0."""
     quality, (dy, dx) = int(rng.integers(30, 91)), rng.integers(0, 8, 2).tolist()
     parameters = {"quality": quality, "chroma": CHROMA[rng.integers(3)], "dy": dy, "dx": dx}
     return compress(image, **parameters), parameters
@@ -31,7 +29,7 @@ def jpeg(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
 def compress(
     image: np.ndarray, quality: int, chroma: int = 420, dy: int = 0, dx: int = 0, flatness: float = 1.0
 ) -> np.ndarray:
-    """Return the uint8 RGB image [H, W, 3] after JPEG, its 8×8 grid starting (dy, dx) pixels outside the image.
+    """Compress a uint8 RGB image [H, W, 3] as JPEG, its 8×8 grid starting (dy, dx) pixels outside the image.
 
     `quality` 1..100 scales the standard tables of quantization steps; `flatness` below 1 makes steps more alike, at
     about the same mean, as many programs' own tables are. `chroma` is one of `CHROMA`.
@@ -52,39 +50,39 @@ def compress(
 
 
 def noise(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
-    """Return additive Gaussian noise of standard deviation 3..25 gray levels, independent per pixel and channel."""
+    """Add Gaussian noise of standard deviation 3..25 gray levels, independent per pixel and channel."""
     deviation = float(rng.uniform(3, 25))
     noisy = image + deviation * rng.standard_normal(image.shape, np.float32)
     return np.clip(np.rint(noisy), 0, 255).astype(np.uint8), {"deviation": deviation}
 
 
 def blur(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
-    """Return Gaussian blur of standard deviation 0.7..3 pixels."""
+    """Blur by a Gaussian of standard deviation 0.7..3 pixels."""
     sigma = float(rng.uniform(0.7, 3.0))
     return cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101), {"sigma": sigma}
 
 
 def median(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
-    """Return median over 3×3 or 5×5 pixels, each channel for itself."""
+    """Take the median over 3×3 or 5×5 pixels, each channel for itself."""
     side = int(rng.choice([3, 5]))
     return cv2.medianBlur(image, side), {"side": side}
 
 
 def sharpen(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
-    """Return unsharp masking: v + a·(v − blurred v), amount a 0.5..2, Gaussian of standard deviation 0.7..2 pixels."""
+    """Sharpen by unsharp masking: v + a·(v − blurred v), a in 0.5..2, Gaussian of deviation 0.7..2 pixels."""
     amount, sigma = rng.uniform(0.5, 2.0), rng.uniform(0.7, 2.0)
     blurred = cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
     return cv2.addWeighted(image, 1 + amount, blurred, -amount, 0), {"amount": float(amount), "sigma": float(sigma)}
 
 
 def denoise(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
-    """Return Bilateral filter over 5×5 pixels: standard deviations 10..50 gray levels and 1..3 pixels."""
+    """Filter bilaterally over 5×5 pixels: standard deviations 10..50 gray levels and 1..3 pixels."""
     levels, pixels = float(rng.uniform(10, 50)), float(rng.uniform(1, 3))
     return cv2.bilateralFilter(image, 5, levels, pixels), {"levels": levels, "pixels": pixels}
 
 
 def resample(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
-    """Return shrinking by a factor 0.4..0.9 and enlarging back, each with a linear, cubic or Lanczos kernel."""
+    """Shrink by a factor 0.4..0.9 and enlarge back, each with a linear, cubic or Lanczos kernel."""
     H, W, _ = image.shape
     factor = float(rng.uniform(0.4, 0.9))
     down, up = rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4], 2).tolist()
@@ -93,16 +91,14 @@ def resample(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
 
 
 def gamma(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
-    """Return gray levels (v/255)^γ with γ in 0.6..0.85 or 1.2..1.7: the rounding leaves gaps in the histogram."""
+    """Change gray levels to (v/255)^γ with γ in 0.6..0.85 or 1.2..1.7: the rounding leaves gaps in the histogram."""
     exponent = float(rng.uniform(0.6, 0.85) if rng.random() < 0.5 else rng.uniform(1.2, 1.7))
     table = np.rint(255 * (np.arange(256) / 255) ** exponent).astype(np.uint8)
     return table[image], {"gamma": exponent}
 
 
 def tone(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
-    """Return saturation times 0.5..1.5, then contrast times 0.75..1.3 about middle gray, brightness −25..25 gray
-    levels.
-    """
+    """Scale saturation by 0.5..1.5 and contrast by 0.75..1.3 about middle gray; shift brightness by −25..25."""
     saturation, contrast, brightness = rng.uniform([0.5, 0.75, -25], [1.5, 1.3, 25]).tolist()
     # Luma stays: colors move to or from the gray of their pixel, which is one matrix; contrast is another factor.
     colors = contrast * (saturation * np.eye(3) + (1 - saturation) * LUMA)
@@ -112,7 +108,7 @@ def tone(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
 
 
 def remosaic(image: np.ndarray, rng: np.random.Generator) -> Perturbed:
-    """Return sampling through one of the four Bayer patterns and demosaicing again, bilinearly or edge-aware."""
+    """Sample through one of the four Bayer patterns and demosaic again, bilinearly or edge-aware."""
     phase_y, phase_x = rng.integers(0, 2, 2).tolist()
     bayer = image[..., 1].copy()
     bayer[phase_y::2, phase_x::2] = image[phase_y::2, phase_x::2, 0]

@@ -30,7 +30,7 @@ def perturb_image(
 
 
 def blend(image: np.ndarray, perturbed: np.ndarray, mask: np.ndarray, softness: float = 0.0) -> np.ndarray:
-    """Return M·P(I) + (1 − M)·I: uint8 [H, W, 3] from two such images and a bool mask [H, W].
+    """Blend M·P(I) + (1 − M)·I: uint8 [H, W, 3] from two such images and a bool mask [H, W].
 
     `softness` is the standard deviation, in pixels, by which the mask's edge is smoothed for the blend.
     """
@@ -82,7 +82,7 @@ def _perturb(
     donors: Donors | None,
     softness: float,
 ) -> Made:
-    """Return perturbed, painted over, or of another past, where a mask is."""
+    """Return the image perturbed, painted over, or recompressed where a mask is."""
     image = example["image"]
     mask, shape = random_mask(example, rng, config.masks, donors)
     # Only what the mask shows is perturbed, which saves most of the time.
@@ -112,7 +112,7 @@ def _paste(
     donors: Donors | None,
     softness: float,
 ) -> Made | None:
-    """Return a region of another photograph, or of the same, laid over it; None if four tries found no place."""
+    """Return a region of another photograph, or of the same, laid over this one; None if four tries found no place."""
     donor = example
     for _ in range(4 if kind == "splicing" else 0):
         if donors and donor["id"] == example["id"]:
@@ -139,14 +139,14 @@ def _paste(
 
 
 def after_factor(rng: np.random.Generator, config: PidaConfig) -> float:
-    """Draw by what the whole sample is scaled at the end; 1 mostly."""
+    """Draw the factor by which the whole sample is scaled at the end; mostly 1."""
     return float(rng.uniform(0.6, 1.4)) if rng.random() < config.after_resize else 1.0
 
 
 def post_process(
     example: Example, rng: np.random.Generator, config: PidaConfig, factor: float | None = None
 ) -> Example:
-    """Do to the whole sample what an upload does now and then: scale it by `factor`, or a drawn one; compress it.
+    """Treat the whole sample as uploads do now and then: scale it by `factor`, or a drawn one; compress it.
 
     Authentic samples go through it too: what every picture goes through must tell nothing of forgery.
     """

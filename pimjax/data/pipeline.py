@@ -25,7 +25,7 @@ Batch = dict[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class TrainTransform(grain.transforms.RandomMap):
-    """The stages of `pimjax.data.stages`: a pure function of the example and the generator."""
+    """Apply the stages of `pimjax.data.stages`: a pure function of the example and the generator."""
 
     data: DataConfig
     pida: PidaConfig
@@ -48,8 +48,7 @@ def train_batches(
     process_index: int = 0,
     process_count: int = 1,
 ) -> Iterator[Batch]:
-    """Return the training batches number `start_step` … `steps` − 1, the same for a seed whatever the number of
-    workers.
+    """Return the training batches `start_step` … `steps` − 1, the same for a seed whatever the number of workers.
 
     Every batch is a function of its number alone, so a resumed run continues with exactly the batches it had not
     seen. `data.batch_size` counts the images of all processes; each gets its share.
@@ -75,7 +74,7 @@ def train_batches(
 
 
 def _explain_worker_errors(batches: Iterator[Batch], workers: int) -> Iterator[Batch]:
-    """Return the same batches; a worker process that cannot go on is an OSError that says why and what to do."""
+    """Pass batches on; raise an OSError that says why and what to do if a worker process cannot go on."""
     try:
         yield from batches
     except (OSError, RuntimeError) as error:
@@ -95,7 +94,7 @@ def _explain_worker_errors(batches: Iterator[Batch], workers: int) -> Iterator[B
 
 
 def _mixture(sources: Sequence[Source], weights: Sequence[float], seed: int) -> grain.MapDataset:
-    """Return an endless interleaving of the sources, each shuffled anew whenever it is through."""
+    """Interleave the sources without end, each shuffled anew whenever it is through."""
     parts = [
         grain.MapDataset.source(Reshuffled(SkipUnreadable(source), seed + number)).seed(seed + number)
         for number, source in enumerate(sources)

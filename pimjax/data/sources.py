@@ -19,7 +19,7 @@ Example = dict[str, Any]  # "image", "mask" and, where known, "segments": arrays
 
 
 class Encoded(NamedTuple):
-    """An example's files as they are stored; `None` for what it lacks. No mask means authentic."""
+    """Hold an example's files as they are stored; `None` for what it lacks. No mask means authentic."""
 
     id: str  # stands in messages
     image: bytes
@@ -31,7 +31,7 @@ class Encoded(NamedTuple):
 
 
 class Source(abc.ABC):
-    """A length, and examples by index. What it holds and how it is stored is the subclass's, decoding is the same."""
+    """Give examples by index. A subclass says what it holds and how it is stored; decoding is the same."""
 
     name: str
     passed_over: str = ""  # what of its folders is not in it, and why, in words
@@ -40,7 +40,7 @@ class Source(abc.ABC):
 
     @abc.abstractmethod
     def __len__(self) -> int:
-        """Return number of examples."""
+        """Return the number of examples."""
 
     @abc.abstractmethod
     def encoded(self, index: int) -> Encoded:
@@ -68,8 +68,7 @@ class Source(abc.ABC):
 
 
 def decode_example(encoded: Encoded) -> Example:
-    """Return the example that the files hold. A mask of another size, but of the image's shape, is scaled (nearest
-    neighbor).
+    """Decode an example. A mask of another size, but of the image's shape, is scaled (nearest neighbor).
 
     Raises:
         ImageError: a file cannot be decoded, the mask's shape is not the image's, or the mask contradicts the label.
@@ -127,7 +126,7 @@ class Record(NamedTuple):
 
 
 class FileSource(Source):
-    """Examples from image files."""
+    """Give examples from image files."""
 
     def __init__(self, records: Sequence[Record], name: str, passed_over: str = ""):
         self.records = list(records)
@@ -151,9 +150,7 @@ class FileSource(Source):
 
 
 class TfdsSource(Source):
-    """A dataset that `pimjax prepare-data` has prepared (`pimjax.data.datasets`): original files in one
-    array_record.
-    """
+    """Give examples of a dataset that `pimjax prepare-data` has prepared: original files in one array_record."""
 
     def __init__(self, records: Any, name: str):
         self.records = records  # a data source of TFDS, whose type has no public name
@@ -186,12 +183,12 @@ class TfdsSource(Source):
         return str(split.filepaths[int(np.searchsorted(ends, index, "right"))])
 
     def ids(self) -> list[str]:
-        """Set, split and number."""
+        """Return the source's name and the example's number."""
         return [f"{self.name}:{index}" for index in range(len(self))]
 
 
 class SkipUnreadable:
-    """A source whose unreadable examples are replaced by the next readable one.
+    """Give the next readable example in place of one that cannot be read.
 
     Which one that is depends on the index alone, so every worker and every rerun gets the same. Examples carry
     "skipped": the error messages of the examples passed over, one per line ("" for none).

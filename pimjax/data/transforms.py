@@ -11,7 +11,7 @@ STRIDE = 4  # the targets' and outputs' pixels, in pixels of the network input
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return linear interpolation after Gaussian antialiasing, as the released preprocessing resizes images and masks.
+    """Resize linearly after Gaussian antialiasing, as the released preprocessing resizes images and masks.
 
     Per axis of downscale factor f: σ = max(0, (f − 1)/2), the kernel cut at 4σ; half-pixel centers; beyond the
     border the image is mirrored without repeating the border pixel.
@@ -71,7 +71,7 @@ def _gaussian(image: np.ndarray, sigma_y: float, sigma_x: float) -> np.ndarray:
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
-    """Return rounds (halves to even) and clips to 0..255."""
+    """Round (halves to even) and clip to 0..255."""
     # OpenCV's only conversion that does both, and not of absolute values, in one pass.
     return cv2.addWeighted(image, 1, image, 0, 0, dtype=cv2.CV_8U)
 
@@ -99,12 +99,10 @@ def crop_square(maps: dict[str, np.ndarray], size: int, center: tuple[float, flo
 
 
 def network_input(image: np.ndarray, size: int) -> np.ndarray:
-    """Return the released preprocessing: uint8 RGB [H, W, 3] → normalized float32 [size, size, 3]."""
+    """Prepare an image as released: uint8 RGB [H, W, 3] → normalized float32 [size, size, 3]."""
     return normalize(resize(image, size, size))
 
 
 def target_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return the released target: a mask uint8 [H, W] (255 = manipulated) resized, then > 0.5: uint8 0/1 [height,
-    width].
-    """
+    """Prepare a mask as released: uint8 [H, W] (255 = manipulated) resized, then > 0.5: uint8 0/1 [height, width]."""
     return (resize(mask, height, width) > 127.5).view(np.uint8)

@@ -96,7 +96,7 @@ def walk(
 
 
 def _look(entry: os.DirEntry, place: _Folder, found: Walk, deep: bool, hidden: bool) -> _Folder | None:
-    """Return sort a file into what was found; return a folder that is to be entered."""
+    """Sort a file into what was found; return a folder that is to be entered."""
     path, parts = place.path / entry.name, (*place.parts, entry.name)
     if is_litter(entry.name, hidden):
         if _fits(parts, place.pattern, whole=False):

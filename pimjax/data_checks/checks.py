@@ -137,7 +137,7 @@ def check_alignment(source: Source, facts: Sequence[Facts], most: int = 60) -> l
 
 
 def require_sound(source: Source, max_unreadable: float, samples: int = 32) -> None:
-    """The cheap part of the check, before training: some examples, spread over the source. Prints what is odd.
+    """Check some examples, spread over the source, before training; print what is odd.
 
     Raises:
         ValueError: what was found forbids training.

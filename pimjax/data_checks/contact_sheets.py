@@ -43,7 +43,7 @@ def _overlay(source: Source, fact: Facts) -> np.ndarray:
 
 
 def _shrink(picture: np.ndarray, side: int = 220) -> np.ndarray:
-    """Return no larger than it is shown: a sheet of photographs at full size fills the memory."""
+    """Shrink a picture to the size at which it is shown: a sheet of photographs at full size fills the memory."""
     scale = side / max(picture.shape[:2])
     size = [max(1, round(n * scale)) for n in picture.shape[1::-1]]
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA) if scale < 1 else picture

@@ -37,7 +37,7 @@ class Facts:
 
 
 def read_facts(source: Source, index: int) -> Facts:
-    """Decode one example and says what there is. Never raises for bad data: that is `Facts.error`."""
+    """Decode one example and say what there is. Bad data never raises: it becomes `Facts.error`."""
     facts = Facts(index, f"{source.name}, number {index}")
     try:
         encoded = source.encoded(index)
@@ -93,7 +93,7 @@ def read_all_facts(source: Source, indices: Sequence[int] | None = None, threads
 
 
 def near_duplicates(some: Sequence[bytes], others: Sequence[bytes], most: int = 12) -> list[tuple[int, int]]:
-    """Return pairs (i, j) of fingerprints that differ in at most `most` of their 256 bits; empty ones are like none.
+    """Return pairs (i, j) of perceptual hashes that differ in at most `most` of their 256 bits; empty ones match none.
 
     Of many equal ones, each is paired with the first. Fingerprints are compared only if two of their 32 bytes in a row,
     from an even place, agree: of 16 such pieces, 12 bits can spoil 12.

@@ -32,47 +32,43 @@ class Corruption(NamedTuple):
 
 
 def blur(image: np.ndarray, side: float, rng: np.random.Generator) -> np.ndarray:
-    """Return Gaussian blur; `side` of the kernel odd, in pixels, σ what OpenCV derives: 0.3·((side − 1)/2 −
-    1) + 0.8.
-    """
+    """Blur by a Gaussian whose kernel has an odd `side` in pixels; σ is OpenCV's: 0.3·((side − 1)/2 − 1) + 0.8."""
     return cv2.GaussianBlur(image, (int(side), int(side)), 0)
 
 
 def noise(image: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
-    """Return white Gaussian noise, independent per pixel and channel, of standard deviation `deviation` in gray
-    levels.
-    """
+    """Add white Gaussian noise, independent per pixel and channel, of standard deviation `deviation` in gray levels."""
     return _to_uint8(image + deviation * rng.standard_normal(image.shape, np.float32))
 
 
 def noise_variance(image: np.ndarray, variance: float, rng: np.random.Generator) -> np.ndarray:
-    """Return `noise` of a variance, in gray levels squared."""
+    """Add `noise` of a variance, in gray levels squared."""
     return noise(image, variance**0.5, rng)
 
 
 def jpeg(image: np.ndarray, quality: float, rng: np.random.Generator) -> np.ndarray:
-    """Return JPEG at `quality` 1..100, libjpeg's scale; chroma and all else as OpenCV sets them."""
+    """Compress as JPEG at `quality` 1..100, libjpeg's scale; chroma and all else as OpenCV sets them."""
     return _through(image, ".jpg", cv2.IMWRITE_JPEG_QUALITY, int(quality))
 
 
 def webp(image: np.ndarray, quality: float, rng: np.random.Generator) -> np.ndarray:
-    """Return the image after lossy WebP at `quality` 1..100, libwebp's scale; sides up to 16,383 pixels."""
+    """Compress as lossy WebP at `quality` 1..100, libwebp's scale; sides up to 16,383 pixels."""
     return _through(image, ".webp", cv2.IMWRITE_WEBP_QUALITY, int(quality))
 
 
 def gamma(image: np.ndarray, exponent: float, rng: np.random.Generator) -> np.ndarray:
-    """Return gray levels 255·(v/255)^exponent, rounded: below 1 brighter, above 1 darker."""
+    """Change gray levels to 255·(v/255)^exponent, rounded: below 1 brighter, above 1 darker."""
     return _to_uint8(255 * (np.arange(256) / 255) ** exponent)[image]
 
 
 def resize(image: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
-    """Return scaling of both sides by `factor`, linearly, without antialiasing, as OpenCV does by default."""
+    """Scale both sides by `factor`, linearly, without antialiasing, as OpenCV does by default."""
     H, W, _ = image.shape
     return cv2.resize(image, (max(1, round(W * factor)), max(1, round(H * factor))), interpolation=cv2.INTER_LINEAR)
 
 
 def rescale(image: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
-    """Return the image scaled by `factor` and back to its size: by area to the smaller, bicubically to the larger."""
+    """Scale by `factor` and back to the image's size: by area to the smaller, bicubically to the larger."""
     H, W, _ = image.shape
     size = max(1, round(W * factor)), max(1, round(H * factor))
     ways = (cv2.INTER_AREA, cv2.INTER_CUBIC) if factor < 1 else (cv2.INTER_CUBIC, cv2.INTER_AREA)
@@ -80,19 +76,17 @@ def rescale(image: np.ndarray, factor: float, rng: np.random.Generator) -> np.nd
 
 
 def brightness(image: np.ndarray, shift: float, rng: np.random.Generator) -> np.ndarray:
-    """Return `shift` gray levels added to every channel, clipped to 0..255."""
+    """Add `shift` gray levels to every channel, clipped to 0..255."""
     return _to_uint8(np.arange(256) + shift)[image]
 
 
 def contrast(image: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
-    """Return distance from middle gray, 127.5, times `factor`: gray levels rounded and clipped."""
+    """Scale the distance from middle gray, 127.5, by `factor`: gray levels rounded and clipped."""
     return _to_uint8(127.5 + factor * (np.arange(256) - 127.5))[image]
 
 
 def dithering(image: np.ndarray, count: float, rng: np.random.Generator) -> np.ndarray:
-    """Return `count` (2..256) evenly spaced gray levels per channel, the error diffused as Floyd and Steinberg do
-    (1976).
-    """
+    """Keep `count` (2..256) evenly spaced gray levels per channel, the error diffused (Floyd and Steinberg, 1976)."""
     H, W, _ = image.shape
     step = 255 / (int(count) - 1)
     # Padded by what errors reach beyond the borders. All pixels with the same x + 2y depend on none of one another.
@@ -110,7 +104,7 @@ def dithering(image: np.ndarray, count: float, rng: np.random.Generator) -> np.n
 
 
 def jpeg2000(image: np.ndarray, ratio: float, rng: np.random.Generator) -> np.ndarray:
-    """Return JPEG 2000 to 1/`ratio` of the uncompressed size, as far as that pays for the headers.
+    """Compress as JPEG 2000 to 1/`ratio` of the uncompressed size, as far as that pays for the headers.
 
     Sides of less than 32 pixels, which the encoder's six resolutions need, are continued to that and cut again.
     """
@@ -120,8 +114,7 @@ def jpeg2000(image: np.ndarray, ratio: float, rng: np.random.Generator) -> np.nd
 
 
 def pink_noise(image: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
-    """Return noise of power spectral density 1/f, independent per channel, of standard deviation `deviation` in gray
-    levels.
+    """Add noise of power spectral density 1/f, independent per channel, of `deviation` in gray levels.
 
     f is the radial frequency, in cycles per pixel; the mean is zero. Each channel is scaled to its deviation exactly.
     """

@@ -79,7 +79,7 @@ def evaluate(
 
 
 def settings(predictor: Predictor, threshold: float, about: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return what tells the results of `evaluate`, with these arguments, from others."""
+    """Return what tells the results of `evaluate` with these arguments from others."""
     return {"threshold": threshold, "versions": versions(), **predictor.about, **(about or {})}
 
 
@@ -197,7 +197,7 @@ def values_of(map_: np.ndarray) -> int:
 
 
 def _at_input(full: np.ndarray, truth: np.ndarray, side: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return map and truth, [H, W], at the size of the network's input: bilinearly, and as the nearest pixel."""
+    """Scale map and truth, [H, W], to the size of the network's input: bilinearly, and as the nearest pixel."""
     if side is None:
         return full, truth
     resized = cv2.resize(truth.view(np.uint8), (side, side), interpolation=cv2.INTER_NEAREST_EXACT)
@@ -205,7 +205,7 @@ def _at_input(full: np.ndarray, truth: np.ndarray, side: int | None) -> tuple[np
 
 
 def enlarged(prediction: Prediction, height: int, width: int) -> np.ndarray:
-    """Return the map at the image's size, float32 [height, width], bilinearly."""
+    """Scale the map to the image's size, float32 [height, width], bilinearly."""
     map_ = prediction.map if prediction.full is None else prediction.full
     if map_.shape == (height, width):
         return map_
@@ -213,7 +213,7 @@ def enlarged(prediction: Prediction, height: int, width: int) -> np.ndarray:
 
 
 def write_strip(path: Path, example: Example, prediction: Prediction, threshold: float) -> None:
-    """A JPEG of image, truth, map and overlay, side by side."""
+    """Write a JPEG of image, truth, map and overlay, side by side."""
     H, W = example["mask"].shape
     scale = min(1, SIDE / max(H, W))
     size = max(1, round(W * scale)), max(1, round(H * scale))

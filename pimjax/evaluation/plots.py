@@ -38,7 +38,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def exceedance(values: Mapping[str, np.ndarray], label: str, name: str, logarithmic: bool = False) -> str:
-    """Return share of images whose value is at least x, for every x in 0..1; the area under a line is the mean.
+    """Plot the share of images whose value is at least x, for every x in 0..1; the area under a line is the mean.
 
     Args:
         values: per model, one value in 0..1 per image, [N] without NaN.
@@ -65,7 +65,7 @@ def exceedance(values: Mapping[str, np.ndarray], label: str, name: str, logarith
 
 
 def precision_recall(pooled: Mapping[str, Pooled | None], name: str) -> str:
-    """Return precision over recall of all pixels, a dot at the threshold; dashed gray: marking everything.
+    """Plot precision over recall of all pixels, a dot at the threshold; dashed gray: marking everything.
 
     `name` and the SVG as for `exceedance`.
     """
@@ -87,7 +87,7 @@ def precision_recall(pooled: Mapping[str, Pooled | None], name: str) -> str:
 
 
 def reliability_curves(pooled: Mapping[str, Pooled | None], name: str) -> str:
-    """Return share of manipulated pixels by predicted probability, in 15 bins; a larger dot holds more pixels.
+    """Plot the share of manipulated pixels by predicted probability, in 15 bins; a larger dot holds more pixels.
 
     `name` and the SVG as for `exceedance`.
     """
@@ -108,7 +108,7 @@ def reliability_curves(pooled: Mapping[str, Pooled | None], name: str) -> str:
 
 @matplotlib.rc_context(STYLE)
 def robustness_curves(rows: Rows, dataset: str, corruption: str, name: str) -> str:
-    """Return the mean score by level, with its interval, a thin line at the uncorrupted mean, for all models of `rows`.
+    """Plot the mean score by level with its interval for all models of `rows`; a thin line is the uncorrupted mean.
 
     Args:
         rows: "rows" of robustness.json (`pimjax.evaluation.robustness.run_robustness`).
@@ -127,7 +127,7 @@ def robustness_curves(rows: Rows, dataset: str, corruption: str, name: str) -> s
 
 @matplotlib.rc_context(STYLE)
 def save_robustness(rows: Rows, stem: Path, ours: bool = False) -> None:
-    """Write `stem`.png (200 dpi) and `stem`.svg: as `robustness_curves`, a row per set, a column per corruption.
+    """Write `stem`.png (200 dpi) and `stem`.svg: as `robustness_curves`, a row per dataset, a column per corruption.
 
     `ours`, and what is raised where a file is in the way, as of `pimjax.files.write_bytes`.
     """
@@ -175,9 +175,7 @@ _COLUMNS = ("level", "value", "low", "high")
 
 @matplotlib.rc_context(STYLE)
 def _lines(values: Mapping[str, Any], draw: Callable[..., Any], frame: Callable[[Axes], None], name: str) -> str:
-    """Return a line per model that has values; the others keep their place, so that a model looks the same in all
-    figures.
-    """
+    """Draw a line per model that has values; the others keep their place: a model looks the same in all figures."""
     there = {model: (place, found) for place, (model, found) in enumerate(values.items()) if _any(found)}
     figure = Figure((WIDTH, HEIGHT + _legend_height(there)), layout="constrained")
     axes = figure.subplots()

@@ -33,7 +33,7 @@ class Predictor(NamedTuple):
 def model_predictor(
     name: str, model: Model, about: dict[str, Any] | None = None, input_side: int | None = None
 ) -> Predictor:
-    """Return any function from an image to a map of probabilities, of whatever size in the image's proportions."""
+    """Make a predictor of any function from an image to a map of probabilities, of whatever size in its proportions."""
 
     def predict(example: Example) -> Prediction:
         return Prediction(checked_map(model(example["image"]), name))

@@ -107,7 +107,7 @@ def reserve(folder: Path, about: dict[str, Any], pictures: int = 0) -> None:
 
 
 def _stored(about: dict[str, Any]) -> dict[str, Any]:
-    """Return as JSON gives it back."""
+    """Return a value as JSON gives it back."""
     return json.loads(json.dumps(about))
 
 

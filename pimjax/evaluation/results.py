@@ -23,7 +23,7 @@ class Interval(NamedTuple):
 
     @property
     def known(self) -> bool:
-        """Whether there is a value."""
+        """Return whether there is a value."""
         return not math.isnan(self.value)
 
     def to_json(self) -> Row:
@@ -63,12 +63,12 @@ class ImageRow(NamedTuple):
 
     @property
     def marked(self) -> float:
-        """The share of the image's pixels above the threshold."""
+        """Return the share of the image's pixels above the threshold."""
         return float(self.confusion.tp + self.confusion.fp) / (self.height * self.width)
 
     @property
     def truly_marked(self) -> float:
-        """The share of the image's pixels that the mask marks."""
+        """Return the share of the image's pixels that the mask marks."""
         return float(self.confusion.tp + self.confusion.fn) / (self.height * self.width)
 
     def to_json(self) -> Row:

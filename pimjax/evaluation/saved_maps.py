@@ -23,7 +23,7 @@ _BACK = {6: 8, 8: 6}  # EXIF orientations that undo others; the rest undo themse
 def folder_predictor(
     name: str, folder: str | os.PathLike, ids: Sequence[str], invert: bool = False, frame: str | None = None
 ) -> Predictor:
-    """Return the maps in `folder`, PNG (8 or 16 bits), NPY or NPZ (one array), as a predictor.
+    """Make a predictor of the maps in `folder`, PNG (8 or 16 bits), NPY or NPZ (one array).
 
     Maps are named as the images, with any suffix: `images/7.png` belongs to the image whose path ends in `images/7`;
     `7.png` or `7.jpg.png` to any image `7`. What `pimjax predict` wrote is found by its rows, or its names: of an

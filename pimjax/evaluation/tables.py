@@ -26,7 +26,7 @@ COMPARED = "pim-fullsize.f1"
 
 
 def dataset_table(results: Sequence[DatasetResult]) -> list[list[str]]:
-    """Return header and a row per predictor for results on one dataset, without columns that nobody has a value for.
+    """Return a header and a row per predictor for results on one dataset, without columns that nobody has a value for.
 
     The last column is the difference to the first predictor, paired by image: mean, 95 % interval, p.
     """

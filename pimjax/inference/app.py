@@ -51,7 +51,7 @@ class Page:
         self.root = tempfile.TemporaryDirectory(prefix="pimjax-")  # goes with the page, and all that visitors left
 
     def begin(self, file: str | None, before: Shown | None, request: gr.Request) -> tuple[Any, ...]:
-        """Return clear what is shown, at once: [state, number, picture, verdict, downloads]."""
+        """Clear what is shown, at once: [state, number, picture, verdict, downloads]."""
         forget(before)
         number = self.work.begin(_visitor(request))
         doing = "" if file is None else f"Looking at {plain(Path(file).name)} …"

@@ -28,7 +28,7 @@ class Photo(NamedTuple):
 
     @property
     def absolute(self) -> str:
-        """The path from anywhere."""
+        """Return the path from anywhere."""
         return _absolute(self.path)
 
     def read(self) -> bytes:

@@ -85,7 +85,7 @@ class Localizer:
 
     @property
     def shapes(self) -> Sequence[tuple[int, int]]:
-        """Heights and widths of what goes through the network; each is compiled when it first occurs."""
+        """Return heights and widths of what goes through the network; each is compiled when it first occurs."""
         return SHAPES if self._native else ((self.card.preprocessing["image_size"],) * 2,)
 
     def shape_of(self, photo: np.ndarray) -> tuple[int, int]:
@@ -95,7 +95,7 @@ class Localizer:
     def _maps(
         self, photos: Sequence[np.ndarray], details: bool, progress: Callable[[int, int], None] | None = None
     ) -> list[Maps]:
-        """Return uint8 [H, W, 3] each → the mask's map or, with `details`, all there are, [h, w, …], by name.
+        """Compute the mask's map or, with `details`, all maps, [h, w, …] by name, of each uint8 [H, W, 3].
 
         Tiles are cut when their turn comes, and only their maps are kept: a quarter of the photo's sides.
         """
@@ -136,8 +136,7 @@ class Localizer:
 
     @classmethod
     def load(cls, path: str | os.PathLike = BUNDLED, precision: str = "float32", batch: int = 0) -> "Localizer":
-        """Return the model at `path`: a run's directory (its best checkpoint), a native directory, `.safetensors` or
-        `.pth`.
+        """Load the model at `path`: a run's directory (its best checkpoint), a native one, `.safetensors` or `.pth`.
 
         "pim-small", the default, is the model that pimjax brings along (configs/pim_small.py).
 
@@ -148,7 +147,7 @@ class Localizer:
         return cls(*load_model(path), precision, batch)
 
     def __call__(self, photo: str | os.PathLike | np.ndarray, details: bool = False) -> Localization:
-        """Localize in a file (its EXIF orientation is applied) or in a uint8 RGB array [H, W, 3].
+        """Localize manipulation in a file (its EXIF orientation is applied) or in a uint8 RGB array [H, W, 3].
 
         With `details`, boundary and reconstruction are computed too, in about twice the time.
 
@@ -166,7 +165,7 @@ class Localizer:
         orientations: Sequence[int] = (),
         progress: Callable[[int, int], None] | None = None,
     ) -> list[Localization]:
-        """Return the same for several uint8 RGB arrays [H, W, 3] of any sizes, together through the device.
+        """Localize manipulation in several uint8 RGB arrays [H, W, 3] of any sizes, together through the device.
 
         The pixels are looked at as they are stored, since JPEG's blocks and tables lie so; the results are turned by
         the photos' EXIF `orientations`, or not if there are none. `progress` is told how many of how many tiles are
@@ -188,13 +187,13 @@ def _tile_shape(shape: Sequence[int]) -> tuple[int, int]:
 
 
 def _whole_blocks(photo: np.ndarray) -> np.ndarray:
-    """Return without the last block of JPEG where it is incomplete: whatever completes it looks foreign."""
+    """Cut the last block of JPEG off where it is incomplete: whatever completes it looks foreign."""
     H, W, _ = photo.shape
     return photo[: H - H % BLOCK or H, : W - W % BLOCK or W]
 
 
 def _continued(map_: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return with the last row and column repeated, to so many: an incomplete block is given its neighbor's value."""
+    """Repeat the last row and column, to so many: an incomplete block is given its neighbor's value."""
     h, w = map_.shape[:2]
     if (h, w) == (height, width):
         return map_
@@ -202,7 +201,7 @@ def _continued(map_: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _localization(photo: np.ndarray, maps: Maps, orientation: int, native: bool) -> Localization:
-    """Return from the maps of the photo or, if `native`, of its whole blocks."""
+    """Make a result from the maps of the photo or, if `native`, of its whole blocks."""
     H, W, _ = photo.shape
     h, w, _ = (_whole_blocks(photo) if native else photo).shape
     finite = all(np.isfinite(map_).all() for map_ in maps.values())

@@ -87,7 +87,7 @@ def _picture(result: Localization, output: str, threshold: float, bits: int) -> 
 
 
 def gray(probability: np.ndarray, bits: int = 8) -> np.ndarray:
-    """Return 0..1 → 0..255 uint8 or 0..65535 uint16, rounded."""
+    """Scale 0..1 to 0..255 uint8 or 0..65535 uint16, rounded."""
     levels = np.empty(probability.shape, np.uint8 if bits == 8 else np.uint16)
     for rows in strips(len(levels)):
         levels[rows] = np.rint(probability[rows] * (2**bits - 1))
@@ -95,7 +95,7 @@ def gray(probability: np.ndarray, bits: int = 8) -> np.ndarray:
 
 
 def measure(probability: np.ndarray, score: float, threshold: float) -> dict[str, Any]:
-    """Return figures of a photo, from its probability [H, W] and `Localization.score`.
+    """Return the figures of a photo, from its probability [H, W] and `Localization.score`.
 
     "width", "height" in pixels; "score" as `Localization.score`; "area", the share of pixels above `threshold`;
     "regions", how many connected ones lie above it, and "boxes", the largest of them: "x", "y", "width", "height",

@@ -97,7 +97,7 @@ def inside(name: str, output: Path) -> str:
 
 
 def discard(file: Path, paths: Collection[str]) -> None:
-    """Leave whole rows of other photos alone in a file: who reads it should find no photo twice. It is made if missing.
+    """Keep only whole rows of other photos in a file: who reads it should find no photo twice. It is made if missing.
 
     Raises:
         OSError: it cannot be written; the message names it.

@@ -11,8 +11,7 @@ Places = Sequence[tuple[int, int]]  # (y, x) of the tiles' corners
 def blend_tiles(
     function: Callable[[np.ndarray], Maps], image: np.ndarray, side: int, overlap: int, stride: int = 1
 ) -> Maps:
-    """Return the maps of an image, made of those of tiles of side×side pixels (or the image's own sides, where
-    shorter).
+    """Blend the maps of tiles of side×side pixels (or the image's own sides, where shorter) into those of the image.
 
     Args:
         function: a tile [h, w, C] → maps [h/stride, w/stride, …] by name.
@@ -75,7 +74,7 @@ class Canvas:
 
 
 def _as(weights: np.ndarray, map_: np.ndarray) -> np.ndarray:
-    """Return weights [h, w] with as many axes as `map_`."""
+    """Give weights [h, w] as many axes as `map_` has."""
     return weights.reshape(*weights.shape, *[1] * (map_.ndim - 2))
 
 

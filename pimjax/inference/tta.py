@@ -14,7 +14,7 @@ Model = Callable[[np.ndarray], np.ndarray]
 
 
 def flip_averaged(model: Model) -> Model:
-    """Return the mean of the photo's map and of the mirrored photo's, mirrored back."""
+    """Average the photo's map and the mirrored photo's, mirrored back."""
 
     def predict(image: np.ndarray) -> np.ndarray:
         mirrored = model(np.ascontiguousarray(image[:, ::-1]))
@@ -24,7 +24,7 @@ def flip_averaged(model: Model) -> Model:
 
 
 def resized(model: Model, side: int) -> Model:
-    """Return the map of the photo scaled until its longer side is `side` pixels."""
+    """Map the photo scaled until its longer side is `side` pixels."""
 
     def predict(image: np.ndarray) -> np.ndarray:
         H, W, _ = image.shape
@@ -36,8 +36,7 @@ def resized(model: Model, side: int) -> Model:
 
 
 def tiled(model: Model, side: int, overlap: float = 0.25) -> Model:
-    """Return the map of the photo in tiles of side×side native pixels, each overlapping the next by that share of its
-    side.
+    """Map the photo in tiles of side×side native pixels, each overlapping the next by that share of its side.
 
     The map is of the photo's size, float32 [H, W]; see `pimjax.inference.tiles.blend_tiles`.
     """

@@ -40,7 +40,7 @@ Array = jax.Array | np.ndarray
 
 
 class DoubleCompression(NamedTuple):
-    """What one picture's histograms tell of its blocks, float32; logarithms to base e."""
+    """Hold what one picture's histograms tell of its blocks, float32; logarithms to base e."""
 
     single_llr: Array  # [N]: log-likelihood ratio of a block without the primary compression; 0 where none shows
     off_grid_llr: Array  # [N]: log-likelihood ratio of coefficients off the multiples of the others' step, at least −4

@@ -192,7 +192,7 @@ def _brought(header: bytes, frame: Frame) -> dict[tuple[int, int], int]:
 
 
 class _Decoder:
-    """Pillow's decoder of one JPEG, given the file piece by piece; it makes a gray picture of an eighth of the size."""
+    """Feed Pillow's decoder of one JPEG piece by piece; it makes a gray picture of an eighth of the size."""
 
     def __init__(self, encoded: bytes):
         image = JpegImagePlugin.JpegImageFile(io.BytesIO(encoded))
@@ -204,7 +204,7 @@ class _Decoder:
         self._has_ended = False
 
     def feed(self, piece: bytes) -> bool:
-        """Return whether all that was fed so far is used up, or not needed any more; ValueError if libjpeg gives up."""
+        """Feed bytes; return whether all so far is used up, or not needed any more. ValueError if libjpeg gives up."""
         if not self._has_ended:
             self._left += piece
             used, error = self._decoder.decode(self._left)
@@ -215,7 +215,7 @@ class _Decoder:
         return not self._left
 
     def feed_data(self, data: bytes) -> str:
-        """Return feed entropy-coded data, all up to the next marker; return what is wrong with them, in words."""
+        """Feed entropy-coded data, all up to the next marker; return what is wrong with them, in words."""
         # Zeros are what some cameras pad with, what flat pictures are coded as, and what damaged disks give.
         padding = len(data) - len(data.rstrip(b"\0"))
         if padding > 2 * _TOLERATED:
@@ -234,7 +234,5 @@ class _Decoder:
         return "" if self._takes_all(_FILL * 3) else "its data end before the picture does"
 
     def _takes_all(self, data: bytes) -> bool:
-        """Return feed three bytes one by one; while a block is waited for, libjpeg takes none of them, or several at
-        once.
-        """
+        """Feed three bytes one by one; while a block is waited for, libjpeg takes none of them, or several at once."""
         return all([self.feed(unit) for unit in _UNIT.findall(data)[:3]])

@@ -12,9 +12,7 @@ CHROMA_TABLE[[0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 24, 25]] = 17, 18, 24, 47, 1
 
 
 def scaled(table: np.ndarray, quality: int, flatness: float = 1.0) -> np.ndarray:
-    """Return steps int [64], row by row, 1..255: `table`, made more alike by `flatness` below 1, at
-    `quality` 1..100.
-    """
+    """Return the steps int [64], row by row, 1..255: `table`, flattened by `flatness` below 1, at `quality` 1..100."""
     scale = (5000 // quality if quality < 50 else 200 - 2 * quality) / 100
     flat = table**flatness * table.mean() / (table**flatness).mean()
     return np.clip(np.floor(flat * scale + 0.5), 1, 255).astype(int)

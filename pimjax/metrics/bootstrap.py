@@ -9,9 +9,7 @@ RESAMPLES = 2000
 
 
 def bootstrap_interval(values: np.ndarray, seed: int = 0, resamples: int = RESAMPLES) -> tuple[float, float]:
-    """Return 95 % percentile interval of the mean of `values` [N], images resampled with replacement. NaN without
-    values.
-    """
+    """Return the 95 % percentile interval of the mean of `values` [N], images drawn with replacement; NaN of none."""
     values = np.asarray(values, float)
     if not len(values):
         return float("nan"), float("nan")
@@ -54,7 +52,7 @@ def paired_difference(first: np.ndarray, second: np.ndarray, seed: int = 0, resa
 
 
 def _chunks(resamples: int, images: int) -> Iterator[int]:
-    """Return resamples in portions of some ten million numbers."""
+    """Yield how many resamples to draw at a time, for some ten million numbers each."""
     most = max(1, 10_000_000 // images)
     while resamples:
         yield (many := min(most, resamples))

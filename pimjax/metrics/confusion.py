@@ -17,7 +17,7 @@ class Confusion(NamedTuple):
 
 
 def confusion(prediction: np.ndarray, truth: np.ndarray, threshold: float) -> Confusion:
-    """Return pixels of one image: prediction [H, W], positive above `threshold`, against truth, boolean [H, W]."""
+    """Count the pixels of one image: prediction [H, W], positive above `threshold`, against truth, boolean [H, W]."""
     positive = prediction > threshold
     tp = np.count_nonzero(positive & truth)
     fp = np.count_nonzero(positive) - tp
@@ -36,7 +36,7 @@ def iou(c: Confusion, epsilon: float = 1e-6) -> Numbers:
 
 
 def mcc(c: Confusion, outside: float = 1e-6, inside: float = 0.0) -> Numbers:
-    """Return matthews' correlation, (TP·TN − FP·FN) / (√((TP+FP)(TP+FN)(TN+FP)(TN+FN) + inside) + outside)."""
+    """Return Matthews' correlation, (TP·TN − FP·FN) / (√((TP+FP)(TP+FN)(TN+FP)(TN+FN) + inside) + outside)."""
     tp, fp, fn, tn = (np.asarray(part, float) for part in c)  # the product of four exceeds 64 bits
     return (tp * tn - fp * fn) / (np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn) + inside) + outside)
 

@@ -19,7 +19,7 @@ IMAGE_SCORES = ("max", "top1", "logit")
 
 
 def score(prediction: np.ndarray, truth: np.ndarray, convention: str = "pim", threshold: float = 0.5) -> Scores:
-    """Return scores of one image, or the means over a stack of images.
+    """Return the scores of one image, or the means over a stack of images.
 
     With the pixel counts TP, FP, FN, TN at prediction > threshold, per image:
 
@@ -57,7 +57,7 @@ def score(prediction: np.ndarray, truth: np.ndarray, convention: str = "pim", th
 def score_images(
     prediction: np.ndarray, truth: np.ndarray, threshold: float = 0.5, convention: str = "pim"
 ) -> dict[str, np.ndarray]:
-    """Return as `score`, one float64 per image: {"f1": [N], …}; not for "pooled"."""
+    """Score every image by itself as `score` does, float64 {"f1": [N], …}; not for "pooled"."""
     if convention not in CONVENTIONS:
         known = ", ".join(map(repr, (*CONVENTIONS, "pooled")))
         raise ValueError(f"unknown convention {convention!r}; known: {known}")

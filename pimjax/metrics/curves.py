@@ -48,8 +48,7 @@ def inverted(c: Curve) -> Curve:
 
 
 def roc_auc(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """Return area under the ROC curve, which is the rank statistic, ties counted half; NaN where `truth` has one class
-    only.
+    """Return the area under the ROC curve: the rank statistic, ties counted half; NaN where `truth` has one class only.
 
     Args:
         prediction: real, finite, of any shape.
@@ -59,7 +58,7 @@ def roc_auc(prediction: np.ndarray, truth: np.ndarray) -> float:
 
 
 def auc_of(c: Curve) -> float:
-    """Return area under the ROC curve of `c`, by trapezoids; NaN where there is one class only."""
+    """Return the area under the ROC curve of `c`, by trapezoids; NaN where there is one class only."""
     if not c.tp[-1] or not c.fp[-1]:
         return float("nan")
     hits, false_alarms = np.append(0, c.tp) / c.tp[-1], np.append(0, c.fp) / c.fp[-1]  # products of counts overflow
@@ -67,7 +66,7 @@ def auc_of(c: Curve) -> float:
 
 
 def average_precision(c: Curve) -> float:
-    """Return σ (R_k − R_{k−1})·P_k over the distinct thresholds, not interpolated; NaN without positives."""
+    """Return Σ (R_k − R_{k−1})·P_k over the distinct thresholds, not interpolated; NaN without positives."""
     if not c.tp[-1]:
         return float("nan")
     return float(np.sum(np.diff(c.tp, prepend=0) * (c.tp / (c.tp + c.fp))) / c.tp[-1])

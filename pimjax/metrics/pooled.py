@@ -12,7 +12,7 @@ BINS = 256
 
 @dataclasses.dataclass(frozen=True)
 class Pooled:
-    """Integers alone, so that a sum of parts equals the whole exactly, in any order."""
+    """Count in integers alone, so that a sum of parts equals the whole exactly, in any order."""
 
     confusion: np.ndarray  # int64 [4]: TP, FP, FN, TN at the threshold
     histogram: np.ndarray  # int64 [2, 256]: pixels by truth, and by prediction in steps of 1/255, rounded
@@ -42,19 +42,19 @@ class Pooled:
         }
 
     def curve(self) -> Curve:
-        """Return over the histogram's values."""
+        """Return the curve over the histogram's values."""
         return curve_of_histogram(self.histogram, np.linspace(0, 1, BINS))
 
 
 def pool(prediction: np.ndarray, truth: np.ndarray, threshold: float = 0.5) -> Pooled:
-    """Return of probabilities in 0..1, real [...], and truth of the same shape, boolean."""
+    """Pool the pixels of probabilities in 0..1, real [...], and boolean truth of the same shape."""
     levels = np.rint(np.multiply(prediction, 255, dtype=np.float32)).astype(np.uint8)
     histogram = [np.bincount(levels[chosen], minlength=BINS) for chosen in (~truth, truth)]
     return Pooled(np.array(confusion(prediction, truth, threshold), np.int64), np.array(histogram, np.int64))
 
 
 def reliability(histogram: np.ndarray, bins: int = 15) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return a `Pooled.histogram` in bins of equal width: mean prediction, share of positives, pixels, each [bins].
+    """Gather a `Pooled.histogram` in bins of equal width: mean prediction, share of positives, pixels, each [bins].
 
     The first two are NaN for an empty bin.
     """
@@ -67,6 +67,6 @@ def reliability(histogram: np.ndarray, bins: int = 15) -> tuple[np.ndarray, np.n
 
 
 def calibration_error(histogram: np.ndarray, bins: int = 15) -> float:
-    """Return σ pixels·|mean prediction − share of positives| / all pixels, over `reliability`."""
+    """Return Σ pixels·|mean prediction − share of positives| / all pixels, over `reliability`."""
     predicted, positive, pixels = reliability(histogram, bins)
     return float(np.nansum(pixels * np.abs(predicted - positive)) / pixels.sum())

@@ -13,7 +13,7 @@ RATES = (12, 24, 36)  # of the dilated convolutions, at stride 8
 
 
 class DeepLabV3(Segmenter):
-    """ResNet; atrous spatial pyramid pooling; 3×3 convolution; classifier. Call and output: `Segmenter`.
+    """Run a ResNet; atrous spatial pyramid pooling; 3×3 convolution; a classifier. Call and output: `Segmenter`.
 
     The pyramid: a 1×1 convolution, three dilated 3×3 ones, and the whole map's mean, side by side, then mixed by a 1×1
     convolution and dropout of whole channels (torchvision's composition). Logits have stride 8.

@@ -10,7 +10,7 @@ from pimjax.models.segmenter import Segmenter
 
 
 class FCN(Segmenter):
-    """ResNet; 3×3 convolution, BatchNorm, ReLU; dropout of whole channels; classifier. Call and output: `Segmenter`.
+    """Run a ResNet; 3×3 convolution, BatchNorm, ReLU; channel dropout; a classifier. Call and output: `Segmenter`.
 
     Logits have stride 8. There is no skip connection to finer maps ("FCN-32s"): dilation keeps the map fine instead.
     """

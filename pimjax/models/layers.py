@@ -19,7 +19,7 @@ BATCH_NORM_EPSILON = 1e-5
 
 @dataclasses.dataclass(frozen=True)
 class Execution:
-    """How a network is computed, not what it computes."""
+    """Say how a network is computed, not what it computes."""
 
     dtype: jnp.dtype | None = None  # of maps and matrix products (jnp.bfloat16); None: that of the parameters
     bn_axis: str | None = None  # a mapped axis over which BatchNorm statistics are synchronized
@@ -28,7 +28,7 @@ class Execution:
 
 
 def remat(module: type[nn.Module], execution: Execution) -> type[nn.Module]:
-    """Return a module class whose insides are computed again in the backward pass, if `execution` asks for it.
+    """Wrap a module class so that its insides are computed again in the backward pass, if `execution` asks for it.
 
     The argument `train` of its `__call__`, wherever it stands, is a Python bool: static, not traced.
     """
@@ -66,7 +66,7 @@ def dense(x: jax.Array, features: int, name: str, use_bias: bool = True) -> jax.
 
 
 class Dropout(nn.Module):
-    """Drops whole images of a map [B, H, W, C], or whole channels of each, with probability `rate`; scales the rest up.
+    """Drop whole images of a map [B, H, W, C], or whole channels of each, with probability `rate`; scale the rest up.
 
     What is drawn for an image depends on the key and its number in `sample_ids`, int32 [B] (0 … B − 1 unless
     given), alone: not on the images beside it, so that any device may compute it.
@@ -87,7 +87,7 @@ class Dropout(nn.Module):
 
 
 def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1, dilation: int = 1) -> jax.Array:
-    """Return convolution of [B, H, W, C] by [k, k, C, O], k odd, zero-padded evenly: [B, ⌈H/stride⌉, ⌈W/stride⌉, O]."""
+    """Convolve [B, H, W, C] with [k, k, C, O], k odd, zero-padded evenly: [B, ⌈H/stride⌉, ⌈W/stride⌉, O]."""
     k, _, C, features = kernel.shape
     if k == 1:  # as a matrix product, since XLA's gradient of a 1×1 convolution takes ten times as long on a CPU
         return x[:, ::stride, ::stride] @ kernel[0, 0]
@@ -112,7 +112,7 @@ def _convolve_wide(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 class Conv(nn.Module):
-    """k×k convolution of one map, or 3×3 of several, all enlarged to the first one's size and concatenated.
+    """Convolve one map k×k, or several 3×3, all enlarged to the first one's size and concatenated.
 
     Maps [B, h_i, w_i, C_i] → [B, h_0, w_0, features]. Enlarging waits until the channels are mixed: same parameters and
     result, a fraction of the work. `stride` and `dilation` are for one map: → [B, ⌈h/stride⌉, ⌈w/stride⌉, features].
@@ -140,7 +140,7 @@ class Conv(nn.Module):
 
 
 class ConvBN(nn.Module):
-    """`Conv` without bias, BatchNorm: maps [B, h_i, w_i, C_i] → [B, h_0, w_0, features], or as `stride` has it."""
+    """Apply `Conv` without bias, then BatchNorm: maps [B, h_i, w_i, C_i] → [B, h_0, w_0, features]."""
 
     features: int
     kernel: int = 1
@@ -156,14 +156,14 @@ class ConvBN(nn.Module):
 
 
 class ConvBNReLU(ConvBN):
-    """`ConvBN`, then ReLU."""
+    """Apply `ConvBN`, then ReLU."""
 
     def __call__(self, maps: Sequence[jax.Array], train: bool) -> jax.Array:
         return nn.relu(super().__call__(maps, train))
 
 
 def adaptive_average_pool(x: jax.Array, bins: int) -> jax.Array:
-    """Return averages [B, H, W, C] over bins×bins cells → [B, bins, bins, C].
+    """Average [B, H, W, C] over bins×bins cells: [B, bins, bins, C].
 
     Bin i spans floor(i·n/bins) … ceil((i+1)·n/bins), so bins overlap where they do not divide n evenly, and
     there may be more bins than pixels.
@@ -182,14 +182,13 @@ def _pool_matrix(n: int, bins: int) -> np.ndarray:
 
 
 def resize_bilinear(x: jax.Array, height: int, width: int) -> jax.Array:
-    """Return bilinear resize of [B, H, W, C], half-pixel centers, no antialiasing."""
+    """Resize [B, H, W, C] bilinearly, half-pixel centers, no antialiasing."""
     B, H, W, C = x.shape
     return jax.image.resize(x, (B, height, width, C), "bilinear", antialias=False)
 
 
 def convolve_resized(x: jax.Array, kernel: jax.Array, height: int, width: int) -> jax.Array:
-    """Return convolve(resize_bilinear(x, height, width), kernel) for a 3×3 kernel, with the channels mixed before
-    enlarging.
+    """Compute convolve(resize_bilinear(x, height, width), kernel), 3×3, with the channels mixed before enlarging.
 
     Both are linear: each of the nine taps mixes channels at x's size; what is then enlarged, shifted by its tap and
     summed are the results, by one small matrix per axis. [B, h, w, C] and [3, 3, C, O] → [B, height, width, O].
@@ -201,9 +200,7 @@ def convolve_resized(x: jax.Array, kernel: jax.Array, height: int, width: int) -
 
 
 def _shifted_resize_matrices(n: int, new: int) -> np.ndarray:
-    """Return bilinear resize of n pixels to `new`, seen from the previous, same and next pixel, 0 outside: [3, new,
-    n].
-    """
+    """Return the bilinear resize of n pixels to `new`, seen from the previous, same and next pixel: [3, new, n]."""
     x = np.clip((np.arange(new) + 0.5) * n / new - 0.5, 0, n - 1)
     low = np.floor(x).astype(int)
     resize = np.zeros((new + 2, n), np.float32)

@@ -16,7 +16,7 @@ INNER = ((1, 1), (1, 2), (1, 3), (2, 1), (2, 3), (3, 1), (3, 2), (3, 3))
 
 
 def central_difference(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Return σ_p w(p)·(x(p) − x(center)) over a 3×3 neighborhood, zero-padded: [B, H, W, C] → the same.
+    """Compute Σ_p w(p)·(x(p) − x(center)) over a 3×3 neighborhood, zero-padded: [B, H, W, C] → the same.
 
     `kernel` is [3, 3, C, C]. Subtracting its spatial sum from the center tap makes it one convolution.
     """
@@ -26,8 +26,7 @@ def central_difference(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def radial_difference(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Return σ_k w(k)·(x(outer k) − x(inner k)) over the eight compass directions, zero-padded: [B, H, W, C] → the
-    same.
+    """Compute Σ_k w(k)·(x(outer k) − x(inner k)) over eight directions, zero-padded: [B, H, W, C] → the same.
 
     `kernel` is [3, 3, C, C]; tap k in 1..8 (row-major) weighs direction k, tap 0 is dead, as in the released model. A
     third of the work of the 5×5 convolution that it equals.
@@ -43,7 +42,7 @@ def radial_difference(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 class LocalBlock(nn.Module):
-    """One scale of the local stream: x [B, H, W, C] + weighed difference convolutions of x.
+    """Add weighed difference convolutions of x to x [B, H, W, C]: one scale of the local stream.
 
     `parts`: "both", "central" or "radial".
     """

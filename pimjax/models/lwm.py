@@ -12,7 +12,7 @@ from pimjax.models.layers import Conv, Execution, batch_norm, dense
 
 
 class Gate(nn.Module):
-    """Scales each of two maps by one scalar per image in [0.5, 1): sigmoid(ReLU(Dense(mean(concat))))."""
+    """Scale each of two maps by one scalar per image in [0.5, 1): sigmoid(ReLU(Dense(mean(concat))))."""
 
     @nn.compact
     def __call__(self, a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -22,7 +22,7 @@ class Gate(nn.Module):
 
 
 class Depthwise(nn.Module):
-    """Depthwise 3×3 convolution, zero-padded, without bias: [B, H, W, C] → the same.
+    """Convolve each channel 3×3, zero-padded, without bias: [B, H, W, C] → the same.
 
     Written as nine shifted products: the gradient of XLA's grouped convolution takes ten times as long on a CPU.
     """
@@ -37,7 +37,7 @@ class Depthwise(nn.Module):
 
 
 class LearningToWeight(nn.Module):
-    """Fuses one or two maps [B, H, W, C] and adds the result to `residual` [B, H, W, C].
+    """Fuse one or two maps [B, H, W, C] and add the result to `residual` [B, H, W, C].
 
     "lwm": gate, concatenate, BatchNorm(2C), depthwise 3×3, pointwise 2C → C, BatchNorm(C). "concatenation" has no
     gate; "addition" sums the maps instead. A single map has nothing to be weighed against and passes no gate.

@@ -19,7 +19,7 @@ Maps = tuple[jax.Array, ...]
 
 
 class Features(NamedTuple):
-    """The maps between encoders and decoders, four scales each; () where a stream is switched off."""
+    """Hold the maps between encoders and decoders, four scales each; () where a stream is switched off."""
 
     swin: Maps  # plain encoder
     local: Maps  # plus difference convolutions
@@ -28,7 +28,7 @@ class Features(NamedTuple):
 
 
 class PIMOutput(NamedTuple):
-    """h = ⌈H/4⌉, w = ⌈W/4⌉; class 1 is "manipulated" or "boundary". None where the model has no such decoder."""
+    """Hold the three decoders' maps at h = ⌈H/4⌉, w = ⌈W/4⌉; None where the model has no such decoder."""
 
     mask_logits: jax.Array  # [B, h, w, 2]
     boundary_logits: jax.Array | None  # [B, h, w, 2]
@@ -37,7 +37,7 @@ class PIMOutput(NamedTuple):
 
 
 def predictions_of(output: PIMOutput) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
-    """Return probability of manipulation [B, h, w], of the boundary [B, h, w], and the reconstruction [B, h, w, 3].
+    """Return the probability of manipulation [B, h, w], that of the boundary, and the reconstruction [B, h, w, 3].
 
     None where the model has no such decoder.
     """
@@ -50,7 +50,7 @@ def predictions_of(output: PIMOutput) -> tuple[jax.Array, jax.Array | None, jax.
 
 
 class PIM(nn.Module):
-    """Pixel-Inconsistency Modeling (Kong et al., TPAMI 2025, doi 10.1109/TPAMI.2025.3541028).
+    """Localize manipulation by pixel inconsistency (Kong et al., TPAMI 2025, doi 10.1109/TPAMI.2025.3541028).
 
     `PIM(ModelConfig()).apply(variables, images, train=False)` with float32 images [B, H, W, 3], RGB in 0..1
     normalized with `pimjax.normalization.normalize`; any H and W. Outputs are float32 whatever `execution.dtype`, maps

@@ -10,7 +10,7 @@ EXPANSION = 4  # a block's output, in multiples of its inner width
 
 
 class Bottleneck(nn.Module):
-    """1×1 to `width`, 3×3, 1×1 to 4·width, added to the input: [B, H, W, C] → [B, ⌈H/stride⌉, ⌈W/stride⌉, 4·width].
+    """Add 1×1 to `width`, 3×3, 1×1 to 4·width: [B, H, W, C] → [B, ⌈H/stride⌉, ⌈W/stride⌉, 4·width].
 
     The stride is in the 3×3 convolution (torchvision's variant); an input of another shape is projected.
     """
@@ -32,7 +32,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Normalized image [B, H, W, 3], sides divisible by 8 → the last stage's map [B, H/8, W/8, 32·embed_dim].
+    """Encode a normalized image [B, H, W, 3], sides divisible by 8: the last map [B, H/8, W/8, 32·embed_dim].
 
     From the third stage on dilation doubles where the classifier halves the map, a stage's first block having the
     dilation of the stage before (torchvision's segmentation models). Initialized as PIM's convolutions: behind

@@ -12,7 +12,7 @@ from pimjax.models.windows import pad_to_multiple
 
 
 class Segmenter(nn.Module):
-    """To be called as `PIM`: float32 images [B, H, W, 3], any H and W → `PIMOutput` with `mask_logits` alone.
+    """Call a network as `PIM`: float32 images [B, H, W, 3], any H and W → `PIMOutput` with `mask_logits` alone.
 
     A subclass defines `logits`. Its images are zero-padded at the bottom and right to multiples of `multiple`; its
     logits are enlarged to a quarter of their size, and what stands for nothing but padding is cut off.
@@ -31,5 +31,5 @@ class Segmenter(nn.Module):
         return PIMOutput(logits[:, : -(-H // 4), : -(-W // 4)], None, None, Features((), (), (), ()))
 
     def logits(self, images: jax.Array, train: bool, sample_ids: jax.Array | None) -> jax.Array:
-        """Return padded images [B, H, W, 3] → [B, H/s, W/s, 2], s ≥ 4."""
+        """Compute padded images [B, H, W, 3] → [B, H/s, W/s, 2], s ≥ 4."""
         raise NotImplementedError

@@ -31,7 +31,7 @@ def high_pass_init(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jn
 
 
 class PatchEmbedding(nn.Module):
-    """Image [B, H, W, 3] → [B, ⌈H/p⌉, ⌈W/p⌉, features]: each patch of p×p pixels by one matrix product."""
+    """Embed patches of p×p pixels by one matrix product: [B, H, W, 3] → [B, ⌈H/p⌉, ⌈W/p⌉, features]."""
 
     features: int
     patch_size: int  # p
@@ -48,7 +48,7 @@ class PatchEmbedding(nn.Module):
 
 
 class SpectralEmbedding(nn.Module):
-    """Image [B, H, W, 3] → [B, ⌈H/8⌉, ⌈W/8⌉, features]: what JPEG leaves of 8×8 blocks, mixed by one layer.
+    """Embed what JPEG leaves of 8×8 blocks, mixed by one layer: [B, H, W, 3] → [B, ⌈H/8⌉, ⌈W/8⌉, features].
 
     pimjax's own, for training from scratch: behind plain filters, a network takes long to find what is given here. Of
     a block's discrete cosine transform in gray levels, all without parameters:
@@ -85,9 +85,7 @@ class SpectralEmbedding(nn.Module):
 
 
 def block_traces(images: jax.Array, luma: jax.Array) -> jax.Array:
-    """Return `double_compression` [B, ⌈H/8⌉, ⌈W/8⌉, 7] of normalized images [B, H, W, 3] and their luma's transform
-    [..., 64].
-    """
+    """Return `double_compression` [B, ⌈H/8⌉, ⌈W/8⌉, 7] of normalized images and their luma's transform [..., 64]."""
     # On the other grid whole blocks only: half a block of padding has a step of its own.
     half, (H, W) = BLOCK // 2, (max(0, n - BLOCK // 2) // BLOCK * BLOCK for n in images.shape[1:3])
     inner = images[:, half : half + H, half : half + W]

@@ -19,7 +19,7 @@ from pimjax.models.windows import (
 
 
 class Projection(nn.Module):
-    """A dense layer's product and its bias, apart: [..., C] → ([..., features], [features])."""
+    """Return a dense layer's product and its bias, apart: [..., C] → ([..., features], [features])."""
 
     features: int
 
@@ -31,7 +31,7 @@ class Projection(nn.Module):
 
 
 class WindowAttention(nn.Module):
-    """Multi-head self-attention inside each window of a map, with a learned relative-position bias.
+    """Attend inside each window of a map, with several heads and a learned relative-position bias.
 
     The map is zero-padded to whole windows and rolled up and left by `shift`. Padding and rolling come after the
     projection to queries, keys and values and are undone before the one to the output: padded tokens are the
@@ -65,9 +65,7 @@ class WindowAttention(nn.Module):
         return dense(out[:, :H, :W], C, "proj")
 
     def _weights(self, q: jax.Array, k: jax.Array, region_mask: jax.Array | None) -> jax.Array:
-        """Return softmax of the logits, at least float32: queries and keys [B·windows, N, h, d] → [B·windows, h, N,
-        N].
-        """
+        """Return the softmax of the logits, at least float32: [B·windows, N, h, d] twice → [B·windows, h, N, N]."""
         BW, N, h, d = q.shape
         exact = jnp.promote_types(q.dtype, jnp.float32)
         logits = jnp.einsum("bnhd,bmhd->bhnm", q * d**-0.5, k, preferred_element_type=exact)
@@ -86,7 +84,7 @@ class WindowAttention(nn.Module):
 
 
 class SwinBlock(nn.Module):
-    """x + attention(LN(x)), then x + MLP(LN(x)), both branches under stochastic depth. [B, H, W, C] → the same."""
+    """Apply x + attention(LN(x)), then x + MLP(LN(x)), both under stochastic depth. [B, H, W, C] → the same."""
 
     num_heads: int
     window_size: int
@@ -105,7 +103,7 @@ class SwinBlock(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """Halves the resolution and doubles the channels: [B, H, W, C] → [B, ⌈H/2⌉, ⌈W/2⌉, 2C]."""
+    """Halve the resolution and double the channels: [B, H, W, C] → [B, ⌈H/2⌉, ⌈W/2⌉, 2C]."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -116,7 +114,7 @@ class PatchMerging(nn.Module):
 
 
 class SwinEncoder(nn.Module):
-    """Normalized image [B, H, W, 3] → a map per stage, strides patch · 1, 2, 4, 8 and channels embed_dim · 1, 2, 4, 8.
+    """Encode a normalized image [B, H, W, 3]: a map per stage, strides patch · 2^i, channels embed_dim · 2^i.
 
     `sample_ids`, int32 [B]: the images' numbers in the whole batch, by which stochastic depth is drawn.
     """

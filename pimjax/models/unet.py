@@ -10,7 +10,7 @@ from pimjax.models.segmenter import Segmenter
 
 
 class Level(nn.Module):
-    """`depth` 3×3 convolutions, each with BatchNorm and ReLU: [B, H, W, C] → [B, H, W, features]."""
+    """Apply `depth` 3×3 convolutions, each with BatchNorm and ReLU: [B, H, W, C] → [B, H, W, features]."""
 
     features: int
     depth: int
@@ -24,7 +24,7 @@ class Level(nn.Module):
 
 
 class UpConv(nn.Module):
-    """Transposed 2×2 convolution of stride 2, one matrix product: [B, H, W, C] → [B, 2H, 2W, features]."""
+    """Convolve transposed, 2×2 with stride 2, as one matrix product: [B, H, W, C] → [B, 2H, 2W, features]."""
 
     features: int
 
@@ -39,7 +39,7 @@ class UpConv(nn.Module):
 
 
 class UNet(Segmenter):
-    """Contracting path, expanding path with skip connections, classifier. Call and output: `Segmenter`.
+    """Run a contracting path, an expanding path with skip connections, a classifier. Call and output: `Segmenter`.
 
     Level i has embed_dim · 2^i channels at stride 2^i. The logits of single pixels are averaged over cells of 4×4: of a
     linear classifier, these are the logits of the averaged map.
@@ -49,7 +49,7 @@ class UNet(Segmenter):
 
     @property
     def multiple(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Four pixels for a cell of the output, and what halving to the coarsest level takes."""
+        """Return four pixels for a cell of the output, or what halving to the coarsest level takes."""
         return max(4, 2 ** (len(self.config.depths) - 1))
 
     @nn.compact

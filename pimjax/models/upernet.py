@@ -10,7 +10,7 @@ from pimjax.models.layers import Conv, ConvBNReLU, Dropout, Execution, adaptive_
 
 
 class UPerNetDecoder(nn.Module):
-    """Four maps [B, h/2^i, w/2^i, C_i] → [B, h, w, outputs], h × w being the first map's size."""
+    """Decode four maps [B, h/2^i, w/2^i, C_i] → [B, h, w, outputs], h × w being the first map's size."""
 
     config: ModelConfig
     outputs: int

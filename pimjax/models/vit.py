@@ -13,7 +13,7 @@ GRID = 14  # side of the stored position embedding, in tokens: an image of 224²
 
 
 class TransformerBlock(nn.Module):
-    """x + attention(LN(x)), then x + MLP(LN(x)), both branches under stochastic depth. [B, H, W, C] → the same."""
+    """Apply x + attention(LN(x)), then x + MLP(LN(x)), both under stochastic depth. [B, H, W, C] → the same."""
 
     num_heads: int
     mlp_ratio: int
@@ -31,7 +31,7 @@ class TransformerBlock(nn.Module):
 
 
 class ViTEncoder(nn.Module):
-    """Normalized image [B, H, W, 3] → tokens [B, ⌈H/16⌉, ⌈W/16⌉, embed_dim], without class token.
+    """Encode a normalized image [B, H, W, 3] → tokens [B, ⌈H/16⌉, ⌈W/16⌉, embed_dim], without class token.
 
     The learned position embedding is resized bilinearly to the image's grid.
     """
@@ -55,7 +55,7 @@ class ViTEncoder(nn.Module):
 
 
 class ViT(Segmenter):
-    """ViT; 1×1 convolution, BatchNorm, ReLU; dropout of whole channels; classifier. Call and output: `Segmenter`.
+    """Run a ViT; 1×1 convolution, BatchNorm, ReLU; channel dropout; a classifier. Call and output: `Segmenter`.
 
     Logits have stride 16.
     """

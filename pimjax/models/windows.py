@@ -14,14 +14,14 @@ def pad_to_multiple(x: jax.Array, multiple: int) -> jax.Array:
 
 
 def split_windows(x: jax.Array, window_size: int) -> jax.Array:
-    """Return [B, H, W, C], sides divisible by `window` → [B·windows, window², C], row-major in and between windows."""
+    """Split [B, H, W, C], sides divisible by `window`, → [B·windows, window², C], row-major in and between windows."""
     B, H, W, C = x.shape
     x = x.reshape(B, H // window_size, window_size, W // window_size, window_size, C)
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(-1, window_size * window_size, C)
 
 
 def merge_windows(x: jax.Array, window_size: int, height: int, width: int) -> jax.Array:
-    """Return inverse of `split_windows`: [B·windows, window², C] → [B, height, width, C]."""
+    """Invert `split_windows`: [B·windows, window², C] → [B, height, width, C]."""
     C = x.shape[-1]
     x = x.reshape(-1, height // window_size, width // window_size, window_size, window_size, C)
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(-1, height, width, C)
@@ -29,14 +29,14 @@ def merge_windows(x: jax.Array, window_size: int, height: int, width: int) -> ja
 
 @functools.cache
 def relative_position_index(window_size: int) -> np.ndarray:
-    """Return (dy + window − 1)·(2·window − 1) + dx + window − 1 of query i and key j: int64 [window², window²]."""
+    """Return (dy + window − 1)·(2·window − 1) + dx + window − 1 of query i, key j: int64 [window², window²]."""
     y, x = np.divmod(np.arange(window_size * window_size), window_size)
     dy, dx = y[:, None] - y[None], x[:, None] - x[None]
     return (dy + window_size - 1) * (2 * window_size - 1) + dx + window_size - 1
 
 
 def roll_regions(height: int, width: int, window_size: int, shift: int) -> np.ndarray:
-    """Return region, before the roll, of every token of a rolled map: int8 [windows, window²].
+    """Return the region, before the roll, of every token of a rolled map: int8 [windows, window²].
 
     `height` and `width` are those of the padded map. Tokens of different regions were not neighbors.
     """
@@ -50,7 +50,7 @@ def roll_regions(height: int, width: int, window_size: int, shift: int) -> np.nd
 
 
 def roll_mask(regions: jax.Array) -> jax.Array:
-    """Return additive mask −100 between tokens of different regions, else 0: [windows, N] → float32 [windows, N, N].
+    """Return −100 between tokens of different regions, else 0: [windows, N] → float32 [windows, N, N].
 
     Made from the regions where it is used, it need not be stored: at 2048² it would fill 53 MB for a block.
     """
@@ -59,5 +59,5 @@ def roll_mask(regions: jax.Array) -> jax.Array:
 
 @functools.cache
 def raster_mask(window_size: int) -> np.ndarray:
-    """Return true where token i may see token j: strictly before it in raster order. bool [window², window²]."""
+    """Return whether token i may see token j: strictly before it in raster order. bool [window², window²]."""
     return np.tri(window_size * window_size, k=-1, dtype=bool)

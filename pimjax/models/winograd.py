@@ -16,7 +16,7 @@ _OUTPUT = ((1, 1, 1, 0), (0, 1, -1, -1))
 
 
 def winograd_convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Return convolution of [B, H, W, C] by [3, 3, C, O], zero-padded to keep the size: [B, H, W, O]."""
+    """Convolve [B, H, W, C] with [3, 3, C, O], zero-padded to keep the size: [B, H, W, O]."""
     B, H, W, C = x.shape
     h, w = -(-H // 2), -(-W // 2)
     x = jnp.pad(x, ((0, 0), (1, 2 * h - H + 1), (1, 2 * w - W + 1), (0, 0)))
@@ -32,7 +32,7 @@ def winograd_convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _combine(matrix: Sequence[Sequence[float]], parts: Sequence[jax.Array]) -> list[jax.Array]:
-    """Return matrix @ parts, without the products by 0 and 1."""
+    """Multiply matrix @ parts, without the products by 0 and 1."""
     sums = []
     for row in matrix:
         terms = [part if weight == 1 else weight * part for weight, part in zip(row, parts, strict=True) if weight]

@@ -61,7 +61,7 @@ def resident_peak() -> int | None:
 
 
 def prepare_pimjax(case: Case) -> Subject:
-    """Return pimjax on the first device: training as `train.py` maps it, inference as `Localizer` folds it."""
+    """Prepare pimjax on the first device: training as `train.py` maps it, inference as `Localizer` folds it."""
     import jax
 
     local = jax.local_devices()[:1]

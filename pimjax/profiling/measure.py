@@ -21,7 +21,7 @@ ENGINES: dict[str, Callable[[Case], Subject]] = {"pimjax": prepare_pimjax, "pyto
 
 
 def measure(cases: Sequence[Case], engines: Sequence[str], repeats: int) -> Iterator[list[Row]]:
-    """Return case by case a row per engine: its facts, "seconds" (one per repeat), "peak_bytes"; or "error" instead.
+    """Yield case by case a row per engine: its facts, "seconds" (one per repeat), "peak_bytes"; or "error" instead.
 
     Every engine first runs once unmeasured; then they take turns.
     """
@@ -76,7 +76,7 @@ def _ask(child: Connection, question: str) -> Row:
 
 
 def _serve(connection: Connection, engine: str, case: Case) -> None:
-    """The child's side: answers "prepare" and "run" until the pipe closes."""
+    """Answer "prepare" and "run" until the pipe closes: the child's side."""
     subject: Any = None
     # Two processes share an accelerator: neither may take all of its memory at once.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -99,5 +99,5 @@ def _serve(connection: Connection, engine: str, case: Case) -> None:
 
 
 def median(row: Row) -> float | None:
-    """Return seconds of a run; None where none succeeded."""
+    """Return the median seconds of a run; None where none succeeded."""
     return statistics.median(row["seconds"]) if row["seconds"] else None

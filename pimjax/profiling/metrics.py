@@ -14,9 +14,7 @@ SIDE = 1024  # of a map, in pixels
 
 
 def measure_scoring(repeats: int = 15) -> list[dict[str, Any]]:
-    """Return maps of 1024² float32 probabilities per second, medians: threshold metrics alone, with the AUC, from 8
-    bits.
-    """
+    """Measure maps of 1024² float32 probabilities per second, medians: thresholds alone, with AUC, from 8 bits."""
     rng = np.random.default_rng(0)
     truth = np.zeros((SIDE, SIDE), bool)
     truth[SIDE // 4 : SIDE // 2, SIDE // 4 : SIDE // 2] = True

@@ -18,8 +18,7 @@ WIDTH, HEIGHT = 512, 384  # of the photographs, in pixels
 
 
 def measure_pipeline(source: str, seconds: float = 10.0) -> list[dict[str, Any]]:
-    """Return samples per second at 512² without forgeries, with the default share of them (0.5), and with one every
-    time.
+    """Measure samples per second at 512²: without forgeries, with the default share of them (0.5), with one every time.
 
     The photographs of `source` are first written as 512×384 JPEGs of quality 90; a sample is reading and decoding one,
     flip, a forgery (PIDA's whole family, splicing, copy-move and removal alike), and all targets.

@@ -23,9 +23,7 @@ def missing() -> list[str]:
 
 
 def prepare_pytorch(case: Case) -> Subject:
-    """Return on the first CUDA device, compiled by `torch.compile`, channels last, under autocast; or plain, on the
-    CPU.
-    """
+    """Prepare PyTorch: on a CUDA device compiled by `torch.compile`, channels last, autocast; on the CPU plain."""
     import torch
     import transformers
 

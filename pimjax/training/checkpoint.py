@@ -40,7 +40,7 @@ from pimjax.weights.runs import (
 
 
 class Checkpoints:
-    """The checkpoints of one run, in all its processes. A context manager: leaving it waits for what is being written.
+    """Keep the checkpoints of one run, in all its processes. Leaving this context waits for what is being written.
 
     Attributes:
         validations: the scores of all validations so far, {"step", "f1", …} each.
@@ -61,12 +61,12 @@ class Checkpoints:
 
     @property
     def newest(self) -> int | None:
-        """The newest complete checkpoint's step."""
+        """Return the newest complete checkpoint's step."""
         return self._manager.latest_step()
 
     @property
     def best(self) -> int | None:
-        """The step of the best checkpoint, or of the newest where none was validated."""
+        """Return the step of the best checkpoint, or of the newest where none was validated."""
         best = self._manager.best_step()
         return self.newest if best is None else best
 
@@ -119,7 +119,7 @@ class Checkpoints:
         self._manager.reload()
 
     def settle(self, wait: bool = False) -> bool:
-        """Look whether the checkpoint being written is complete, or waits until it is.
+        """Look whether the checkpoint being written is complete, or wait until it is.
 
         Returns:
             False if it failed. That was said, and what it left behind is deleted.
@@ -151,8 +151,7 @@ class Checkpoints:
                 shutil.rmtree(left, ignore_errors=True)
 
     def restore(self) -> TrainState:
-        """Return the newest checkpoint, of which there must be one, placed for the next step; `validations` are its
-        own.
+        """Read the newest checkpoint, of which there must be one, for the next step; `validations` become its own.
 
         Raises:
             ValueError: it was written by a run of another model, data or recipe, with other groups of images for

@@ -14,7 +14,7 @@ from pimjax.training.validation import Predict, validate
 
 
 class CheckpointAndEval:
-    """Validates and saves states, and ends a run that was asked to end."""
+    """Validate and save states, and end a run that was asked to end."""
 
     def __init__(
         self,

@@ -58,7 +58,7 @@ def print_once(text: str) -> None:
 
 
 def gather_strings(strings: list[str]) -> list[str]:
-    """Return those of all processes, in their order. All must call this."""
+    """Gather the strings of all processes, in their order. All must call this."""
     if jax.process_count() == 1:
         return strings
     own = np.frombuffer("\0".join(strings).encode(), np.uint8)

@@ -73,7 +73,7 @@ def _locked_workdir(context: TrainContext) -> contextlib.AbstractContextManager[
 
 
 def restore_or_create(context: TrainContext, checkpoints: Checkpoints) -> TrainState:
-    """Return the newest checkpoint's state, or that of a run that begins; it is said which."""
+    """Read the newest checkpoint's state, or create that of a run that begins; print which."""
     if checkpoints.newest is None:
         with timed_phase("making the initial parameters"):
             return jax.block_until_ready(create_train_state(context))

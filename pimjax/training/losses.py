@@ -14,7 +14,7 @@ from pimjax.models.pim import PIMOutput
 
 
 class Targets(NamedTuple):
-    """What a batch should be decoded to, at a quarter of the input's size (h × w)."""
+    """Hold what a batch should be decoded to, at a quarter of the input's size (h × w)."""
 
     mask: jax.Array  # [B, h, w] integer, 1 = manipulated
     boundary: jax.Array  # [B, h, w] integer, 1 = on the mask's edge
@@ -22,7 +22,7 @@ class Targets(NamedTuple):
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Return mean two-class cross-entropy over all pixels: logits [B, h, w, 2], integer labels [B, h, w] → scalar."""
+    """Return the mean two-class cross-entropy over all pixels: logits [B, h, w, 2], labels [B, h, w] → scalar."""
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels.astype(jnp.int32)).mean()
 
 

@@ -29,7 +29,7 @@ LOG = "metrics.jsonl"
 
 
 class MetricWriter:
-    """Scalars and pictures by step: `metrics.jsonl`, TensorBoard event files, and W&B if `config.train.wandb` says so.
+    """Write scalars and pictures by step: `metrics.jsonl`, TensorBoard event files, W&B if `config.train.wandb`.
 
     A resumed run forgets the lines at and after `start_step`, which it is about to compute again. On a full disk the
     run goes on: lines wait in memory until there is room.
@@ -86,7 +86,7 @@ class MetricWriter:
 
 
 class _Board:
-    """TensorBoard's event files, written here and now.
+    """Write TensorBoard's event files, here and now.
 
     tensorboardX's own thread would die of a full disk, and the run wait for it for ever. What was written of a file
     when the disk was full may end in half an event; the next goes into a new file.
@@ -101,7 +101,7 @@ class _Board:
         self._files, self._flushed = 0, 0.0
 
     def add(self, event: Event) -> None:
-        """Write an event, or tells why it cannot."""
+        """Write an event, or say why that failed."""
         event.wall_time = time.time()
         try:
             if self._file is None:
@@ -146,7 +146,7 @@ def _start_wandb(config: Config, workdir: Path) -> Any:
 
 @contextlib.contextmanager
 def disk_errors() -> Iterator[None]:
-    """Give a full or read-only disk's error inside the block its file and its remedy."""
+    """Add file and remedy to a full or read-only disk's error inside the block."""
     try:
         yield
     except OSError as error:
@@ -156,7 +156,7 @@ def disk_errors() -> Iterator[None]:
 
 
 def _append(path: Path, data: bytes) -> None:
-    """All of `data` or nothing."""
+    """Append all of `data` or nothing."""
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         size = os.fstat(file).st_size

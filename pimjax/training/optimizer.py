@@ -89,8 +89,6 @@ def clip_factor(norm: jax.Array, largest: float) -> jax.Array | float:
 
 
 def update_ema(ema_params: Any, params: Any, step: jax.Array, decay: float) -> Any:
-    """Return exponential moving average of the parameters after `step` steps; it forgets its beginning sooner than
-    `decay`.
-    """
+    """Update the parameters' moving average after `step` steps; it forgets its beginning sooner than `decay`."""
     kept = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
     return jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, ema_params, params)

@@ -20,7 +20,7 @@ MOST_SKIPPED = 20  # bad steps in a row after which skipping is no help
 
 
 class PendingStep(NamedTuple):
-    """A step that was given to the devices, to be read when it is done."""
+    """Hold a step that was given to the devices, to be read when it is done."""
 
     step: int
     metrics: dict[str, jax.Array]
@@ -28,7 +28,7 @@ class PendingStep(NamedTuple):
 
 
 class StepReporter:
-    """Reads finished steps on the host: progress bar, log, profile, bad steps. The first process alone writes."""
+    """Read finished steps on the host: progress bar, log, profile, bad steps. Only the first process writes."""
 
     def __init__(self, context: TrainContext, start: int):
         config = context.config
@@ -61,7 +61,7 @@ class StepReporter:
         self._tracing = False
 
     def read(self, pending: PendingStep | None) -> bool:
-        """Wait for a step, shows it, and logs it if its number is a multiple of `config.train.log_every`.
+        """Wait for a step, show it, and log it if its number is a multiple of `config.train.log_every`.
 
         Returns:
             whether some process was asked to end.
@@ -120,7 +120,7 @@ class StepReporter:
 
 
 class Throughput:
-    """How fast steps follow each other, and which share of the time the host waited for data."""
+    """Measure how fast steps follow each other, and which share of the time the host waited for data."""
 
     def __init__(self, batch_size: int):
         self._batch_size = batch_size
@@ -135,7 +135,7 @@ class Throughput:
         self._waited += seconds
 
     def measure(self, step: int) -> dict[str, float]:
-        """Return since the last call of either method, up to `step`, just finished: {} if that is no step at all."""
+        """Measure the pace since the last call of either method, up to `step`, just finished: {} if that is none."""
         steps, seconds = step - self._step, time.perf_counter() - self._began
         if steps <= 0:
             return {}
@@ -149,7 +149,7 @@ class Throughput:
 
 
 class UnreadableImages:
-    """Confusion the training images that could not be read, names each once, and stops a run with too many of them."""
+    """Count the training images that could not be read, name each once, and stop a run with too many of them."""
 
     def __init__(self, images: int, max_share: float):
         self.images, self.max_share = images, max_share

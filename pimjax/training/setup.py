@@ -27,7 +27,7 @@ from pimjax.training.zero import AXIS
 
 @dataclasses.dataclass(frozen=True)
 class TrainContext:
-    """What stays the same during a run."""
+    """Hold what stays the same during a run."""
 
     config: Config
     partition: Partition
@@ -37,12 +37,12 @@ class TrainContext:
 
     @property
     def workdir(self) -> Path:
-        """Where logs, checkpoints and pictures go."""
+        """Return where logs, checkpoints and pictures go."""
         return Path(self.config.workdir)
 
     @functools.cached_property
     def shapes(self) -> TrainState:
-        """The state's arrays as they are stored, without computing them."""
+        """Return the state's arrays as they are stored, without computing them."""
         initial = functools.partial(
             init_state,
             self.step_config.model,
@@ -53,7 +53,7 @@ class TrainContext:
 
 
 def create_train_context(config: Config) -> TrainContext:
-    """Open the data and builds the model; nothing is written.
+    """Open the data and build the model; write nothing.
 
     Raises:
         ValueError, FileNotFoundError: the configuration or the data cannot be used.
@@ -95,7 +95,7 @@ def _ids(sources: tuple[Source, ...]) -> set[str]:
 
 
 def make_step_config(config: Config, partition: Partition) -> StepConfig:
-    """Return the model, the optimizer and all else that a step of this run needs to know."""
+    """Gather the model, the optimizer and all else that a step of this run needs to know."""
     train = config.train
     execution = Execution(
         dtype=jnp.dtype(train.precision),
@@ -116,7 +116,7 @@ def make_step_config(config: Config, partition: Partition) -> StepConfig:
 
 
 def create_train_state(context: TrainContext) -> TrainState:
-    """Return the state before the first step, placed for it."""
+    """Create the state before the first step, placed for it."""
     # Where a run's parameters come from:
     # 1. the newest checkpoint in its workdir, if there is one; config.train.init is not read then
     # 2. config.train.init, if it is not empty

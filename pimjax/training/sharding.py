@@ -22,7 +22,7 @@ def all_devices() -> tuple[jax.Device, ...]:  # pyright: ignore[reportInvalidTyp
 
 @dataclasses.dataclass(frozen=True)
 class Partition:
-    """Which devices compute a run, and which of them holds what.
+    """Say which devices compute a run, and which of them holds what.
 
     A batch is split along its first axis, in the order of `devices`. The state is whole on every device, except with
     `shards` > 1 the optimizer's state and the parameters' average: see `pimjax.training.zero`.
@@ -34,12 +34,12 @@ class Partition:
 
     @property
     def mesh(self) -> Mesh:
-        """The devices along `AXIS`."""
+        """Return the devices along `AXIS`."""
         return Mesh(np.array(self.devices), (AXIS,))
 
     @property
     def processes(self) -> int:
-        """How many processes the devices belong to."""
+        """Return how many processes the devices belong to."""
         return len({device.process_index for device in self.devices})
 
     def sharding(self, *axes: str | None) -> NamedSharding:
@@ -47,7 +47,7 @@ class Partition:
         return NamedSharding(self.mesh, PartitionSpec(*axes))
 
     def device_put(self, state: TrainState) -> TrainState:
-        """Return a state of host arrays, equal in all processes, on the devices as it is stored."""
+        """Place a state of host arrays, equal in all processes, on the devices as it is stored."""
 
         def leaf(array: Any, spec: PartitionSpec) -> jax.Array:
             array = np.asarray(array)
@@ -56,7 +56,7 @@ class Partition:
         return jax.tree.map(leaf, state, self._specs(state))
 
     def replicate(self, tree: Any) -> Any:
-        """Return shared-out arrays, as they are stored, on every device."""
+        """Gather shared-out arrays, as they are stored, on every device."""
         return tree if self.shards == 1 else _copied(tree, self.sharding())
 
     def split_batch(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
@@ -67,7 +67,7 @@ class Partition:
         return {key: jax.make_array_from_process_local_data(self.sharding(AXIS), array) for key, array in batch.items()}
 
     def map_step(self, step: Step, state: TrainState) -> Any:
-        """Return a per-device step as one function over all devices, to be lowered and compiled.
+        """Map a per-device step to one function over all devices, to be lowered and compiled.
 
         The state given is donated: do not use it again. State and metrics come back as the global arrays they are.
         `state` says which arrays there are, in the shapes that are stored.
@@ -89,8 +89,7 @@ class Partition:
         return jax.jit(mapped, donate_argnums=(0,))
 
     def map_forward(self, forward: Callable[[Any, jax.Array], Any]) -> Callable[[Any, np.ndarray], Any]:
-        """Return (variables, images [B, …]) → results [B, …], each device computing its part of B, all getting the
-        whole.
+        """Map (variables, images [B, …]) → results [B, …]: each device computes its part of B, all get the whole.
 
         `forward` must give for an image what does not depend on the others. Every process gives all the images.
         """
@@ -123,13 +122,11 @@ class Partition:
         )
 
     def to_stored(self, state: TrainState, shapes: TrainState) -> TrainState:
-        """Return the state in the shapes that it has in `shapes`: pmap wants shared-out arrays with an axis of
-        devices.
-        """
+        """Reshape the state as it is in `shapes`: pmap wants shared-out arrays with an axis of devices."""
         return self._reshape(state, shapes, stored=True)
 
     def from_stored(self, state: TrainState) -> TrainState:
-        """Return the state as `map_step`'s function wants it, from arrays placed as `stored_shapes` says."""
+        """Reshape the state as `map_step`'s function wants it, from arrays placed as `stored_shapes` says."""
         return self._reshape(state, state, stored=False)
 
     def _specs(self, state: TrainState) -> TrainState:
@@ -179,7 +176,7 @@ def _reshaped(
 
 
 def check_batch_size(batch_size: int, devices: int, grad_accum_steps: int = 1) -> None:
-    """Raise ValueError if a batch cannot be split evenly over devices and, on each, into parts to grad_accum_steps."""
+    """Raise ValueError if a batch cannot be split evenly over devices and, on each, into `grad_accum_steps` parts."""
     if batch_size % (devices * grad_accum_steps):
         raise ValueError(
             f"config.data.batch_size is {batch_size}, which {devices} devices × {grad_accum_steps} parts "

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Interrupt:
-    """Turns the first SIGTERM (a preemption notice) or SIGINT (Ctrl-C) inside the block into `received`.
+    """Turn the first SIGTERM (a preemption notice) or SIGINT (Ctrl-C) inside the block into `received`.
 
     A second SIGINT ends the run at once. So does SIGTERM while `nothing_to_save`: the exit status is 0 then, too.
     """
@@ -26,8 +26,7 @@ class Interrupt:
     nothing_to_save = True
 
     def run(self, work: Callable[[], T]) -> T | None:
-        """Return `work()` in a thread, since Python answers signals only between its own instructions, not within
-        JAX's.
+        """Run `work` in a thread, since Python answers signals only between its own instructions, not within JAX's.
 
         Returns:
             None if a signal came before it was done, in a run of one process; `work` goes on until the process ends.
@@ -74,7 +73,7 @@ def exit_now(message: str, status: int) -> None:
 
 @contextlib.contextmanager
 def exit_together() -> Iterator[None]:
-    """Return what ends this process ends the others too, of a run that has several.
+    """End the other processes of a run with this one.
 
     An orderly exit would wait for them, and they, within a step, for this one.
     """

@@ -26,7 +26,7 @@ SETTLED = 50  # steps after which the usual loss is known well enough to tell a 
 
 
 class StepConfig(NamedTuple):
-    """What all steps of a run have in common."""
+    """Hold what all steps of a run have in common."""
 
     model: nn.Module  # of `create_model`
     optimizer: optax.GradientTransformation
@@ -40,7 +40,7 @@ class StepConfig(NamedTuple):
 
 @flax.struct.dataclass
 class TrainState:
-    """All that a training step changes, and the random state that it does not."""
+    """Hold all that a training step changes, and the random state that it does not."""
 
     step: jax.Array  # int32 scalar: steps taken
     rng: jax.Array  # uint32 [2]: the run's random key; each step's is folded from it
@@ -54,14 +54,14 @@ class TrainState:
 def init_state(
     model: nn.Module, optimizer: optax.GradientTransformation, rng: jax.Array, ema_params: bool = False
 ) -> TrainState:
-    """Return freshly initialized parameters. They do not depend on the image size."""
+    """Initialize parameters. They do not depend on the image size."""
     return state_from(fresh_variables(model, rng), optimizer, rng, ema_params)
 
 
 def state_from(
     variables: dict[str, Any], optimizer: optax.GradientTransformation, rng: jax.Array, ema_params: bool = False
 ) -> TrainState:
-    """Return the state before the first step, from variables {"params", "batch_stats"}."""
+    """Make the state before the first step, from variables {"params", "batch_stats"}."""
     params = variables["params"]
     return TrainState(
         step=jnp.zeros((), jnp.int32),
@@ -83,7 +83,7 @@ def loss_and_gradients(
     rng: jax.Array,
     sample_ids: jax.Array | None = None,
 ) -> tuple[Any, dict[str, jax.Array], Any]:
-    """Return gradients of the loss in training mode.
+    """Compute the gradients of the loss in training mode.
 
     Args:
         model: the network.
@@ -124,7 +124,7 @@ def accumulated_gradients(
     parts: int,
     sample_ids: jax.Array | None = None,
 ) -> tuple[Any, dict[str, jax.Array], Any]:
-    """Return `loss_and_gradients` of B/parts images at a time, averaged over the parts: memory of one part.
+    """Average `loss_and_gradients` over parts of B/parts images: the memory of one part.
 
     The parts are to BatchNorm what as many devices would be: each is normalized by its own statistics, and the running
     ones are averaged over them. Where statistics are synchronized, every layer needs all images at once, and the batch
@@ -147,8 +147,7 @@ def accumulated_gradients(
 
 
 def train_step(step_config: StepConfig, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
-    """Return one optimizer step under a mapped axis `AXIS`; returns the new state and scalar metrics, equal on all
-    devices.
+    """Take one optimizer step under a mapped axis `AXIS`: the new state and scalar metrics, equal on all devices.
 
     What is drawn for an image depends on the run's key, the step and the image's number in the whole batch, hence not
     on how the batch is spread. A bad step (a loss or gradient that is no number, a spike) is counted, and changes

@@ -28,7 +28,7 @@ from pimjax.visualize import contact_sheet, heat
 
 
 class Predictions(NamedTuple):
-    """What a model says of N examples, on the host; None where it has no such decoder, or was not asked."""
+    """Hold what a model says of N examples, on the host; None where it has no such decoder, or was not asked."""
 
     mask: Any  # float32 [N, h, w], probability of manipulation
     boundary: Any | None  # float32 [N, h, w]
@@ -36,7 +36,7 @@ class Predictions(NamedTuple):
 
 
 def predict_all(predict: Callable[[np.ndarray], Predictions], images: np.ndarray, batch_size: int) -> Predictions:
-    """Return `predict` over uint8 images [N, H, W, 3] in batches of exactly `batch_size`, the last one padded."""
+    """Apply `predict` to uint8 images [N, H, W, 3] in batches of exactly `batch_size`, the last one padded."""
     parts = []
     for start in range(0, len(images), batch_size):
         chunk = images[start : start + batch_size]
@@ -47,7 +47,7 @@ def predict_all(predict: Callable[[np.ndarray], Predictions], images: np.ndarray
 
 
 def summarize(prediction: np.ndarray, truth: np.ndarray, threshold: float = 0.5) -> list[dict[str, Any]]:
-    """Return a row per metric: mean over images with its interval, and the same for marking every pixel.
+    """Score by each metric: the mean over images with its interval, and the same for marking every pixel.
 
     Args:
         prediction: probability [N, H, W].
@@ -98,7 +98,7 @@ def score_table(rows: list[dict[str, Any]]) -> str:
 
 
 def validation_sheet(examples: dict[str, np.ndarray], predictions: Predictions, captions: list[str]) -> np.ndarray:
-    """Return contact sheet, a row per example: input, truth, mask, boundary, reconstruction. uint8 RGB."""
+    """Draw a row per example: input, truth, mask, boundary, reconstruction. uint8 RGB."""
     f1 = score_images(predictions.mask, examples["mask"])["f1"]
     columns = {
         "input": examples["image"],
@@ -118,8 +118,7 @@ SHEET_ROWS = 12  # examples on the contact sheet
 
 
 def make_predict(model: nn.Module, partition: Partition, everything: bool = False) -> Predict:
-    """Return (variables, uint8 images [B, S, S, 3]) → predictions, compiled when first called; the mask, or
-    `everything`.
+    """Make (variables, uint8 images [B, S, S, 3]) → predictions, compiled when first called; the mask, or `everything`.
 
     B must be a multiple of the number of devices; every process gives, and gets, all B.
     """
@@ -132,18 +131,14 @@ def make_predict(model: nn.Module, partition: Partition, everything: bool = Fals
 
 
 def predict_set(context: TrainContext, predict: Predict, variables: dict[str, Any], images: np.ndarray) -> Predictions:
-    """Return predictions for uint8 images [N, S, S, 3], on the host, in batches as large as those of
-    training at most.
-    """
+    """Predict for uint8 images [N, S, S, 3], on the host, in batches as large as those of training at most."""
     devices = len(context.partition.devices)
     per_device = min(context.config.data.batch_size // context.config.train.grad_accum_steps, len(images)) / devices
     return predict_all(functools.partial(predict, variables), images, devices * max(1, int(per_device)))
 
 
 def validate(context: TrainContext, predict: Predict, state: TrainState) -> tuple[dict[str, float], Predictions]:
-    """Return mean scores over the validation set, convention "pim", threshold 0.5; and the maps, the same in all
-    processes.
-    """
+    """Score the validation set, convention "pim", threshold 0.5; return means and maps, the same in all processes."""
     params = state.params
     if state.ema_params is not None:
         params = context.partition.replicate(context.partition.to_stored(state, context.shapes).ema_params)
@@ -153,7 +148,7 @@ def validate(context: TrainContext, predict: Predict, state: TrainState) -> tupl
 
 
 def sheet(context: TrainContext, predictions: Predictions) -> np.ndarray:
-    """Return the first examples of the validation set and what was predicted of them. uint8 RGB."""
+    """Draw the first examples of the validation set and what was predicted of them. uint8 RGB."""
     shown = {name: array[:SHEET_ROWS] for name, array in context.examples.items()}
     first = Predictions(*(None if array is None else array[:SHEET_ROWS] for array in predictions))
     return validation_sheet(shown, first, [caption_of(recipe) for recipe in shown["recipe"].tolist()])
@@ -162,7 +157,7 @@ def sheet(context: TrainContext, predictions: Predictions) -> np.ndarray:
 def write_summary(
     context: TrainContext, predict: Predict, variables: dict[str, Any], step: int
 ) -> list[dict[str, Any]]:
-    """Return scores the best checkpoint's variables, of `step`; writes `summary.json` and `contact_sheet.png`."""
+    """Score the variables of `step`, the best one; write `summary.json`, `contact_sheet.png`; return the rows."""
     with timed_phase(f"scoring the best checkpoint, of step {step}"):
         predictions = predict_set(context, predict, variables, context.examples["image"])
         rows = [row | {"step": step} for row in summarize(predictions.mask, context.examples["mask"])]

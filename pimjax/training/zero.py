@@ -21,7 +21,7 @@ def shard_axis(shape: tuple[int, ...], count: int) -> int | None:
 
 
 def scatter_mean(gradients: Any, count: int) -> Any:
-    """Return the mean over devices, of which each gets its own part."""
+    """Average over devices, each of which gets its own part."""
 
     def leaf(gradient: jax.Array) -> jax.Array:
         axis = shard_axis(gradient.shape, count)
@@ -46,7 +46,7 @@ def local_shard(tree: Any, count: int) -> Any:
 
 
 def gather(parts: Any, like: Any, count: int) -> Any:
-    """Return whole arrays, of the shapes of `like`, from every device's part."""
+    """Gather whole arrays, of the shapes of `like`, from every device's part."""
 
     def leaf(part: jax.Array, whole: jax.Array) -> jax.Array:
         axis = shard_axis(whole.shape, count)
@@ -56,7 +56,7 @@ def gather(parts: Any, like: Any, count: int) -> Any:
 
 
 def global_norm(parts: Any, like: Any, count: int) -> jax.Array:
-    """Return L2 norm of all numbers of a tree of parts, each counted once. float32 scalar."""
+    """Return the L2 norm of all numbers of a tree of parts, each counted once. float32 scalar."""
     squares = {True: jnp.zeros(()), False: jnp.zeros(())}
     for part, whole in zip(jax.tree.leaves(parts), jax.tree.leaves(like), strict=True):
         squares[shard_axis(whole.shape, count) is None] += jnp.sum(jnp.square(part))

@@ -37,7 +37,7 @@ def _preprocessing(image_size: int = 512, resize_mode: str = "resize") -> dict[s
 
 @dataclasses.dataclass(frozen=True)
 class ModelCard:
-    """Travels with the weights in every format of pimjax.
+    """Travel with the weights in every format of pimjax: what they are a model of.
 
     `preprocessing` is how a photo becomes the network's input; `classes` what the two mask logits mean; `provenance`
     where the weights come from: source file, its SHA-256, command, versions and time of the conversion.
@@ -67,7 +67,7 @@ def card_of_run(config: Config) -> ModelCard:
 
 
 def card_from_json(text: str, where: str) -> tuple[ModelCard, dict[str, str]]:
-    """Return what `ModelCard.to_json` was given: the card, and the weights' checksums (none in format 1).
+    """Read what `ModelCard.to_json` gave: the card, and the weights' checksums (none in format 1).
 
     `where` names the file in the WeightsFileError for anything else, and for a card that was changed since.
     """

@@ -12,8 +12,7 @@ _PAIRS = {"bn": "conv", "norm_out": "pointwise"}
 
 
 def fold_batch_norm(variables: dict[str, Any]) -> dict[str, Any]:
-    """Return a network's variables as those of `create_model(config, Execution(folded=True))`: same function,
-    train=False.
+    """Fold BatchNorm into a network's convolutions, for `create_model(config, Execution(folded=True))`, train=False.
 
     y = scale·(k∗x − mean)/√(var + ε) + bias is one convolution with kernel k·scale/√(var + ε) and a bias. The
     BatchNorms before the depthwise convolutions stay: what pads these is zero after, not before, normalization.

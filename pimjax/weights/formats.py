@@ -35,7 +35,7 @@ _LARGEST_CARD = 16 << 20  # bytes
 
 
 class Stored(NamedTuple):
-    """A model as it lies on disk."""
+    """Hold a model as it lies on disk."""
 
     arrays: dict[str, np.ndarray]  # by released PyTorch name and in its layout; see `to_torch`
     card: ModelCard | None  # None for a file that pimjax did not write
@@ -63,7 +63,7 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def read_stored(path: str | os.PathLike) -> Stored:
-    """Return as `read_arrays`, with the model card where the file has one."""
+    """Read named arrays as `read_arrays` does, with the model card where the file has one."""
     path = Path(path)
     if not (path.is_file() or path.is_dir()):
         raise WeightsFileError(f"{path}: no such file; correct the path")

@@ -65,7 +65,7 @@ def compare_checksums(
 
 
 def damage(error: Exception) -> str:
-    """Return in one line that a file is damaged, with the reason that its parser gave."""
+    """Say in one line that a file is damaged, with the reason that its parser gave."""
     return f"damaged, or no weights file ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
 
 

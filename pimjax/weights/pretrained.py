@@ -20,7 +20,7 @@ Weights: TypeAlias = str | os.PathLike | Mapping[str, Any]
 
 
 def from_torch(weights: Weights, config: ModelConfig | None = None) -> dict[str, Any]:
-    """Return Flax variables of a whole PIM, from a file or from arrays named and laid out as the released checkpoint.
+    """Make Flax variables of a whole PIM, from a file or from arrays named and laid out as the released checkpoint.
 
     The match is strict both ways: every name is used once and every parameter is set. What wrappers put before all
     names ("module.", "_orig_mod.", "model.", …) is taken off. Floating-point arrays of any width become float32.
@@ -80,8 +80,7 @@ DERIVED = ("relative_position_index", "attn_mask", "num_batches_tracked")
 
 
 def init_from_upernet(variables: Mapping[str, Any], weights: Weights, config: ModelConfig | None = None) -> Initialized:
-    """Return the published initialization: a pretrained UPerNet fills both encoders and all decoders where shapes
-    match.
+    """Initialize as published: a pretrained UPerNet fills both encoders and all decoders where shapes match.
 
     "backbone.*" goes to the plain and the masked encoder, "decode_head.*" to the three decoders. A checkpoint of a bare
     Swin Transformer ("layers.*", "patch_embed.*", also under "encoder.") fills the encoders alone. A table of relative
@@ -105,7 +104,7 @@ def init_from_upernet(variables: Mapping[str, Any], weights: Weights, config: Mo
 def init_partial(
     variables: Mapping[str, Any], arrays: Mapping[str, Any], config: ModelConfig, where: str
 ) -> Initialized:
-    """Return `init_from_upernet` with arrays already read; `where` says in errors what they are."""
+    """Initialize as `init_from_upernet`, with arrays already read; `where` says in errors what they are."""
     ours = to_torch(variables, config)
     given = {name: np.asarray(array) for name, array in unwrap(arrays, (), where).items()}
     if any(f"layers.{len(config.depths) - 1}.downsample." in name for name in given):
@@ -144,9 +143,7 @@ def _fillable(ours: Mapping[str, np.ndarray]) -> set[str]:
 
 
 def _merging_at_the_end(given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return timm's Swin Transformers from 0.9 on begin a stage with the patch merging that ours end the one before
-    with.
-    """
+    """Rename timm's Swin Transformers from 0.9 on: they begin a stage with the merging that ends ours before."""
 
     def moved(name: str) -> str:
         return re.sub(r"^(.*layers\.)(\d)(\.downsample\.)", lambda m: f"{m[1]}{int(m[2]) - 1}{m[3]}", name)
@@ -157,7 +154,7 @@ def _merging_at_the_end(given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
 def _place(
     name: str, array: np.ndarray, parts: Mapping[str, tuple[str, ...]], ours: dict[str, np.ndarray]
 ) -> list[Row]:
-    """Put one array wherever it belongs in `ours`, and says where."""
+    """Put one array wherever it belongs in `ours`, and return where."""
     if name.endswith(DERIVED):
         return [Row(name, "", False, "derived, not a weight")]
     part = next((part for part in parts if not part or name.startswith(f"{part}.")), None)
@@ -183,7 +180,7 @@ def _place(
 
 
 def _interpolate(table: np.ndarray, positions: int) -> np.ndarray:
-    """Return a table [(2w−1)², heads] of relative position biases for another window: bicubic, positions = (2w′−1)²."""
+    """Interpolate a table [(2w−1)², heads] of relative position biases for another window: bicubic, to (2w′−1)²."""
     old, new = round(len(table) ** 0.5), round(positions**0.5)
     grid = table.astype(np.float32).reshape(old, old, -1)
     import cv2  # here: nothing else of weights needs it

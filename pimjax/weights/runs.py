@@ -32,9 +32,7 @@ def _f1(metrics: dict[str, float]) -> float:
 
 
 def open_manager(workdir: str | Path, last: int = 1, best: int = 1, read_only: bool = False) -> ocp.CheckpointManager:
-    """Return orbax's view of the checkpoints in `workdir`; the `last` newest are kept, and the `best` by validation
-    F1.
-    """
+    """Open the checkpoints in `workdir` with orbax; the `last` newest are kept, and the `best` by validation F1."""
     good = preservation_policy.BestN(get_metric_fn=_f1, n=best, keep_checkpoints_without_metrics=False)
     options = ocp.CheckpointManagerOptions(
         preservation_policy=preservation_policy.AnyPreservationPolicy([preservation_policy.LatestN(last), good]),
@@ -46,7 +44,7 @@ def open_manager(workdir: str | Path, last: int = 1, best: int = 1, read_only: b
 
 
 def load_variables(directory: str | Path) -> tuple[dict[str, Any], Config]:
-    """Return the best checkpoint's variables, as numpy arrays {"params", "batch_stats"}, and its run's configuration.
+    """Read the best checkpoint's variables, as numpy arrays {"params", "batch_stats"}, and its run's configuration.
 
     Where none was validated, the newest. `directory` is a run's directory or the "checkpoints" in it.
 

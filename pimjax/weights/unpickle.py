@@ -19,7 +19,7 @@ import numpy as np
 
 
 class WeightsFileError(ValueError):
-    """A file that cannot be used as weights; the message names it, what is wrong and what to do."""
+    """Say that a file cannot be used as weights; the message names it, what is wrong and what to do."""
 
 
 STORAGES = {

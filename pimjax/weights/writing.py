@@ -17,7 +17,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextlib.contextmanager
 def atomic_model(path: Path, ours: bool) -> Iterator[Path]:
-    """Give a temporary name for a file, or a directory if `path` has no suffix, that appears when the block ends well.
+    """Yield a temporary name for a file, or a directory if `path` has no suffix, that appears when the block ends well.
 
     Args:
         path: the model's. A file that pimjax wrote is replaced; a directory must not be there.

@@ -158,10 +158,10 @@ class ManipulationDataset(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
         return self.builder_config.name if self.builder_config else ""
 
     def _log_download_bytes(self) -> None:
-        """Nothing: TFDS would speak of downloading."""
+        """Do nothing: TFDS would speak of downloading."""
 
     def _log_download_done(self) -> None:
-        """Nothing, likewise."""
+        """Do nothing, likewise."""
 
     def _below_root(self, path: Path) -> str:
         return Path(os.path.relpath(path, self._root)).as_posix()
@@ -198,7 +198,7 @@ class UnverifiedPolarity(ManipulationDataset):
     SAMPLE = 200  # masks read at most, evenly spaced
 
     def polarity(self, splits: Splits) -> str:
-        """Infer the polarity from the masks, and says what was inferred."""
+        """Infer the polarity from the masks, and say what was inferred."""
         masks = sorted({entry.mask for entries in splits.values() for entry in entries if entry.mask})
         try:
             inferred = minority(self._readable(masks[:: -(-len(masks) // self.SAMPLE) or 1]))

@@ -17,7 +17,7 @@ KINDS = {"S": "copy_move", "D": "splicing"}
 
 
 class _Casia(ManipulationDataset):
-    """What the three have in common."""
+    """Hold what the three have in common."""
 
     SPLIT: ClassVar[str]
     AUTHENTIC: ClassVar[tuple[str, ...]]
@@ -120,7 +120,7 @@ class CasiaV2(_Casia):
 
 
 def pair_stems(images: Sequence[str], masks: Iterable[str]) -> dict[str, str]:
-    """Return image stems to mask stems: equal ones first; then, among the rest, those of the same trailing number.
+    """Pair image stems with mask stems: equal ones first; then, among the rest, those of the same trailing number.
 
     Where several masks have an image's number, the one that shares most of the parts between underscores is its mask.
     Images that would share a mask, or whose masks are equally close, stay without.

@@ -79,7 +79,7 @@ def prepare_photographs(name: str, folder: str | os.PathLike, to: str | os.PathL
 
 
 def prepare(name: str, manual_dir: str | os.PathLike, data_dir: str | os.PathLike | None = None) -> ManipulationDataset:
-    """Prepare a dataset from the files that the user placed in `manual_dir`, and prints what was found.
+    """Prepare a dataset from the files that the user placed in `manual_dir`, and print what was found.
 
     Args:
         name: a key of BUILDERS, with a configuration where there are several: "korus" or "korus/grey".
@@ -196,7 +196,7 @@ def _damaged(name: str, file: Path, what: str) -> ValueError:
 
 @contextlib.contextmanager
 def _disk_errors(folder: Path) -> Iterator[None]:
-    """Give what the disk refuses inside the block its place and its remedy."""
+    """Add place and remedy to the errors that the disk raises inside the block."""
     try:
         yield
     except OSError as error:

@@ -62,7 +62,7 @@ class Nist16(ManipulationDataset):
 
 
 def _rows(index: Path) -> list[dict[str, Any]]:
-    """Return the index; "IsTarget" as a truth value."""
+    """Return the rows of the index, with "IsTarget" as a truth value."""
     with index.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file, delimiter="|", restval=""))
     needed = ("ProbeFileName", "ProbeMaskFileName", "IsTarget")

@@ -30,7 +30,7 @@ def write_records(records: Iterable[bytes], folder: Path, prefix: str, file_byte
 
 
 def _write_file(file: Path, records: Iterable[bytes], file_bytes: int) -> int:
-    """Write records until there are enough; returns how many."""
+    """Write records until there are enough; return how many."""
     count = size = 0
     writer = ArrayRecordWriter(str(file), "group_size:1")
     try:

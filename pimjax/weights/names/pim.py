@@ -119,7 +119,7 @@ def unwrap_names(mapping: Mapping[str, Any], config: NetworkConfig, where: Any) 
 
 
 def from_arrays(mapping: Mapping[str, Any], config: NetworkConfig, where: Any = "these arrays") -> dict[str, Any]:
-    """Return Flax variables, as numpy arrays, from arrays named and laid out as the released PyTorch checkpoint.
+    """Make Flax variables, as numpy arrays, from arrays named and laid out as the released PyTorch checkpoint.
 
     Those of a baseline are named and laid out as in Flax. The match is strict both ways: every name is used once and
     every parameter is set. What wrappers put before all names ("module.", "_orig_mod.", "model.", …) is taken off.
@@ -170,8 +170,7 @@ def from_arrays(mapping: Mapping[str, Any], config: NetworkConfig, where: Any = 
 
 
 def to_torch(variables: Mapping[str, Any], config: NetworkConfig | None = None) -> dict[str, np.ndarray]:
-    """Return the inverse of `pimjax.from_torch`: {released name: array in PyTorch's layout}, float32 and int64 numpy
-    arrays.
+    """Invert `pimjax.from_torch`: {released name: array in PyTorch's layout}, float32 and int64 numpy arrays.
 
     BatchNorm counters are 0 where `variables` has no "num_batches_tracked". Of a baseline, for which there is no
     released model: {path joined by dots: array in Flax's layout}.
