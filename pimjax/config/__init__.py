@@ -18,6 +18,7 @@ from pimjax.config.schema import (
     ProfileConfig,
     TrainConfig,
     UNetConfig,
+    UploadConfig,
     ViTConfig,
     tiny_model,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "ProfileConfig",
     "TrainConfig",
     "UNetConfig",
+    "UploadConfig",
     "ViTConfig",
     "tiny_model",
     *CLASSES,

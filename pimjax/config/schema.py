@@ -126,7 +126,7 @@ class OptimizerConfig(Section, path="optimizer"):
     """Adam with coupled L2 weight decay (not AdamW); the defaults, a constant rate and nothing else, as published."""
 
     learning_rate: float = key(6e-5, above=0)  # the highest, where a schedule changes it
-    schedule: str = key("constant", choices=SCHEDULES)  # after the warm-up; "cosine": down to that share
+    schedule: str = key("constant", choices=SCHEDULES)  # after the warm-up; "cosine": down to end_lr_factor
     warmup_steps: int = key(0, 0)  # steps over which the rate rises from 0
     end_lr_factor: float = key(0.0, 0, 1)  # where the cosine ends, as a share of learning_rate
     b1: float = key(0.9, 0, below=1)  # decay of the average gradient
@@ -190,6 +190,18 @@ class DegradationConfig(Section, path="pida.degradation"):
 
 
 @section
+class UploadConfig(Section, path="pida.uploads"):
+    """What the finished file, forged or not, goes through before it is seen. For data.resize_mode = "crop"."""
+
+    probability: float = key(0.0, 0, 1)  # share of samples that are sent on; others stay as the forger left them
+    most: int = key(3, 1, 8)  # stations on the way: 1 … this many, each as likely
+    cut_prob: float = key(0.2, 0, 1)  # probability, per station, that 0 … 7 rows and columns are cut off: a new grid
+    scale_prob: float = key(0.3, 0, 1)  # probability, per station, that it is scaled
+    min_scale: float = key(0.5, 0.1, 1)  # by a factor between this and 1
+    min_quality: int = key(50, 1, 98)  # quality of JPEG and WebP, at least
+
+
+@section
 class PidaConfig(Section, path="pida"):
     """Pixel-inconsistency data augmentation (paper, section III-E), and classical forgeries beside it."""
 
@@ -200,6 +212,7 @@ class PidaConfig(Section, path="pida"):
     kinds: ForgeryConfig = dataclasses.field(default_factory=ForgeryConfig)
     masks: MaskConfig = dataclasses.field(default_factory=MaskConfig)
     perturbations: PerturbationConfig = dataclasses.field(default_factory=PerturbationConfig)
+    uploads: UploadConfig = dataclasses.field(default_factory=UploadConfig)
 
 
 @section

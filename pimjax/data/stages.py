@@ -15,6 +15,7 @@ from pimjax.data.donors import Donors
 from pimjax.data.masks import boundary_band, is_manipulated
 from pimjax.data.sources import Example
 from pimjax.data.transforms import STRIDE, crop_square, resize, target_mask, to_uint8
+from pimjax.data.uploads import draw_uploads, send, side_before
 from pimjax.normalization import normalize
 
 Stage = Callable[[Example, np.random.Generator], Example]
@@ -45,17 +46,19 @@ def stages(
 def crop_and_degrade(example: Example, rng: np.random.Generator, data: DataConfig, config: PidaConfig) -> Example:
     """Cut a square of native pixels, an authentic one with a history of its own; flip it now and then.
 
-    Where the model resizes, the example stays whole. "manipulated" tells whether it was before it was cut, "scale" by
-    what it will be scaled at the end: the square is so much larger.
+    Where the model resizes, the example stays whole. "manipulated" tells whether it was before it was cut; "scale" and
+    "uploads", by what it will be scaled at the end and what then becomes of the file: the square is so much larger.
     """
     manipulated, scale = is_manipulated(example["mask"]), pida.after_factor(rng, config)
+    uploads = draw_uploads(rng, config.uploads) if data.resize_mode == "crop" else ()
     if data.resize_mode == "crop" and manipulated:
         example = square(example, data.image_size, rng)
     elif data.resize_mode == "crop":
-        example = degraded_crop(example, math.ceil(data.image_size / scale), rng, config.degradation)
+        side = math.ceil(side_before(data.image_size, uploads) / scale)
+        example = degraded_crop(example, side, rng, config.degradation)
     if data.flip and rng.random() < 0.5:
         example = example | {key: cv2.flip(example[key], 1) for key in MAPS if key in example}
-    return example | {"manipulated": manipulated, "scale": scale}
+    return example | {"manipulated": manipulated, "scale": scale, "uploads": uploads}
 
 
 def forge(example: Example, rng: np.random.Generator, forging: Stage) -> Example:
@@ -67,10 +70,14 @@ def forge(example: Example, rng: np.random.Generator, forging: Stage) -> Example
 
 
 def post_process(example: Example, rng: np.random.Generator, data: DataConfig, config: PidaConfig) -> Example:
-    """Scale and compress an authentic or forged example as uploads do; what was scaled needs its square again."""
+    """Scale, compress and send on an authentic or forged example; what was scaled or cut needs its square again."""
     if example["manipulated"]:
         return example
     example = pida.post_process(example, rng, config, example["scale"])
+    if example["uploads"]:
+        image, mask = send(example["image"], example["mask"], example["uploads"], rng, config.uploads)
+        # From the corner: where the last program put JPEG's grid.
+        return square(example | {"image": image, "mask": mask}, data.image_size)
     return square(example, data.image_size, rng) if data.resize_mode == "crop" else example
 
 
