@@ -286,7 +286,7 @@ def test_ctrl_c_during_compilation_is_one_line_and_the_command_resumes(tmp_path)
 
 
 @pytest.mark.parametrize("work", [STUBBORN, THREADS, WRAPPED, BAR], ids=["stubborn", "threads", "wrapped", "bar"])
-@pytest.mark.parametrize(("room", "command"), [("models", "predict"), ("data", "check-data"), ("benchmark", "bench")])
+@pytest.mark.parametrize(("room", "command"), [("predict", "predict"), ("data", "check-data"), ("bench", "bench")])
 def test_ctrl_c_ends_whatever_is_done(work, room, command):
     function = f"_{command.replace('-', '_')}"
     words = () if command == "bench" else ("x",)
@@ -300,7 +300,7 @@ def test_ctrl_c_ends_whatever_is_done(work, room, command):
 
 
 def test_a_second_ctrl_c_ends_at_once():
-    process = start("predict", "x", prelude=STUBBORN + WAITING.format("models", "_predict"))
+    process = start("predict", "x", prelude=STUBBORN + WAITING.format("predict", "_predict"))
     assert process.stdout.readline() == b"at work\n"
     os.killpg(process.pid, signal.SIGINT)
     status, _, err, seconds = interrupt(process, 0.2)
