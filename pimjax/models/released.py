@@ -1,0 +1,53 @@
+"""The compared networks with released weights, by name, and what each is called with."""
+
+import importlib
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+class Released(NamedTuple):
+    """Say where a network lives and which arrays it is called with."""
+
+    module: str  # below `pimjax.models`
+    name: str  # of the class in it
+    side: int = 64  # pixels, of the smallest square image that shows all of its parameters
+
+    def load(self) -> type[nn.Module]:
+        """Import the class."""
+        return getattr(importlib.import_module(f"pimjax.models.{self.module}"), self.name)
+
+
+RELEASED = {
+    "fcn_resnet50": Released("segmentation", "FCNResNet50"),
+    "deeplabv3_resnet50": Released("segmentation", "DeepLabV3ResNet50"),
+    "vit_b_16": Released("vit_b_16", "ViTB16"),
+    "mfcn": Released("mfcn", "MFCN"),
+    "rru_net": Released("rru_net", "RRUNet"),
+    "pscc_net": Released("pscc_net", "PSCCNet"),
+    "cat_net": Released("cat_net", "CATNet"),
+}
+
+
+def released_model(name: str, **fields: Any) -> nn.Module:
+    """Return a compared network with its released values as defaults; ValueError for a field that it has not."""
+    cls = RELEASED[name].load()
+    known = [field for field in cls.__dataclass_fields__ if field not in ("parent", "name")]
+    if odd := sorted(fields.keys() - set(known)):
+        raise ValueError(f"{name}: no field {odd[0]!r}; there are {', '.join(known) or 'none'}")
+    return cls(**fields)
+
+
+def variable_shapes(name: str, **fields: Any) -> dict[str, Any]:
+    """Return the variables of a compared network as `jax.ShapeDtypeStruct`s: {"params": …, "batch_stats": …}."""
+    model, side = released_model(name, **fields), RELEASED[name].side
+    inputs = getattr(model, "example_inputs", image_alone)(side)
+    shapes = jax.eval_shape(lambda key: model.init(key, **inputs), jax.random.key(0))
+    return {collection: shapes.get(collection, {}) for collection in ("params", "batch_stats")}
+
+
+def image_alone(side: int) -> dict[str, jax.Array]:
+    """Return one black image, the only input of most networks."""
+    return {"images": jnp.zeros((1, side, side, 3))}

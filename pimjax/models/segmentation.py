@@ -1,0 +1,68 @@
+"""FCN and DeepLabv3 on a dilated ResNet-50, as torchvision composes them, with two classes."""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from pimjax.models.resnet50 import STRIDE_8, ResNet50
+from pimjax.models.torch_layers import BatchNorm2d, Conv2d, Dropout, record, resize
+
+
+class SegmentationOutput(NamedTuple):
+    """Hold what the network says of B images; class 1 is "manipulated"."""
+
+    logits_stride8: jax.Array  # [B, ⌈H/8⌉, ⌈W/8⌉, 2]
+    logits: jax.Array  # [B, H, W, 2]
+    probability: jax.Array  # [B, H, W]
+    score: None = None  # the network has none of the image
+
+
+def segmentation_output(low: jax.Array, images: jax.Array) -> SegmentationOutput:
+    """Enlarge logits to the size of the images."""
+    logits = resize(low, images.shape[1:3])
+    return SegmentationOutput(low, logits, nn.softmax(logits)[..., 1])
+
+
+class FCNResNet50(nn.Module):
+    """Segment normalized images [B, H, W, 3], any H and W (Long et al., CVPR 2015). 32,947,266 parameters."""
+
+    dropout_rate: float = 0.1  # of single elements
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> SegmentationOutput:
+        x = ResNet50(STRIDE_8, train, name="backbone")(images)[-1]
+        x = Conv2d(512, 3, padding=1, use_bias=False, name="classifier.0")(x)
+        x = Dropout(self.dropout_rate, train)(nn.relu(BatchNorm2d(train, name="classifier.1")(x)))
+        return segmentation_output(Conv2d(2, name="classifier.4")(x), images)
+
+
+class DeepLabV3ResNet50(nn.Module):
+    """Segment normalized images [B, H, W, 3], any H and W (Chen et al., 2017). 39,633,986 parameters.
+
+    In training the branch of the whole map's mean normalizes B values a channel: B must be 2 or more.
+    """
+
+    dropout_rate: float = 0.5  # of single elements
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> SegmentationOutput:
+        x = ResNet50(STRIDE_8, train, name="backbone")(images)[-1]
+
+        def branch(x: jax.Array, kernel: int, dilation: int, conv: str, norm: str) -> jax.Array:
+            padding = dilation if kernel == 3 else 0
+            x = Conv2d(256, kernel, padding=padding, dilation=dilation, use_bias=False, name=f"classifier.{conv}")(x)
+            return nn.relu(BatchNorm2d(train, name=f"classifier.{norm}")(x))
+
+        maps = [branch(x, 1, 1, "0.convs.0.0", "0.convs.0.1")]
+        for i, dilation in enumerate((12, 24, 36), 1):
+            maps.append(branch(x, 3, dilation, f"0.convs.{i}.0", f"0.convs.{i}.1"))
+        pooled = branch(x.mean((1, 2), keepdims=True), 1, 1, "0.convs.4.1", "0.convs.4.2")
+        maps.append(jnp.broadcast_to(pooled, maps[0].shape))
+        for i, map_ in enumerate(maps):
+            record(self, f"aspp{i}", map_)
+        x = branch(jnp.concatenate(maps, -1), 1, 1, "0.project.0", "0.project.1")
+        record(self, "project", x)
+        x = branch(Dropout(self.dropout_rate, train)(x), 3, 1, "1", "2")
+        return segmentation_output(Conv2d(2, name="classifier.4")(x), images)

@@ -1,0 +1,243 @@
+"""Layers with PyTorch's arithmetic, for the compared networks: maps are [B, H, W, C], names those of the original.
+
+A module's name is the original's, dots included ("layer1.0.conv1"), so that one generic rule finds an array in a released
+state dict (`pimjax.weights.names.released`): "kernel" and "scale" are its "weight", kernels lie as Flax lays them
+([kh, kw, in, out], dense [in, out], transposed [kh, kw, in, out]), and any other parameter is as the original has it.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+INIT = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")  # PyTorch's default: ±1/√fan_in
+Pair = int | tuple[int, int]
+
+
+def pair(value: Pair) -> tuple[int, int]:
+    """Return a number twice, or the two numbers given."""
+    return value if isinstance(value, tuple) else (value, value)
+
+
+class Conv2d(nn.Module):
+    """Convolve [B, H, W, C] k×k with zero padding: [B, h, w, features]."""
+
+    features: int
+    kernel_size: int = 1
+    stride: int = 1
+    padding: int = 0
+    dilation: int = 1
+    groups: int = 1
+    use_bias: bool = True
+    kernel_init: Callable = INIT
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        k, C = self.kernel_size, x.shape[-1]
+        kernel = self.param("kernel", self.kernel_init, (k, k, C // self.groups, self.features)).astype(x.dtype)
+        if k == 1 and not self.padding and self.groups == 1:  # a matrix product: quicker to differentiate on a CPU
+            y = x[:, :: self.stride, :: self.stride] @ kernel[0, 0]
+        else:
+            y = convolve(x, kernel, self.stride, self.padding, self.dilation, self.groups)
+        if self.use_bias:
+            y += self.param("bias", bias_init(k * k * C // self.groups), (self.features,)).astype(x.dtype)
+        return y
+
+
+def bias_init(fan_in: int) -> Callable:
+    """Return PyTorch's default for biases: uniform ±1/√fan_in."""
+    return lambda key, shape: jax.random.uniform(key, shape, jnp.float32, -1, 1) / np.sqrt(fan_in)
+
+
+def convolve(
+    x: jax.Array, kernel: jax.Array, stride: int = 1, padding: Pair = 0, dilation: int = 1, groups: int = 1
+) -> jax.Array:
+    """Convolve [B, H, W, C] with [kh, kw, C / groups, O], zero-padded by `padding` pixels on every side."""
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        pair(stride),
+        [(n, n) for n in pair(padding)],
+        rhs_dilation=pair(dilation),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
+
+
+class ConvTranspose2d(nn.Module):
+    """Convolve transposed, k×k with a stride: [B, H, W, C] → [B, (H−1)·stride + k − 2·padding, …, features]."""
+
+    features: int
+    kernel_size: int
+    stride: int
+    padding: int = 0
+    use_bias: bool = True
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        k, C = self.kernel_size, x.shape[-1]
+        kernel = self.param("transposed_kernel", INIT, (k, k, C, self.features)).astype(x.dtype)
+        around = k - 1 - self.padding
+        y = jax.lax.conv_general_dilated(
+            x,
+            kernel[::-1, ::-1],
+            (1, 1),
+            [(around, around)] * 2,
+            lhs_dilation=(self.stride, self.stride),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        if self.use_bias:
+            y += self.param("bias", bias_init(k * k * self.features), (self.features,)).astype(x.dtype)
+        return y
+
+
+class Linear(nn.Module):
+    """Apply a dense layer over the last axis: [..., C] → [..., features]."""
+
+    features: int
+    use_bias: bool = True
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        y = x @ self.param("kernel", INIT, (x.shape[-1], self.features)).astype(x.dtype)
+        if self.use_bias:
+            y += self.param("bias", bias_init(x.shape[-1]), (self.features,)).astype(x.dtype)
+        return y
+
+
+class BatchNorm2d(nn.Module):
+    """Normalize channels of [B, H, W, C] by running statistics, or by the batch's in training.
+
+    As PyTorch, and unlike Flax, the running variance averages the unbiased variance.
+    """
+
+    train: bool = False
+    eps: float = 1e-5
+    momentum: float = 0.1
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        C = x.shape[-1]
+        scale = self.param("scale", nn.initializers.ones, (C,))
+        bias = self.param("bias", nn.initializers.zeros, (C,))
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, (C,))
+        running_var = self.variable("batch_stats", "var", jnp.ones, (C,))
+        mean, var = running_mean.value, running_var.value
+        if self.train and not self.is_initializing():
+            exact = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+            axes, n = tuple(range(x.ndim - 1)), x.size // C
+            mean = exact.mean(axes)
+            var = jnp.square(exact - mean).mean(axes)
+            if self.is_mutable_collection("batch_stats"):
+                m = self.momentum
+                running_mean.value = (1 - m) * running_mean.value + m * mean
+                running_var.value = (1 - m) * running_var.value + m * var * (n / max(1, n - 1))
+        factor = scale / jnp.sqrt(var + self.eps)
+        return ((x - mean) * factor + bias).astype(x.dtype)
+
+
+class LayerNorm(nn.Module):
+    """Normalize over the last axis: [..., C] → the same."""
+
+    eps: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
+        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
+        exact = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        mean = exact.mean(-1, keepdims=True)
+        var = jnp.square(exact - mean).mean(-1, keepdims=True)
+        return ((exact - mean) / jnp.sqrt(var + self.eps) * scale + bias).astype(x.dtype)
+
+
+class GroupNorm(nn.Module):
+    """Normalize groups of channels of each image by itself: [B, H, W, C] → the same."""
+
+    groups: int = 32
+    eps: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        B, H, W, C = x.shape
+        scale = self.param("scale", nn.initializers.ones, (C,))
+        bias = self.param("bias", nn.initializers.zeros, (C,))
+        parts = x.astype(jnp.promote_types(x.dtype, jnp.float32)).reshape(B, H, W, self.groups, C // self.groups)
+        mean = parts.mean((1, 2, 4), keepdims=True)
+        var = jnp.square(parts - mean).mean((1, 2, 4), keepdims=True)
+        y = ((parts - mean) / jnp.sqrt(var + self.eps)).reshape(x.shape)
+        return (y * scale + bias).astype(x.dtype)
+
+
+class Dropout(nn.Module):
+    """Drop single elements, or with `channels` whole channels of an image, with probability `rate` in training."""
+
+    rate: float
+    train: bool
+    channels: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        if not self.train or not self.rate:
+            return x
+        axes = tuple(range(1, x.ndim - 1)) if self.channels else ()
+        return nn.Dropout(self.rate, broadcast_dims=axes, deterministic=False)(x)
+
+
+class DropPath(nn.Module):
+    """Drop a whole branch of an image with probability `rate` in training (stochastic depth); scale the rest up."""
+
+    rate: float
+    train: bool
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        if not self.train or not self.rate:
+            return x
+        return nn.Dropout(self.rate, broadcast_dims=tuple(range(1, x.ndim)), deterministic=False)(x)
+
+
+def record(module: nn.Module, name: str, x: jax.Array) -> None:
+    """Keep a map for who calls `apply` with mutable=["features"], as NAME_map; else it costs nothing."""
+    module.sow("features", f"{name}_map", x)
+
+
+def max_pool(x: jax.Array, window: int, stride: int, padding: int = 0) -> jax.Array:
+    """Take the maximum over windows; padding never wins, and what fills no window is left out."""
+    around: Any = ((padding, padding), (padding, padding))
+    return nn.max_pool(x, (window, window), (stride, stride), around)
+
+
+def gelu(x: jax.Array) -> jax.Array:
+    """Apply the exact GELU, by the error function."""
+    return jax.nn.gelu(x, approximate=False)
+
+
+def resize(x: jax.Array, size: Sequence[int], align_corners: bool = False) -> jax.Array:
+    """Resize [B, H, W, C] bilinearly to `size` (height, width), without antialiasing.
+
+    With `align_corners` the first and last pixels' centers stay where they are, else the pictures' edges.
+    """
+    if tuple(size) == x.shape[1:3]:
+        return x
+    down, across = (
+        jnp.asarray(_interpolation(n, m, align_corners), x.dtype) for n, m in zip(x.shape[1:3], size, strict=True)
+    )
+    return jnp.einsum("ih,bhwc,jw->bijc", down, x, across, precision="highest")
+
+
+def _interpolation(n: int, m: int, align_corners: bool) -> np.ndarray:
+    """Return the matrix [m, n] that interpolates m values between n."""
+    if align_corners:
+        places = np.arange(m) * ((n - 1) / (m - 1) if m > 1 else 0.0)
+    else:
+        places = np.maximum((np.arange(m) + 0.5) * (n / m) - 0.5, 0)
+    low = np.minimum(np.floor(places).astype(int), n - 1)
+    high, share = np.minimum(low + 1, n - 1), places - low
+    matrix = np.zeros((m, n))
+    np.add.at(matrix, (np.arange(m), low), 1 - share)
+    np.add.at(matrix, (np.arange(m), high), share)
+    return matrix

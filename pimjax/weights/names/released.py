@@ -1,0 +1,147 @@
+"""The compared networks' arrays under their released PyTorch names and layouts, to and from Flax variables.
+
+Modules are named as in the original (`pimjax.models.torch_layers`), so one rule serves all: "kernel" and "scale" are
+called "weight" there, running statistics "running_mean" and "running_var", and kernels have their axes turned.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from pimjax.models.released import RELEASED, variable_shapes
+from pimjax.weights.formats import read_arrays
+from pimjax.weights.wrappers import unwrap
+
+LEAVES = {"kernel": "weight", "transposed_kernel": "weight", "scale": "weight", "mean": "running_mean"} | {
+    "var": "running_var"
+}
+COUNTER = "num_batches_tracked"
+Path = tuple[str, ...]
+
+
+def released_name(path: Path) -> str:
+    """Return the original's name of the variable at `path` (without its collection)."""
+    return ".".join((*path[:-1], LEAVES.get(path[-1], path[-1])))
+
+
+def to_released_layout(leaf: str, array: np.ndarray) -> np.ndarray:
+    """Turn the axes of an array as Flax lays it into the original's: views."""
+    if leaf == "transposed_kernel":
+        return array.transpose(2, 3, 0, 1)  # [in, out, kh, kw]
+    if leaf == "kernel":
+        return array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T  # [out, in, kh, kw], [out, in]
+    return array
+
+
+def to_flax_layout(leaf: str, array: np.ndarray) -> np.ndarray:
+    """Invert `to_released_layout`."""
+    if leaf == "transposed_kernel":
+        return array.transpose(2, 3, 0, 1)
+    if leaf == "kernel":
+        return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
+    return array
+
+
+def from_released(name: str, weights: str | os.PathLike | Mapping[str, Any], **fields: Any) -> dict[str, Any]:
+    """Return the variables of `create_model(name, **fields)` from arrays named and laid out as the original's.
+
+    The match is strict both ways, but for entries that the network never uses, which may be missing.
+
+    Args:
+        name: of the network, a key of `pimjax.models.released.RELEASED`.
+        weights: a file that `pimjax.weights.formats.read_arrays` reads, or the arrays by name.
+        fields: of the network, as of `create_model`.
+
+    Returns:
+        {"params", "batch_stats", "num_batches_tracked"}, numpy arrays, float32. The last collection only keeps
+        PyTorch's BatchNorm counters for `to_released`.
+
+    Raises:
+        ValueError: there is no such network, the file cannot be used, or a name is missing, left over or of the wrong
+            shape; all are listed.
+    """
+    _require(name)
+    where = weights if isinstance(weights, str | os.PathLike) else "these arrays"
+    arrays = weights if isinstance(weights, Mapping) else read_arrays(weights)
+    wanted = _wanted(name, fields)
+    heads = {entry.partition(".")[0] for entry in wanted}
+    given = dict(arrays) if heads & {entry.partition(".")[0] for entry in arrays} else unwrap(arrays, heads, where)
+    unused = unused_entries(name)
+    variables: dict[Path, np.ndarray] = {}
+    missing, misfits = [], []
+    for entry, (path, shape) in wanted.items():
+        if entry not in given:
+            missing.append(entry)
+            continue
+        array = to_flax_layout(path[-1], np.asarray(given[entry]))
+        if array.shape != shape:
+            misfits.append(f"{entry} {list(np.shape(given[entry]))}")
+        variables[path] = np.asarray(array, np.float32)
+    counters = {(COUNTER, *path[1:-1], "count"): entry for entry, path in _counters(wanted).items()}
+    for path, entry in counters.items():  # which older files lack
+        variables[path] = np.asarray(given.get(entry, 0), np.int64)
+    known = {*wanted, *counters.values()}
+    left = [entry for entry in given if entry not in known and not any(fits(entry) for fits in unused)]
+    problems = [
+        f"{what}: {len(entries)}, such as {', '.join(entries[:4])}"
+        for what, entries in (("missing", missing), ("left over", left), ("wrong shape", misfits))
+        if entries
+    ]
+    if problems:
+        raise ValueError(f"{where}: not the weights of {name}; give the file that belongs to it\n  " + "\n  ".join(problems))
+    return {"params": {}, "batch_stats": {}, COUNTER: {}} | unflatten_dict(variables)
+
+
+def to_released(name: str, variables: Mapping[str, Any], **fields: Any) -> dict[str, np.ndarray]:
+    """Invert `from_released`: {the original's name: array in its layout}, float32 and int64.
+
+    BatchNorm counters are 0 where `variables` has none; entries that the network never uses are as in a fresh original.
+
+    Raises:
+        ValueError: `variables` are not those of `create_model(name, **fields)`.
+    """
+    _require(name)
+    wanted = _wanted(name, fields)
+    given = flatten_dict({key: dict(variables.get(key, {})) for key in ("params", "batch_stats", COUNTER)})
+    if odd := sorted(map(str, {path for path, _ in wanted.values()} ^ {path for path in given if path[0] != COUNTER})):
+        raise ValueError(f"these are not the variables of {name}; they differ in {len(odd)}, such as {odd[0]}")
+    out = {}
+    for entry, (path, _) in wanted.items():
+        out[entry] = np.ascontiguousarray(to_released_layout(path[-1], np.asarray(given[path])))
+    for entry, path in _counters(wanted).items():
+        out[entry] = np.asarray(given.get((COUNTER, *path[1:-1], "count"), 0), np.int64)
+    return out | constants(name)
+
+
+def _require(name: str) -> None:
+    if name not in RELEASED:
+        raise ValueError(f"{name!r}: no such network; there are {', '.join(RELEASED)}")
+
+
+def _wanted(name: str, fields: Mapping[str, Any]) -> dict[str, tuple[Path, tuple[int, ...]]]:
+    shapes: dict[Any, Any] = dict(flatten_dict(variable_shapes(name, **fields)))
+    return {released_name(path[1:]): (path, leaf.shape) for path, leaf in shapes.items()}
+
+
+def _counters(wanted: Mapping[str, tuple[Path, Any]]) -> dict[str, Path]:
+    """Return the names of PyTorch's BatchNorm counters, each with the path of its layer's running mean."""
+    ends = "running_mean"
+    return {entry.removesuffix(ends) + COUNTER: path for entry, (path, _) in wanted.items() if entry.endswith(ends)}
+
+
+def unused_entries(name: str) -> list[Callable[[str], bool]]:
+    """Return what tells the entries of released files that the network never uses."""
+    exact = constants(name)
+    starts = {
+        "fcn_resnet50": ("aux_classifier.",),
+        "deeplabv3_resnet50": ("aux_classifier.",),
+    }.get(name, ())
+    return [exact.__contains__, lambda entry: entry.startswith(starts)]
+
+
+def constants(name: str) -> dict[str, np.ndarray]:
+    """Return entries that the original's state has beside its weights: fixed filters, and layers that nothing calls."""
+    return {}
