@@ -28,6 +28,8 @@ RELEASED = {
     "rru_net": Released("rru_net", "RRUNet"),
     "pscc_net": Released("pscc_net", "PSCCNet"),
     "cat_net": Released("cat_net", "CATNet"),
+    "evp": Released("evp", "EVP"),
+    "trufor": Released("trufor", "TruFor"),
 }
 
 
