@@ -24,6 +24,8 @@ RELEASED = {
     "fcn_resnet50": Released("segmentation", "FCNResNet50"),
     "deeplabv3_resnet50": Released("segmentation", "DeepLabV3ResNet50"),
     "vit_b_16": Released("vit_b_16", "ViTB16"),
+    "unet": Released("segmentation", "UNet"),
+    "mvss_net": Released("mvss_net", "MVSSNet"),
     "mfcn": Released("mfcn", "MFCN"),
     "rru_net": Released("rru_net", "RRUNet"),
     "pscc_net": Released("pscc_net", "PSCCNet"),

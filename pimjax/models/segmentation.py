@@ -1,4 +1,4 @@
-"""FCN and DeepLabv3 on a dilated ResNet-50, as torchvision composes them, with two classes."""
+"""FCN and DeepLabv3 on a dilated ResNet-50, as torchvision composes them, and U-Net; with two classes."""
 
 from typing import NamedTuple
 
@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 
 from pimjax.models.resnet50 import STRIDE_8, ResNet50
-from pimjax.models.torch_layers import BatchNorm2d, Conv2d, Dropout, record, resize
+from pimjax.models.torch_layers import BatchNorm2d, Conv2d, ConvTranspose2d, Dropout, max_pool, record, resize
 
 
 class SegmentationOutput(NamedTuple):
     """Hold what the network says of B images; class 1 is "manipulated"."""
 
-    logits_stride8: jax.Array  # [B, ⌈H/8⌉, ⌈W/8⌉, 2]
+    logits_stride8: jax.Array | None  # [B, ⌈H/8⌉, ⌈W/8⌉, 2]
     logits: jax.Array  # [B, H, W, 2]
     probability: jax.Array  # [B, H, W]
     score: None = None  # the network has none of the image
@@ -66,3 +66,43 @@ class DeepLabV3ResNet50(nn.Module):
         record(self, "project", x)
         x = branch(Dropout(self.dropout_rate, train)(x), 3, 1, "1", "2")
         return segmentation_output(Conv2d(2, name="classifier.4")(x), images)
+
+
+class DoubleConv(nn.Module):
+    """Apply two 3×3 convolutions, each with BatchNorm and ReLU: [B, H, W, C] → [B, H, W, features]."""
+
+    features: int
+    train: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for conv, norm in (("0", "1"), ("3", "4")):
+            x = Conv2d(self.features, 3, padding=1, use_bias=False, name=f"double_conv.{conv}")(x)
+            x = nn.relu(BatchNorm2d(self.train, name=f"double_conv.{norm}")(x))
+        return x
+
+
+class UNet(nn.Module):
+    """Segment images [B, H, W, 3], any H and W (Ronneberger et al., MICCAI 2015), with padding and BatchNorm.
+
+    31,037,698 parameters. `logits_stride8` is None: its logits have full size.
+    """
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> SegmentationOutput:
+        x = DoubleConv(64, train, name="inc")(images)
+        record(self, "inc", x)
+        skips = [x]
+        for i, features in enumerate((128, 256, 512, 1024), 1):
+            x = DoubleConv(features, train, name=f"down{i}.maxpool_conv.1")(max_pool(x, 2, 2))
+            record(self, f"down{i}", x)
+            skips.append(x)
+        for j, features in enumerate((512, 256, 128, 64), 1):
+            x = ConvTranspose2d(features, 2, 2, name=f"up{j}.up")(x)
+            skip = skips[-1 - j]
+            around = [(d // 2, d - d // 2) for d in (n - m for n, m in zip(skip.shape[1:3], x.shape[1:3], strict=True))]
+            x = jnp.concatenate([skip, jnp.pad(x, ((0, 0), *around, (0, 0)))], -1)
+            x = DoubleConv(features, train, name=f"up{j}.conv")(x)
+            record(self, f"up{j}", x)
+        logits = Conv2d(2, name="outc.conv")(x)
+        return SegmentationOutput(None, logits, nn.softmax(logits)[..., 1])

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from pimjax.models.mvss_net import fixed_filters
 from pimjax.models.released import RELEASED, variable_shapes
 from pimjax.weights.formats import read_arrays
 from pimjax.weights.wrappers import unwrap
@@ -144,4 +145,8 @@ def unused_entries(name: str) -> list[Callable[[str], bool]]:
 
 def constants(name: str) -> dict[str, np.ndarray]:
     """Return entries that the original's state has beside its weights: fixed filters, and layers that nothing calls."""
-    return {}
+    if name != "mvss_net":
+        return {}
+    trunks = ("model", "noise_extractor.model")
+    dead = {f"{trunk}.fc.{leaf}": shape for trunk in trunks for leaf, shape in (("weight", (1000, 2048)), ("bias", (1000,)))}
+    return fixed_filters() | {entry: np.zeros(shape, np.float32) for entry, shape in dead.items()}
