@@ -45,7 +45,7 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 TINY = {
     "fcn": FCNConfig(embed_dim=8, depths=(1, 1, 1), decoder_channels=8),
     "deeplabv3": DeepLabV3Config(embed_dim=8, depths=(1, 1, 1), decoder_channels=8, dropout_rate=0.1),
-    "unet": UNetConfig(embed_dim=8, depths=(2, 1, 1)),
+    "unet_stride4": UNetConfig(embed_dim=8, depths=(2, 1, 1)),
     "vit": ViTConfig(embed_dim=8, depths=(2,), num_heads=(2,), mlp_ratio=2, decoder_channels=8),
 }
 IMAGES = jax.random.normal(jax.random.key(1), (2, 37, 53, 3))
@@ -60,7 +60,7 @@ PARAMETERS = {
     # Down, in units of 64 channels squared: 1, then (1·2 + 2·2) + (2·4 + 4·4) + (4·8 + 8·8) + (8·16 + 16·16) = 510;
     # up: (16·8 + 8·8) + (8·4 + 4·4) + (4·2 + 2·2) + (2·1 + 1·1) = 255; transposed: 128 + 32 + 8 + 2 = 170.
     # BatchNorms: 2·2·64·(1 + 2 + 4 + 8 + 16 + 8 + 4 + 2 + 1); biases of the transposed: 64·(8 + 4 + 2 + 1).
-    "unet": 9 * 3 * 64 + (9 * (1 + 510 + 255) + 4 * 170) * 64**2 + 256 * 46 + 64 * 15 + 64 * 2 + 2,
+    "unet_stride4": 9 * 3 * 64 + (9 * (1 + 510 + 255) + 4 * 170) * 64**2 + 256 * 46 + 64 * 15 + 64 * 2 + 2,
     # ViT-B/16's published encoder less the class token and its position; head 1×1 and BatchNorm; classifier.
     "vit": 85_798_656 - 2 * 768 + 768 * 256 + 2 * 256 + (256 * 2 + 2),
     # Swin-T without its classifier (28,288,354 − 768·1000 − 1000), with LayerNorms of four stages (2·96·15) in place of
@@ -78,7 +78,7 @@ def count(tree):
     [
         ("fcn", 32_947_266),
         ("deeplabv3", 39_633_986),
-        ("unet", 31_037_698),
+        ("unet_stride4", 31_037_698),
         ("vit", 85_994_754),
         ("swin_upernet", 58_942_140),
     ],
@@ -99,7 +99,7 @@ def test_every_baseline_is_configured_and_tested():
 
 def test_what_only_pim_has_is_refused():
     with pytest.raises(ValueError, match=r"config\.model\.raster_mask: no such key; there are embed_dim"):
-        TINY["unet"].raster_mask = False
+        TINY["unet_stride4"].raster_mask = False
     with pytest.raises(ValueError, match=r"config\.model\.depths is \(2, 2\); it must have 1 to 1 items"):
         ViTConfig(depths=(2, 2))
     with pytest.raises(ValueError, match="5 channels, which 2 heads cannot share evenly"):
@@ -107,8 +107,8 @@ def test_what_only_pim_has_is_refused():
     with pytest.raises(ValueError, match="'segnet': no such network; there are pim, fcn"):
         create_model("segnet")
     with pytest.raises(ValueError, match=r"config\.model\.raster_mask: no such key"):
-        create_model("unet", raster_mask=False)
-    without = Config(model=TINY["unet"], loss=LossConfig(mask=0))
+        create_model("unet_stride4", raster_mask=False)
+    without = Config(model=TINY["unet_stride4"], loss=LossConfig(mask=0))
     with pytest.raises(ValueError, match=r"only decoders that config\.model does not have"):
         check(without)
     check(dataclasses.replace(without, model=ModelConfig()))
@@ -252,4 +252,4 @@ def test_a_baseline_runs_resumes_and_is_kept_as_pim_is(tmp_path, monkeypatch, ca
         jax.tree.map(np.testing.assert_array_equal, again, stored)
         np.testing.assert_array_equal(Localizer.load(tmp_path / target)(photo).probability, result.probability)
     assert main(["convert", str(tmp_path / "run"), str(tmp_path / "one.pth")]) != 0
-    assert "no PyTorch model for this 'unet'" in capsys.readouterr().err
+    assert "no PyTorch model for this 'unet_stride4'" in capsys.readouterr().err

@@ -37,7 +37,7 @@ def one_device(monkeypatch):
         tiny_model(
             depths=(1,), num_heads=(1,), pool_scales=(1,), patch_size=8, spectral_stem=True, high_pass_init=False
         ),
-        TINY["unet"],
+        TINY["unet_stride4"],
         TINY["vit"],
     ],
     ids=["pim", "spectral", "unet", "vit"],

@@ -14,6 +14,7 @@ def add_commands(commands: Any) -> None:
     convert.add_argument("source", help=".pth, .safetensors, .npz, a native directory or a run's directory")
     convert.add_argument("target", type=Path, help=".pth, .safetensors, or a new directory for pimjax's own format")
     convert.add_argument("--config", type=Path, metavar="FILE", help="of the model, if neither published nor told")
+    convert.add_argument("--network", default="", metavar="NAME", help="of weights that their names do not tell")
     convert.add_argument(
         "--scores",
         type=Path,
@@ -29,7 +30,7 @@ def _convert(arguments: argparse.Namespace) -> int:
     from pimjax.weights.convert import convert
     from pimjax.weights.load import read_model
 
-    arrays, card = read_model(arguments.source, arguments.config)
+    arrays, card = read_model(arguments.source, arguments.config, arguments.network)
     before = {"before": card.provenance or None}
     if arguments.scores:
         from pimjax.inference.localizer import Localizer

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pimjax.aliases import renamed
+from pimjax.config.networks import COMPARED
 from pimjax.config.schema import NETWORKS, Config, ModelConfig, NetworkConfig
 from pimjax.config.values import ConfigError
 from pimjax.files import read_regular
@@ -37,7 +38,10 @@ def from_dict(cls: type, values: dict[str, Any]) -> Any:
         raise ConfigError(f"{cls.__name__} cannot be read from {type(values).__name__}")
     values = renamed(values, cls.old_names())
     if cls is NetworkConfig:
-        cls = NETWORKS.get(values.get("architecture", "pim"), ModelConfig)
+        name = values.get("architecture", "pim")
+        if name == "unet" and "embed_dim" in values:  # as pimjax 0.1 called the one that it trained
+            name, values = "unet_stride4", values | {"architecture": "unet_stride4"}
+        cls = (NETWORKS | COMPARED).get(name, ModelConfig)
     if cls in NETWORKS.values() and cls is not ModelConfig:  # pimjax 0.1 had one section for all networks
         theirs = {field.name for field in dataclasses.fields(cls)}
         foreign = {field.name for field in dataclasses.fields(ModelConfig)} - theirs

@@ -79,12 +79,12 @@ class DeepLabV3Config(NetworkConfig, path="model"):
 
 @section
 class UNetConfig(NetworkConfig, path="model"):
-    """U-Net (Ronneberger et al., MICCAI 2015) with zero-padded convolutions and BatchNorm."""
+    """U-Net (Ronneberger et al., MICCAI 2015) of any size, its logits averaged over cells of 4×4 pixels."""
 
     embed_dim: int = key(64, 1, 1024)  # channels of the first level; they double with each
     depths: tuple[int, ...] = key((2, 2, 2, 2, 2), 1, 64, items=(1, 8))  # convolutions per level and side
     dropout_rate: float = key(0.1, 0, 0.99)  # at the end of the contracting path; the paper names no rate
-    architecture: str = key("unet", choices=("unet",))
+    architecture: str = key("unet_stride4", choices=("unet_stride4",))
 
 
 @section
@@ -105,7 +105,7 @@ NETWORKS: dict[str, type[NetworkConfig]] = {
     "pim": ModelConfig,
     "fcn": FCNConfig,
     "deeplabv3": DeepLabV3Config,
-    "unet": UNetConfig,
+    "unet_stride4": UNetConfig,
     "vit": ViTConfig,
 }
 

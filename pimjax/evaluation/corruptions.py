@@ -51,6 +51,12 @@ def jpeg(image: np.ndarray, quality: float, rng: np.random.Generator) -> np.ndar
     return _through(image, ".jpg", cv2.IMWRITE_JPEG_QUALITY, int(quality))
 
 
+def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
+    """Return the file whose pixels `jpeg` gives."""
+    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return encoded.tobytes()
+
+
 def webp(image: np.ndarray, quality: float, rng: np.random.Generator) -> np.ndarray:
     """Compress as lossy WebP at `quality` 1..100, libwebp's scale; sides up to 16,383 pixels."""
     return _through(image, ".webp", cv2.IMWRITE_WEBP_QUALITY, int(quality))

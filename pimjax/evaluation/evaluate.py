@@ -106,7 +106,7 @@ def _row(
     pictures: Path | None,
 ) -> ImageRow:
     (files, version), orientation = _origin(predictor, encoded), read_header(encoded.image, encoded.id).orientation
-    example = decode_example(encoded) | {"orientation": orientation, "mask_id": encoded.mask_id}
+    example = decode_example(encoded) | {"orientation": orientation, "mask_id": encoded.mask_id, "file": encoded.image}
     start = time.perf_counter()
     try:
         prediction = predictor.predict(change(example, number) if change else example)

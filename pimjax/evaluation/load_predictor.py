@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pimjax.baselines import CLASSICAL
+from pimjax.config.networks import COMPARED
 from pimjax.data.sources import Example
 from pimjax.evaluation.predictors import Model, Prediction, Predictor, checked_map, model_predictor
 from pimjax.inference.localizer import Localizer
@@ -78,7 +79,7 @@ def localizer_predictor(localizer: Localizer, name: str, about: dict[str, Any]) 
     """Return a checkpoint as a predictor, with the hash of its weights."""
 
     def predict(example: Example) -> Prediction:
-        result = localizer(example["image"])
+        result = localizer.localize([example["image"]], files=[example.get("file", b"")])[0]
         map_ = checked_map(np.clip(result.map, 0, 1), name)
         if side is None:
             # At native resolution the map's last pixels reach past the photo's edge, and must not be squeezed into it.
@@ -86,7 +87,10 @@ def localizer_predictor(localizer: Localizer, name: str, about: dict[str, Any]) 
         return Prediction(map_)
 
     preprocessing = localizer.card.preprocessing
-    side = None if preprocessing["resize_mode"] == "crop" else preprocessing["image_size"]
+    if localizer.card.model.architecture in COMPARED:
+        side = preprocessing["side"] or None
+    else:
+        side = None if preprocessing["resize_mode"] == "crop" else preprocessing["image_size"]
     about = {"sha256": localizer.hash, "model": localizer.card.model.architecture, **about}
     return Predictor(name, predict, about, input_side=side)
 

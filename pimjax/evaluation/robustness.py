@@ -12,7 +12,7 @@ import numpy as np
 from pimjax.data.sources import Example, Source
 from pimjax.evaluation.benchmark import locked, safe
 from pimjax.evaluation.corruption_levels import chosen_levels
-from pimjax.evaluation.corruptions import CORRUPTIONS
+from pimjax.evaluation.corruptions import CORRUPTIONS, encode_jpeg
 from pimjax.evaluation.evaluate import evaluate, settings
 from pimjax.evaluation.predictors import Predictor
 from pimjax.evaluation.record import reserve, versions
@@ -119,7 +119,9 @@ def _corrupt(corruption: str, level: float) -> Change:
     def change(example: Example, number: int) -> Example:
         # By the number, not by the file's path, which another user has elsewhere.
         rng = np.random.default_rng(zlib.crc32(f"{corruption} {level:g} {number}".encode()))
-        return example | {"image": CORRUPTIONS[corruption].apply(example["image"], level, rng)}
+        image = CORRUPTIONS[corruption].apply(example["image"], level, rng)
+        file = encode_jpeg(example["image"], int(level)) if corruption == "jpeg" else b""  # for who reads coefficients
+        return example | {"image": image, "file": file}
 
     return change
 

@@ -21,6 +21,7 @@ from pimjax.jpeg.dct import BLOCK
 from pimjax.models.factory import create_model
 from pimjax.models.layers import Execution
 from pimjax.models.pim import PIMOutput, predictions_of
+from pimjax.models.preprocessing import PREPROCESSING
 from pimjax.normalization import denormalize, normalize
 from pimjax.visualize import strips
 from pimjax.weights.bundled import BUNDLED
@@ -144,7 +145,12 @@ class Localizer:
             FileNotFoundError: no checkpoint is there.
             ValueError: it cannot be used as a model, or was written by another version of pimjax.
         """
-        return cls(*load_model(path), precision, batch)
+        variables, card = load_model(path)
+        if card.model.architecture in PREPROCESSING:
+            from pimjax.inference.compared import ComparedLocalizer  # it is a Localizer, too
+
+            cls = ComparedLocalizer
+        return cls(variables, card, precision, batch)
 
     def __call__(self, photo: str | os.PathLike | np.ndarray, details: bool = False) -> Localization:
         """Localize manipulation in a file (its EXIF orientation is applied) or in a uint8 RGB array [H, W, 3].
@@ -156,7 +162,7 @@ class Localizer:
             ValueError: the array has another shape or dtype.
         """
         decoded = DecodedPhoto(photo) if isinstance(photo, np.ndarray) else decode_photo(read_bytes(photo), str(photo))
-        return self.localize([decoded.pixels], details, [decoded.orientation])[0]
+        return self.localize([decoded.pixels], details, [decoded.orientation], files=[decoded.file])[0]
 
     def localize(
         self,
@@ -164,12 +170,13 @@ class Localizer:
         details: bool = False,
         orientations: Sequence[int] = (),
         progress: Callable[[int, int], None] | None = None,
+        files: Sequence[bytes] = (),
     ) -> list[Localization]:
         """Localize manipulation in several uint8 RGB arrays [H, W, 3] of any sizes, together through the device.
 
         The pixels are looked at as they are stored, since JPEG's blocks and tables lie so; the results are turned by
         the photos' EXIF `orientations`, or not if there are none. `progress` is told how many of how many tiles are
-        done; what it raises ends the work.
+        done; what it raises ends the work. `files`, the photos as they were encoded, are for networks that read them.
         """
         for photo in photos:
             if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:

@@ -126,7 +126,8 @@ class BatchPredictor:
         details = any(output in DETAILS for output in self._options.outputs)
         usable = [found for found in group if isinstance(found.result, DecodedPhoto)]
         images, turns = [found.result.pixels for found in usable], [found.orientation for found in usable]
-        results = iter(self._localizer.localize(images, details, turns) if usable else ())
+        files = [found.result.file for found in usable]
+        results = iter(self._localizer.localize(images, details, turns, files=files) if usable else ())
         for found in group:
             yield found._replace(result=next(results)) if isinstance(found.result, DecodedPhoto) else found
 

@@ -114,9 +114,7 @@ class EVP(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> EVPOutput:
         maps = Encoder(self.drop_path_rate, train, name="backbone")(images)
-        head = Decoder(
-            768, 1, ("conv", "bn"), False, dropout_rate=self.dropout_rate, train=train, name="decode_head"
-        )
+        head = Decoder(768, 1, ("conv", "bn"), False, dropout_rate=self.dropout_rate, train=train, name="decode_head")
         low = head(maps)
         if self.is_initializing():  # in every checkpoint, and never used
             Conv2d(1, name="decode_head.conv_seg")(jnp.zeros((1, 1, 1, 128)))

@@ -64,8 +64,6 @@ class MFCN(nn.Module):
             x = Dropout(self.dropout_rate, train)(x)
         score = Conv2d(2, name="score")(x)
         record(self, "score", score)
-        surface, edge = (
-            Branch(name=name)(score, pools[3], pools[2])[:, :H, :W] for name in ("surface", "edge")
-        )
+        surface, edge = (Branch(name=name)(score, pools[3], pools[2])[:, :H, :W] for name in ("surface", "edge"))
         probability = nn.softmax(surface)[..., 1]
         return MFCNOutput(surface, edge, probability, jnp.max(probability, (1, 2)))

@@ -1,4 +1,4 @@
-"""MVSS-Net (Chen et al., ICCV 2021, arXiv 2104.06832) and, as far as it is public, MVSS-Net++ (Dong et al., TPAMI 2022)."""
+"""MVSS-Net (Chen et al., ICCV 2021, arXiv 2104.06832), and what is public of MVSS-Net++ (Dong et al., TPAMI 2022)."""
 
 from typing import NamedTuple
 
@@ -96,7 +96,8 @@ class PositionAttention(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         B, h, w, C = x.shape
         q, k, v = (
-            Conv2d(n, name=f"conv_{name}")(x).reshape(B, h * w, n) for name, n in (("b", C // 8), ("c", C // 8), ("d", C))
+            Conv2d(n, name=f"conv_{name}")(x).reshape(B, h * w, n)
+            for name, n in (("b", C // 8), ("c", C // 8), ("d", C))
         )
         weights = nn.softmax(jnp.einsum("bic,bjc->bij", q, k))
         alpha = self.param("alpha", nn.initializers.zeros, (1,)).astype(x.dtype)
@@ -176,7 +177,7 @@ class MVSSNet(nn.Module):
         return edge
 
     def _image_score(self, probability: jax.Array, share: float, train: bool) -> jax.Array:
-        """Reduce the map [B, H, W, 1] to a score [B]; `share` is λ, what plain GeM counts for beside its convolution."""
+        """Reduce the map [B, H, W, 1] to a score [B]; `share` is λ, what plain GeM counts for beside its block."""
         if self.image_head == "max":
             return probability.max((1, 2, 3))
 

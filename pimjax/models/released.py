@@ -7,6 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from pimjax.config import NetworkConfig
+
 
 class Released(NamedTuple):
     """Say where a network lives and which arrays it is called with."""
@@ -44,11 +46,17 @@ def released_model(name: str, **fields: Any) -> nn.Module:
     return cls(**fields)
 
 
+def fields_of(config: NetworkConfig) -> dict[str, Any]:
+    """Return the fields of a compared network that a section of the configuration gives."""
+    return {name: value for name, value in vars(config).items() if name != "architecture"}
+
+
 def variable_shapes(name: str, **fields: Any) -> dict[str, Any]:
     """Return the variables of a compared network as `jax.ShapeDtypeStruct`s: {"params": …, "batch_stats": …}."""
     model, side = released_model(name, **fields), RELEASED[name].side
     inputs = getattr(model, "example_inputs", image_alone)(side)
-    shapes = jax.eval_shape(lambda key: model.init(key, **inputs), jax.random.key(0))
+    init: Any = model.init
+    shapes = jax.eval_shape(lambda key: init(key, **inputs), jax.random.key(0))
     return {collection: shapes.get(collection, {}) for collection in ("params", "batch_stats")}
 
 

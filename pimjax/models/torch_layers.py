@@ -1,8 +1,8 @@
 """Layers with PyTorch's arithmetic, for the compared networks: maps are [B, H, W, C], names those of the original.
 
-A module's name is the original's, dots included ("layer1.0.conv1"), so that one generic rule finds an array in a released
-state dict (`pimjax.weights.names.released`): "kernel" and "scale" are its "weight", kernels lie as Flax lays them
-([kh, kw, in, out], dense [in, out], transposed [kh, kw, in, out]), and any other parameter is as the original has it.
+A module's name is the original's, dots included ("layer1.0.conv1"), so that one generic rule finds an array in a
+released state dict (`pimjax.weights.names.released`): "kernel" and "scale" are its "weight", kernels lie as Flax lays
+them ([kh, kw, in, out], dense [in, out], transposed [kh, kw, in, out]), and any other parameter is as the original's.
 """
 
 from collections.abc import Callable, Sequence

@@ -17,6 +17,7 @@ from pimjax.aliases import CONFIG, PREPROCESSING, REFERENCE, inverse, renamed
 from pimjax.config.load import from_dict
 from pimjax.config.schema import RESIZE_MODES, Config, ModelConfig, NetworkConfig
 from pimjax.config.validate import check_model
+from pimjax.models.preprocessing import PREPROCESSING as PREPROCESSING_OF
 from pimjax.normalization import IMAGENET_MEAN, IMAGENET_STD
 from pimjax.weights.bundled import weights_path
 from pimjax.weights.unpickle import WeightsFileError
@@ -59,6 +60,11 @@ class ModelCard:
         fields = renamed(vars(ModelConfig()) | vars(self.model), inverse(CONFIG["model"]))
         model = f"ModelConfig({', '.join(f'{name}={value!r}' for name, value in fields.items())})"
         return f"({model}, {sorted(renamed(self.preprocessing, inverse(PREPROCESSING)).items())!r})"
+
+
+def preprocessing_of(model: NetworkConfig) -> dict[str, Any]:
+    """Return how a photo becomes the input of a compared network."""
+    return PREPROCESSING_OF[model.architecture].to_json()
 
 
 def card_of_run(config: Config) -> ModelCard:
@@ -115,6 +121,10 @@ def _deeper(value: Any, levels: int) -> bool:
 def _check(card: ModelCard) -> None:
     """Raise ValueError for what this pimjax would not do as the card says."""
     check_model(card.model)
+    if card.model.architecture in PREPROCESSING_OF:
+        if card.preprocessing != preprocessing_of(card.model) or card.classes != ModelCard.classes:
+            raise ValueError(f"preprocessing other than {preprocessing_of(card.model)}, or other classes")
+        return
     size, resize_mode = card.preprocessing["image_size"], card.preprocessing["resize_mode"]
     if type(size) is not int or not 1 <= size <= 8192 or resize_mode not in RESIZE_MODES:
         raise ValueError(f"preprocessing to {size!r} pixels by {resize_mode!r}")

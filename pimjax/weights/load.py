@@ -8,17 +8,19 @@ import jax
 import numpy as np
 
 from pimjax.config.load import read_config
+from pimjax.config.networks import COMPARED, CATNetConfig
 from pimjax.weights.bundled import weights_path
-from pimjax.weights.card import ModelCard, card_of_run
+from pimjax.weights.card import ModelCard, card_of_run, preprocessing_of
 from pimjax.weights.formats import Stored, is_native, read_stored
 from pimjax.weights.integrity import check_values, damage
 from pimjax.weights.names.pim import from_arrays, to_torch
+from pimjax.weights.released import parts_of, read_parts, recognize
 from pimjax.weights.runs import load_variables
 from pimjax.weights.unpickle import WeightsFileError
 
 
 def read_model(
-    path: str | os.PathLike, config_file: str | os.PathLike | None = None
+    path: str | os.PathLike, config_file: str | os.PathLike | None = None, network: str = ""
 ) -> tuple[dict[str, np.ndarray], ModelCard]:
     """Read a model: its arrays by released PyTorch name, and its card.
 
@@ -26,7 +28,8 @@ def read_model(
         path: a run's directory (its best checkpoint is taken), a native directory, `.safetensors`, `.pth` or `.npz`;
             or "pim-small", the model that pimjax brings along.
         config_file: a file with `get_config()`, such as those under configs/, for weights that bring no card. Without
-            it they are taken for the published model.
+            it they are taken for those of the compared network that their names tell, else for the published PIM.
+        network: the name of a compared network, where its weights cannot be recognized.
 
     Raises:
         FileNotFoundError: no checkpoint is there.
@@ -35,15 +38,29 @@ def read_model(
     path = weights_path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no checkpoint there; give a run's directory, or what pimjax convert wrote")
+    if network := network or (parts_of(path) if path.is_dir() and not is_native(path) else ""):
+        return _compared(read_parts(network, path), network)
     if path.is_dir() and not is_native(path):
         stored = _read_run(path)
     else:
         stored = read_stored(path)
     if config_file is None:
+        if stored.card is None and (network := recognize(stored.arrays) or ""):
+            return _compared(stored.arrays, network)
         return stored.arrays, stored.card or ModelCard()
     if stored.card is not None:
         raise ValueError(f"{path}: says itself of which configuration it is; leave --config out")
     return stored.arrays, card_of_run(read_config(config_file))
+
+
+def _compared(arrays: dict[str, np.ndarray], network: str) -> tuple[dict[str, np.ndarray], ModelCard]:
+    """Return released arrays with the card of their network."""
+    if network not in COMPARED:
+        raise ValueError(f"{network!r}: no such network; there are {', '.join(COMPARED)}")
+    model = COMPARED[network]()
+    if network == "cat_net" and not any(name.endswith("layer1.0.conv1.weight") for name in arrays):
+        model = CATNetConfig(dct_only=True)
+    return arrays, ModelCard(model, preprocessing_of(model))
 
 
 def _read_run(path: Path) -> Stored:

@@ -1,6 +1,7 @@
 """Weights under the released PyTorch model's names and layouts, to and from Flax variables.
 
-The baselines have no such model: their arrays keep Flax's names, joined by dots, and layouts.
+The baselines have no such model: their arrays keep Flax's names, joined by dots, and layouts. Those of the compared
+networks are in `pimjax.weights.names.released`.
 """
 
 import functools
@@ -14,8 +15,11 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from pimjax.config import ModelConfig, NetworkConfig
+from pimjax.config.networks import COMPARED
 from pimjax.models.factory import create_model
+from pimjax.models.released import fields_of
 from pimjax.models.windows import relative_position_index
+from pimjax.weights.names import released
 from pimjax.weights.wrappers import common_start, misnamed, unwrap
 
 # Flax path → PyTorch name, applied in order; what no rule mentions is called the same on both sides.
@@ -133,6 +137,8 @@ def from_arrays(mapping: Mapping[str, Any], config: NetworkConfig, where: Any = 
         ValueError: a name is missing, left over or twice there, or an array has the wrong shape; all are listed, or
             the prefix is named that hides the names.
     """
+    if config.architecture in COMPARED:
+        return released.from_arrays(config.architecture, mapping, where, fields_of(config))
     given = unwrap_names(mapping, config, where)
     shapes: dict[Any, Any] = dict(flatten_dict(variable_shapes(config)))
     counters, tables = _derived(shapes, config)
@@ -179,6 +185,8 @@ def to_torch(variables: Mapping[str, Any], config: NetworkConfig | None = None) 
         ValueError: `variables` are not those of `create_model(config)`; the differing paths are listed.
     """
     config = config or ModelConfig()
+    if config.architecture in COMPARED:
+        return released.to_arrays(config.architecture, variables, fields_of(config))
     shapes: dict[Any, Any] = dict(flatten_dict(variable_shapes(config)))
     counters, tables = _derived(shapes, config)
     flat = flatten_dict({key: variables[key] for key in ("params", "batch_stats") if key in variables})

@@ -4,7 +4,6 @@ Modules are named as in the original (`pimjax.models.torch_layers`), so one rule
 called "weight" there, running statistics "running_mean" and "running_var", and kernels have their axes turned.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,8 +11,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from pimjax.models.mvss_net import fixed_filters
-from pimjax.models.released import RELEASED, variable_shapes
-from pimjax.weights.formats import read_arrays
+from pimjax.models.released import variable_shapes
 from pimjax.weights.wrappers import unwrap
 
 LEAVES = {"kernel": "weight", "transposed_kernel": "weight", "scale": "weight", "mean": "running_mean"} | {
@@ -46,31 +44,11 @@ def to_flax_layout(leaf: str, array: np.ndarray) -> np.ndarray:
     return array
 
 
-def from_released(name: str, weights: str | os.PathLike | Mapping[str, Any], **fields: Any) -> dict[str, Any]:
-    """Return the variables of `create_model(name, **fields)` from arrays named and laid out as the original's.
-
-    The match is strict both ways, but for entries that the network never uses, which may be missing.
-
-    Args:
-        name: of the network, a key of `pimjax.models.released.RELEASED`.
-        weights: a file that `pimjax.weights.formats.read_arrays` reads, or the arrays by name.
-        fields: of the network, as of `create_model`.
-
-    Returns:
-        {"params", "batch_stats", "num_batches_tracked"}, numpy arrays, float32. The last collection only keeps
-        PyTorch's BatchNorm counters for `to_released`.
-
-    Raises:
-        ValueError: there is no such network, the file cannot be used, or a name is missing, left over or of the wrong
-            shape; all are listed.
-    """
-    _require(name)
-    where = weights if isinstance(weights, str | os.PathLike) else "these arrays"
-    arrays = weights if isinstance(weights, Mapping) else read_arrays(weights)
-    wanted = _wanted(name, fields)
+def from_arrays(name: str, arrays: Mapping[str, Any], where: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return variables from arrays by their released names; see `pimjax.weights.released.from_released`."""
+    wanted, unused = _wanted(name, fields), unused_entries(name)
     heads = {entry.partition(".")[0] for entry in wanted}
-    given = dict(arrays) if heads & {entry.partition(".")[0] for entry in arrays} else unwrap(arrays, heads, where)
-    unused = unused_entries(name)
+    given = unwrap(arrays, heads, where)
     variables: dict[Path, np.ndarray] = {}
     missing, misfits = [], []
     for entry, (path, shape) in wanted.items():
@@ -87,39 +65,30 @@ def from_released(name: str, weights: str | os.PathLike | Mapping[str, Any], **f
     known = {*wanted, *counters.values()}
     left = [entry for entry in given if entry not in known and not any(fits(entry) for fits in unused)]
     problems = [
-        f"{what}: {len(entries)}, such as {', '.join(entries[:4])}"
-        for what, entries in (("missing", missing), ("left over", left), ("wrong shape", misfits))
+        f"{len(entries)} {what}: {', '.join(entries[:20])}{' …' if len(entries) > 20 else ''}"
+        for what, entries in (("missing", missing), ("left over", left), ("of the wrong shape", misfits))
         if entries
     ]
     if problems:
-        raise ValueError(f"{where}: not the weights of {name}; give the file that belongs to it\n  " + "\n  ".join(problems))
+        given_lines = "\n  ".join(problems)
+        raise ValueError(f"{where}: not the weights of {name}; give the file that belongs to it\n  {given_lines}")
     return {"params": {}, "batch_stats": {}, COUNTER: {}} | unflatten_dict(variables)
 
 
-def to_released(name: str, variables: Mapping[str, Any], **fields: Any) -> dict[str, np.ndarray]:
-    """Invert `from_released`: {the original's name: array in its layout}, float32 and int64.
-
-    BatchNorm counters are 0 where `variables` has none; entries that the network never uses are as in a fresh original.
-
-    Raises:
-        ValueError: `variables` are not those of `create_model(name, **fields)`.
-    """
-    _require(name)
+def to_arrays(name: str, variables: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return arrays by their released names; see `pimjax.weights.released.to_released`."""
     wanted = _wanted(name, fields)
     given = flatten_dict({key: dict(variables.get(key, {})) for key in ("params", "batch_stats", COUNTER)})
-    if odd := sorted(map(str, {path for path, _ in wanted.values()} ^ {path for path in given if path[0] != COUNTER})):
-        raise ValueError(f"these are not the variables of {name}; they differ in {len(odd)}, such as {odd[0]}")
-    out = {}
-    for entry, (path, _) in wanted.items():
-        out[entry] = np.ascontiguousarray(to_released_layout(path[-1], np.asarray(given[path])))
+    paths = {path for path, _ in wanted.values()}
+    if odd := sorted("/".join(path) for path in paths ^ {path for path in given if path[0] != COUNTER}):
+        raise ValueError(f"not the variables of {name}: {len(odd)} differ, such as {odd[0]}")
+    out = {
+        entry: np.ascontiguousarray(to_released_layout(path[-1], np.asarray(given[path])))
+        for entry, (path, _) in wanted.items()
+    }
     for entry, path in _counters(wanted).items():
         out[entry] = np.asarray(given.get((COUNTER, *path[1:-1], "count"), 0), np.int64)
     return out | constants(name)
-
-
-def _require(name: str) -> None:
-    if name not in RELEASED:
-        raise ValueError(f"{name!r}: no such network; there are {', '.join(RELEASED)}")
 
 
 def _wanted(name: str, fields: Mapping[str, Any]) -> dict[str, tuple[Path, tuple[int, ...]]]:
@@ -148,5 +117,7 @@ def constants(name: str) -> dict[str, np.ndarray]:
     if name != "mvss_net":
         return {}
     trunks = ("model", "noise_extractor.model")
-    dead = {f"{trunk}.fc.{leaf}": shape for trunk in trunks for leaf, shape in (("weight", (1000, 2048)), ("bias", (1000,)))}
+    dead = {
+        f"{trunk}.fc.{leaf}": shape for trunk in trunks for leaf, shape in (("weight", (1000, 2048)), ("bias", (1000,)))
+    }
     return fixed_filters() | {entry: np.zeros(shape, np.float32) for entry, shape in dead.items()}
