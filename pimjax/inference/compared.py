@@ -38,7 +38,8 @@ def network_inputs(photo: np.ndarray, file: bytes, how: Preprocessing) -> dict[s
     pixels = (photo[..., ::-1] if how.channels == "BGR" else photo).astype(np.float32)
     missing = [-n % how.multiple for n in photo.shape[:2]]
     pixels = np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), constant_values=how.shift)
-    normalized = ((pixels - how.shift) / how.scale - np.float32(how.mean)) / np.float32(how.std)
+    mean, std = (np.asarray(values, np.float32) for values in (how.mean, how.std))
+    normalized = ((pixels - how.shift) / how.scale - mean) / std
     return {"images": normalized[None].astype(np.float32), **further}
 
 
@@ -65,11 +66,11 @@ class ComparedLocalizer(Localizer):
         self.hash = model_hash(variables, card)
         self._how = PREPROCESSING[card.model.architecture]
         self._variables = jax.device_put(variables)
-        model = create_model(card.model)
+        apply: Any = create_model(card.model).apply
 
         @jax.jit
         def predict(variables: dict[str, Any], inputs: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
-            output: Any = model.apply(variables, **inputs)
+            output = apply(variables, **inputs)
             score = output.probability.max((1, 2)) if output.score is None else output.score
             return output.probability, jnp.asarray(score)
 

@@ -1,5 +1,7 @@
 """Parts of HRNet (Wang et al., TPAMI 2021): branches of several resolutions that exchange maps in every module."""
 
+import functools
+import operator
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -64,7 +66,7 @@ class HRModule(nn.Module):
         return [nn.relu(self._sum(maps, i)) for i in range(len(maps))]
 
     def _sum(self, maps: Maps, i: int) -> jax.Array:
-        total = None
+        parts = []
         for j, x in enumerate(maps):
             if j > i:
                 x = ConvNorm(self.widths[i], 1, train=self.train, relu=False, name=f"fuse_layers.{i}.{j}")(x)
@@ -73,8 +75,8 @@ class HRModule(nn.Module):
                 last = k == i - j - 1
                 width, name = self.widths[i] if last else self.widths[j], f"fuse_layers.{i}.{j}.{k}"
                 x = ConvNorm(width, 3, 2, self.train, relu=not last, name=name)(x)
-            total = x if total is None else total + x
-        return total
+            parts.append(x)
+        return functools.reduce(operator.add, parts)
 
 
 def new_branch(maps: Maps, width: int, name: str, train: bool) -> Maps:

@@ -156,7 +156,7 @@ class MVSSNet(nn.Module):
 
     def _edges(self, maps: list[jax.Array], train: bool) -> jax.Array:
         """Gather edges from fine maps to coarse ones, each gated by its own Sobel gradient."""
-        size, edge = maps[0].shape[1:3], None
+        size, edge = maps[0].shape[1:3], jnp.zeros(())
         for i, x in enumerate(maps, 1):
             gradients = [BatchNorm2d(train, name=f"sobel_{axis}{i}.1")(sobel(x, axis)) for axis in "xy"]
             for axis, gradient in zip("xy", gradients, strict=True):
@@ -164,7 +164,7 @@ class MVSSNet(nn.Module):
             gated = nn.sigmoid(safe_norm(*gradients)) * x
             block = EdgeBlock(train, name=f"erb_db_{i}")(gated)
             record(self, f"erb_db_{i}", block)
-            if edge is None:
+            if i == 1:
                 edge = block
                 continue
             scale = min(2 ** (i - 1), 4)

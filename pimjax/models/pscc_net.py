@@ -115,11 +115,11 @@ class ImageHead(nn.Module):
 
     @nn.compact
     def __call__(self, maps: Maps) -> jax.Array:
-        y = None
+        y = jnp.zeros(())
         for i, (x, width) in enumerate(zip(maps, WIDTHS, strict=True)):
             block = Bottleneck(width, train=self.train, expansion=2, momentum=MOMENTUM, name=f"incre_modules.{i}.0")
             x = block(x)
-            if y is not None:
+            if i:
                 y = Conv2d(2 * width, 3, 2, 1, name=f"downsamp_modules.{i - 1}.0")(y)
                 x += nn.relu(BatchNorm2d(self.train, momentum=MOMENTUM, name=f"downsamp_modules.{i - 1}.1")(y))
             y = x
@@ -150,4 +150,6 @@ class PSCCNet(nn.Module):
         logits = ImageHead(train, name="ClsNet")(maps)
         mask = resize(masks[0], images.shape[1:3], True)
         probability = mask if self.gate == "sigmoid" else nn.sigmoid(mask)
-        return PSCCNetOutput(*masks, mask, logits, probability[..., 0], nn.softmax(logits)[:, 1])
+        mask1, mask2, mask3, mask4 = masks
+        score = nn.softmax(logits)[:, 1]
+        return PSCCNetOutput(mask1, mask2, mask3, mask4, mask, logits, probability[..., 0], score)
