@@ -54,9 +54,9 @@ def safe_norm(x: jax.Array, y: jax.Array) -> jax.Array:
 def normalized_bayar(kernel: jax.Array) -> jax.Array:
     """Return Bayar's filters with taps that sum to 1 around −1: [1, 3, 24] → [5, 5, 1, 3].
 
-    The division passes no gradient: the release divides its parameter anew at every step (a projection).
+    The gradient is that of the divided taps: the release writes these into its parameter before every step.
     """
-    kernel = kernel / jax.lax.stop_gradient(kernel.sum(-1, keepdims=True))
+    kernel = kernel + jax.lax.stop_gradient(kernel / kernel.sum(-1, keepdims=True) - kernel)
     center = jnp.full((*kernel.shape[:2], 1), -1, kernel.dtype)
     taps = jnp.concatenate([kernel[..., :12], center, kernel[..., 12:]], -1)
     return jnp.transpose(taps.reshape(*kernel.shape[:2], 5, 5), (2, 3, 0, 1))
