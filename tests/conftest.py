@@ -31,6 +31,7 @@ LONGEST_FIRST = (
     "test_parity",
     "test_numerics",
     "test_model",
+    "test_compared",
     "test_predict",
     "test_baselines",
     "test_flops",
