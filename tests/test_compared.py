@@ -15,6 +15,7 @@ from pimjax.config.networks import COMPARED
 from pimjax.inference.compared import ComparedLocalizer, network_inputs
 from pimjax.inference.localizer import Localizer
 from pimjax.models import create_model
+from pimjax.models.catalog import CATALOG
 from pimjax.models.layers import Execution
 from pimjax.models.preprocessing import PREPROCESSING
 from pimjax.models.released import RELEASED, variable_shapes
@@ -323,3 +324,19 @@ def test_what_cannot_be_done_is_refused(checkpoint):
     card = ModelCard(COMPARED["vit_b_16"](), PREPROCESSING["vit_b_16"].to_json())
     with pytest.raises(ValueError, match="it knows no manipulation"):
         ComparedLocalizer({}, card)
+
+
+def test_the_table_of_models_lists_each_with_its_size():
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert main(["models"]) == 0
+    lines = printed.getvalue().splitlines()
+    assert {line.split()[0] for line in lines[1:]} == {*COUNTS, "pim", "pim-small"}
+    for network, count in COUNTS.items():
+        assert f"{count:,}" in next(line for line in lines if line.startswith(f"{network} "))
+
+
+def test_operations_in_the_table_are_xla_s_count():
+    model = create_model("unet")
+    images = jax.ShapeDtypeStruct((1, 512, 512, 3), jnp.float32)
+    counted = jax.jit(model.apply).lower(variable_shapes("unet"), images).cost_analysis()["flops"]
+    assert counted / 1e9 == pytest.approx(CATALOG["unet"].operations, rel=0.01)

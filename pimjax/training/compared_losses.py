@@ -134,8 +134,8 @@ def trufor_confidence_loss(output: Any, targets: MaskTargets) -> Terms:
     """
     mask, p = targets.mask, nn.softmax(output.anomaly_logits)[..., 1]
     true_class = jnp.where(mask == 1, p, 1 - p)
-    inside = _window(jnp.where(mask == 1, 1, 0), 15, jnp.minimum, 1)
-    near = _window(jnp.where(mask == 1, 1, 0), 11, jnp.maximum, 0)
+    inside = _window(jnp.where(mask == 1, 1, 0), 15, jax.lax.min, 1)
+    near = _window(jnp.where(mask == 1, 1, 0), 11, jax.lax.max, 0)
     certain = ((inside == 1) | (near == 0)) & (mask >= 0)
     error = (nn.sigmoid(output.confidence_logits[..., 0]) - jax.lax.stop_gradient(true_class)) ** 2
     label = ((mask == 1).sum((1, 2)) > 3) * 1.0
@@ -149,10 +149,8 @@ def trufor_confidence_loss(output: Any, targets: MaskTargets) -> Terms:
 def _window(x: jax.Array, side: int, reduce: Callable, outside: int) -> jax.Array:
     """Reduce every window of side×side pixels of [B, H, W]; beyond the border counts as `outside`."""
     h = side // 2
-    return jax.lax.reduce_window(x, outside, _AS_LAX[reduce], (1, side, side), (1, 1, 1), ((0, 0), (h, h), (h, h)))
+    return jax.lax.reduce_window(x, outside, reduce, (1, side, side), (1, 1, 1), ((0, 0), (h, h), (h, h)))
 
-
-_AS_LAX = {jnp.minimum: jax.lax.min, jnp.maximum: jax.lax.max}
 
 LOSSES: Mapping[str, Callable[[Any, MaskTargets], Terms]] = {
     "fcn_resnet50": segmentation_loss,
