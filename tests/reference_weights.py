@@ -28,7 +28,7 @@ def weight(seed: int, name: str, shape: tuple[int, ...]) -> np.ndarray:
         return np.float32(0.2) * z
     if len(shape) == 1:
         return (1 if name.endswith("weight") else 0) + np.float32(0.1) * z
-    return z / np.sqrt(np.prod(shape[1:]), dtype=np.float32)
+    return z * np.float32(np.prod(shape[1:]) ** -0.5)
 
 
 def state_dict(seed: int) -> dict[str, np.ndarray]:

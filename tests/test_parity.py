@@ -71,18 +71,18 @@ def training_batch(dtype):
 
 @pytest.fixture(scope="module")
 def training():
-    """Losses, first gradients and statistics, and the recording of the same."""
-    with np.load(reference_weights.REFERENCE / "train_128x128.npz") as file:
+    """Losses, first gradients and statistics in float32, and the recording of the same in float64."""
+    with np.load(reference_weights.REFERENCE / "train_128x128_float64.npz") as file:
         return *three_steps(np.float32), dict(file)
 
 
-def norm_errors(gradients, reference):
-    """Relative errors of the 540 gradient norms; 0 where the absolute error is below 1e-6."""
+def norm_errors(gradients, reference, absolute=1e-6):
+    """Relative errors of the 540 gradient norms; 0 where the absolute error is below `absolute`."""
     names = reference["param_names"].tolist()
     assert len(names) == 540
     ours = np.array([np.linalg.norm(gradients[name].astype(float)) for name in names])
     error = np.abs(ours - reference["grad_norms"])
-    return np.where(error < 1e-6, 0, error / np.maximum(reference["grad_norms"], 1e-12))
+    return np.where(error < absolute, 0, error / np.maximum(reference["grad_norms"], 1e-12))
 
 
 def gradient_errors(gradients, reference):
@@ -97,9 +97,11 @@ def test_losses_of_the_first_training_step(training):
     np.testing.assert_allclose(losses[0], reference["losses"][0], rtol=1e-5)
 
 
-def test_losses_of_the_second_training_step(training):
+@pytest.mark.parametrize(("step", "rtol"), [(2, 1e-3), (3, 2e-2)])
+def test_losses_of_later_training_steps_in_float32(training, step, rtol):
+    """As near as float32 lets it: the authors' own code strays by 3e-4 and 6e-3 under other roundings."""
     losses, _, reference = training
-    np.testing.assert_allclose(losses[1], reference["losses"][1], rtol=0.01)
+    np.testing.assert_allclose(losses[step - 1], reference["losses"][step - 1], rtol=rtol)
 
 
 def test_gradient_before_any_relu(training):
@@ -108,11 +110,8 @@ def test_gradient_before_any_relu(training):
     assert gradient_errors(gradients, reference)["decode_head.conv_seg.weight"] < 1e-4
 
 
-def test_gradients_to_the_precision_of_the_recording(training):
-    """What the recording can hold a float32 implementation to. The issue's tighter bounds are below.
-
-    PyTorch itself misses those by as much; its recorded norms, summed in float32, are up to 9e-4 too small.
-    """
+def test_gradients_in_float32(training):
+    """As near as float32 lets it: rounding decides which units near zero a ReLU lets pass."""
     _, gradients, reference = training
     errors = norm_errors(gradients, reference)
     assert errors.max() < 1e-2
@@ -120,27 +119,15 @@ def test_gradients_to_the_precision_of_the_recording(training):
     assert max(gradient_errors(gradients, reference).values()) < 5e-3
 
 
-# PyTorch itself, composed anew (torch_pim.py), misses these three as well, in float32 and in float64. In gradients,
-# rounding decides which units near zero a ReLU lets pass; why the recorded third loss lies lower is not known.
-UNREACHED = "an independent composition in PyTorch differs from the recording as much"
-
-
-@pytest.mark.xfail(reason=UNREACHED)
-def test_all_gradient_norms_within_a_thousandth(training):
-    _, gradients, reference = training
-    assert norm_errors(gradients, reference).max() < 1e-3
-
-
-@pytest.mark.xfail(reason=UNREACHED)
-def test_full_gradients_within_1e_4_of_their_largest_entry(training):
-    _, gradients, reference = training
-    assert max(gradient_errors(gradients, reference).values()) < 1e-4
-
-
-@pytest.mark.xfail(reason=UNREACHED)
-def test_losses_of_the_third_training_step(training):
-    losses, _, reference = training
-    np.testing.assert_allclose(losses[2], reference["losses"][2], rtol=0.01)
+@pytest.mark.slow
+def test_training_equals_the_released_model_in_float64():
+    with np.load(reference_weights.REFERENCE / "train_128x128_float64.npz") as file:
+        reference = dict(file)
+    with jax.enable_x64(True):
+        losses, gradients = three_steps(np.float64)
+    np.testing.assert_allclose(losses, reference["losses"], rtol=1e-6)
+    assert norm_errors(gradients, reference, absolute=1e-12).max() < 1e-6
+    assert max(gradient_errors(gradients, reference).values()) < 1e-6
 
 
 @pytest.mark.slow
@@ -153,7 +140,7 @@ def test_training_equals_pytorch_in_float64():
         losses, gradients = three_steps(np.float64)
     images, targets = training_batch(np.float64)
     images, targets = torch.tensor(images), Targets(*map(torch.tensor, targets))
-    with np.load(reference_weights.REFERENCE / "train_128x128.npz") as reference:
+    with np.load(reference_weights.REFERENCE / "train_128x128_float64.npz") as reference:
         names, recorded = reference["param_names"].tolist(), reference["losses"]
     arrays = reference_weights.state_dict(3)
     weights = {name: torch.tensor(arrays[name]).double().requires_grad_() for name in names}

@@ -1,6 +1,7 @@
 """The command models: which networks there are, what they cost, and where their weights come from."""
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 from pimjax.terminal import say
@@ -34,7 +35,7 @@ def _models(arguments: argparse.Namespace) -> int:
     """Print the table."""
     from pimjax.models.catalog import CATALOG
 
-    rows: list[list[str]] = [HEADER]
+    rows: list[Sequence[str]] = [HEADER]
     for name, facts in CATALOG.items():
         operations = f"{facts.operations:,.0f}" if facts.operations else "–"
         here = "yes" if name == "pim-small" and weights_path(name).exists() else ""
