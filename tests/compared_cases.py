@@ -72,15 +72,15 @@ def computed(recording):
     maps = {
         "_".join(path).removesuffix("_map"): value[0] for path, value in flatten_dict(state.get("features", {})).items()
     }
-    return maps | {name: value for name, value in output._asdict().items() if value is not None}
+    return {name: value for name, value in output._asdict().items() if value is not None} | maps
 
 
 # Names of recordings that our maps have otherwise.
 ALIASES = {
     ("trufor", "anomaly_low"): "decode_head",
     ("trufor", "confidence_low"): "decode_head_conf",
-    ("mfcn", "score"): "score_map",
     ("vit_b_16", "class_token_out"): "class_token",
+    ("vit_b_16", "tokens_bilinear"): "tokens",
     **{("pscc_net", f"z{k}"): f"SegNet_getmask{k}_z" for k in (1, 2, 3, 4)},
 }
 # What another model, or another way to resize positions, gives.
@@ -98,8 +98,7 @@ def difference(recording, name, maps):
     if network == "vit_b_16":
         step = {"patches": np.s_[:, ::2, ::2, ::16], "class_token": np.s_[:], "class_logits": np.s_[:]}
         if name == "tokens_bilinear":
-            ours = np.asarray(maps["tokens"][:, 1:] if maps["tokens"].ndim == 3 else maps["tokens"])
-            ours = ours.reshape(len(ours), -1, ours.shape[-1])[..., ::8]
+            ours = ours[:, 1:, ::8]
         elif name.startswith(("layer", "tokens")):
             ours = ours[:, ::8, ::4]
         else:

@@ -187,7 +187,7 @@ NO_DROPS = {"dropout_rate": 0.0, "drop_path_rate": 0.0, "score_dropout_rate": 0.
 # Network, file, seed, fields, the loss, its weighed terms by their place among the recorded ones, the prefix of names
 # there, and the bar for norms of gradients: that of the page, where the recording is in float32.
 TRAINED = [
-    (Recording("rru_net", "train_64x64", 3), "rru_net", {"mask": "loss"}, "", 1e-4),
+    (Recording("rru_net", "train_64x64", 3), "rru_net", {"mask": "loss"}, "", 1e-3),
     (Recording("mfcn", "train_64x64", 3, {"dropout_rate": 0.0}), "mfcn", ("mask", "edge"), "", 2e-3),
     (Recording("unet", "train_64x64", 3, batch=4), "unet", {"mask": "loss"}, "", 2e-2),
     (Recording("fcn_resnet50", "train_64x64", 3, {"dropout_rate": 0.0}, batch=4), "fcn_resnet50", None, "", 2e-2),

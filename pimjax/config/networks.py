@@ -68,9 +68,7 @@ class MVSSNetConfig(NetworkConfig, path="model"):
 class PSCCNetConfig(NetworkConfig, path="model"):
     """PSCC-Net (Liu et al., IEEE TCSVT 2022)."""
 
-    crop: tuple[int, ...] = key(
-        (256, 256), 8, 4096, items=(2, 2)
-    )  # height and width of the heads' grid, multiples of 8
+    crop: tuple[int, ...] = key((256, 256), 8, 4096, items=(2, 2))  # height and width of the heads' grid, by 8
     gate: str = key("sigmoid", choices=("sigmoid", "logit"))  # what a mask gates finer features by
     channel_unfold: str = key("released", choices=("released", "transposed"))  # how the channel branch is read back
     architecture: str = key("pscc_net", choices=("pscc_net",))

@@ -3,15 +3,30 @@
 import dataclasses
 
 from pimjax.config import Config, ModelConfig, NetworkConfig, ViTConfig
+from pimjax.config.networks import COMPARED
 from pimjax.config.values import ConfigError
 
 
 def check(config: Config) -> None:
     """Raise ConfigError for values that no run can use together, naming the keys and what they may be."""
     check_model(config.model)
+    _check_compared(config)
     _check_training(config)
     _check_data(config)
     _check_loss(config)
+
+
+def _check_compared(config: Config) -> None:
+    name, train = config.model.architecture, config.train
+    if name not in COMPARED:
+        return
+    if name in ("cat_net", "vit_b_16"):
+        why = "the generator makes pixels, not JPEG files" if name == "cat_net" else "it has no mask"
+        raise ConfigError(f"config.model: {name} is not trained here ({why}); choose another network")
+    if train.precision != "float32" or train.remat or train.sync_batch_norm:
+        raise ConfigError(
+            f"config.train: {name} is computed in float32, without remat and sync_batch_norm; leave these out"
+        )
 
 
 def _check_loss(config: Config) -> None:

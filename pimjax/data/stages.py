@@ -84,19 +84,21 @@ def post_process(example: Example, rng: np.random.Generator, data: DataConfig, c
 def targets(example: Example, rng: np.random.Generator | None, data: DataConfig) -> Example:
     """Return network input and targets of an example whose image is square of `data.image_size`, or is made so here.
 
-    Returns "image" uint8 [S, S, 3], "mask" and "boundary" uint8 0/1 [s, s], "target" float32 [s, s, 3] (the
-    normalized image that the image decoder should reconstruct), s = S/4, and the strings "id", "recipe" and (from a
-    `SkipUnreadable`) "skipped". The image is rounded to uint8 to travel to the device: up to 0.009 of the normalized
-    input's unit away from the released preprocessing, which does not round.
+    Returns "image" uint8 [S, S, 3], "mask" and "boundary" uint8 0/1 [s, s], the mask also as "full" [S, S], "target"
+    float32 [s, s, 3] (the normalized image that the image decoder should reconstruct), s = S/4, and the strings "id",
+    "recipe" and (from a `SkipUnreadable`) "skipped". The image is rounded to uint8 to travel to the device: up to 0.009
+    of the normalized input's unit away from the released preprocessing, which does not round.
     """
     image, mask, size = example["image"], example["mask"], data.image_size
     s = -(-size // STRIDE)
     # Targets come from the photo's own resolution, as in the released preprocessing, except the boundary: its width
     # is counted in pixels of the network input.
-    band = boundary_band(target_mask(mask, size, size), data.boundary_width)
+    full = target_mask(mask, size, size)
+    band = boundary_band(full, data.boundary_width)
     return {
         "image": image if image.shape[:2] == (size, size) else to_uint8(resize(image, size, size)),
         "mask": target_mask(mask, s, s),
+        "full": full,
         "boundary": target_mask(band.view(np.uint8) * np.uint8(255), s, s),
         "target": normalize(resize(image, s, s)),
         "id": example["id"],

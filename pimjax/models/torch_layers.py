@@ -202,7 +202,8 @@ class DropPath(nn.Module):
 
 def record(module: nn.Module, name: str, x: jax.Array) -> None:
     """Keep a map for who calls `apply` with mutable=["features"], as NAME_map; else it costs nothing."""
-    module.sow("features", f"{name}_map", x)
+    if not module.is_initializing():
+        module.sow("features", f"{name}_map", x)
 
 
 def max_pool(x: jax.Array, window: int, stride: int, padding: int = 0) -> jax.Array:

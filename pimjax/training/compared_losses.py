@@ -4,6 +4,8 @@ Targets are a mask, int [B, H, W] of 0 and 1 (−1: ignored, where a network's r
 want besides. Sources: the papers and public recipes, named at each loss.
 """
 
+import functools
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -11,7 +13,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from pimjax.config import LossConfig
 from pimjax.models.torch_layers import resize
+from pimjax.training.losses import Targets
 
 Terms = dict[str, jax.Array]
 
@@ -152,6 +156,35 @@ def _window(x: jax.Array, side: int, reduce: Callable, outside: int) -> jax.Arra
     return jax.lax.reduce_window(x, outside, reduce, (1, side, side), (1, 1, 1), ((0, 0), (h, h), (h, h)))
 
 
+def compared_loss(output: Any, targets: Targets, weights: LossConfig) -> Terms:
+    """Return a compared network's terms, with their published weights, and "total"; `weights` are PIM's alone.
+
+    The network is known by its output. Edges are the band of PIM's boundary targets; PSCC-Net's smaller masks are means
+    over cells, above a half.
+    """
+    assert targets.full is not None
+    mask = targets.full.astype(jnp.int32)
+    edge = targets.boundary.astype(jnp.int32)
+    if hasattr(output.network, "edge_logits"):  # at full size
+        edge = jnp.repeat(jnp.repeat(edge, 4, 1), 4, 2)[:, : mask.shape[1], : mask.shape[2]]
+    pyramid = ()
+    if hasattr(output.network, "mask4"):
+        sizes = (getattr(output.network, f"mask{k}").shape[1:3] for k in (1, 2, 3, 4))
+        masks = (jax.image.resize(mask * 1.0, (len(mask), *size), "linear") for size in sizes)
+        pyramid = tuple((part > 0.5).astype(jnp.int32) for part in masks)
+    terms = BY_OUTPUT[type(output.network).__name__](output.network, MaskTargets(mask, edge, None, pyramid))
+    return {"total": functools.reduce(operator.add, terms.values()), **terms}
+
+
+BY_OUTPUT: Mapping[str, Callable[[Any, MaskTargets], Terms]] = {
+    "SegmentationOutput": segmentation_loss,
+    "RRUNetOutput": sigmoid_loss,
+    "EVPOutput": sigmoid_loss,
+    "MFCNOutput": mfcn_loss,
+    "MVSSNetOutput": mvss_net_loss,
+    "PSCCNetOutput": pscc_net_loss,
+    "TruForOutput": trufor_localization_loss,
+}
 LOSSES: Mapping[str, Callable[[Any, MaskTargets], Terms]] = {
     "fcn_resnet50": segmentation_loss,
     "deeplabv3_resnet50": segmentation_loss,

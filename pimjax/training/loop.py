@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from pimjax.config import Config
+from pimjax.config.networks import COMPARED
 from pimjax.config.validate import check
 from pimjax.data.pipeline import train_batches
 from pimjax.files import enough_room
@@ -134,7 +135,8 @@ def _batches(context: TrainContext, start: int) -> Any:
 
 def put_batch(context: TrainContext, host_batch: dict[str, np.ndarray], stop: bool) -> dict[str, jax.Array]:
     """Return this process's part of a batch on its devices, and whether it was asked to end."""
-    arrays = {name: host_batch[name] for name in ARRAYS}
+    names = (*ARRAYS, "full") if context.config.model.architecture in COMPARED else ARRAYS
+    arrays = {name: host_batch[name] for name in names}
     arrays["stop"] = np.full(len(arrays["image"]), stop)
     return context.partition.split_batch(arrays)
 

@@ -19,6 +19,7 @@ class Targets(NamedTuple):
     mask: jax.Array  # [B, h, w] integer, 1 = manipulated
     boundary: jax.Array  # [B, h, w] integer, 1 = on the mask's edge
     image: jax.Array  # [B, h, w, 3] float32, normalized as the input
+    full: jax.Array | None = None  # the mask at the input's size, [B, H, W]: for the compared networks
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:

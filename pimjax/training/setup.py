@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pimjax.config import Config
+from pimjax.config.networks import COMPARED
 from pimjax.data.pipeline import validation_set
 from pimjax.data.registry import load_source
 from pimjax.data.sources import Source
@@ -16,6 +17,7 @@ from pimjax.data_checks.checks import require_sound
 from pimjax.files import printable
 from pimjax.models.factory import create_model
 from pimjax.models.layers import Execution
+from pimjax.models.trained import Trained
 from pimjax.training.distributed import print_once
 from pimjax.training.optimizer import make_optimizer
 from pimjax.training.progress import timed_phase
@@ -97,14 +99,12 @@ def _ids(sources: tuple[Source, ...]) -> set[str]:
 def make_step_config(config: Config, partition: Partition) -> StepConfig:
     """Gather the model, the optimizer and all else that a step of this run needs to know."""
     train = config.train
-    execution = Execution(
-        dtype=jnp.dtype(train.precision),
-        bn_axis=AXIS if train.sync_batch_norm else None,
-        # Statistics of all parts at once need all of them at once; see accumulated_gradients.
-        remat=train.remat or (train.sync_batch_norm and train.grad_accum_steps > 1),
-    )
+    if config.model.architecture in COMPARED:
+        model = Trained(config.model)
+    else:
+        model = create_model(config.model, _execution(config))
     return StepConfig(
-        model=create_model(config.model, execution),
+        model=model,
         optimizer=make_optimizer(config.optimizer, train.num_steps),
         loss=config.loss,
         grad_accum_steps=train.grad_accum_steps,
@@ -112,6 +112,17 @@ def make_step_config(config: Config, partition: Partition) -> StepConfig:
         ema_decay=config.optimizer.ema_decay,
         spike=train.spike,
         shards=partition.shards,
+    )
+
+
+def _execution(config: Config) -> Execution:
+    """Say how a run's network is computed."""
+    train = config.train
+    return Execution(
+        dtype=jnp.dtype(train.precision),
+        bn_axis=AXIS if train.sync_batch_norm else None,
+        # Statistics of all parts at once need all of them at once; see accumulated_gradients.
+        remat=train.remat or (train.sync_batch_norm and train.grad_accum_steps > 1),
     )
 
 

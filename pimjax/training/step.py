@@ -15,7 +15,9 @@ import optax
 
 from pimjax.config import LossConfig
 from pimjax.models.pim import PIMOutput
+from pimjax.models.trained import Trained
 from pimjax.normalization import normalize
+from pimjax.training.compared_losses import compared_loss
 from pimjax.training.init_params import fresh_variables
 from pimjax.training.losses import Targets, pim_loss
 from pimjax.training.optimizer import clip_factor, update_ema
@@ -67,7 +69,7 @@ def state_from(
         step=jnp.zeros((), jnp.int32),
         rng=jax.random.key_data(rng),
         params=params,
-        batch_stats=variables["batch_stats"],
+        batch_stats=variables.get("batch_stats", {}),
         opt_state=optimizer.init(params),
         ema_params=jax.tree.map(jnp.copy, params) if ema_params else None,
         loss_ema=jnp.zeros(()),
@@ -107,8 +109,8 @@ def loss_and_gradients(
             rngs={"dropout": rng},
             mutable=["batch_stats"],
         )
-        terms = pim_loss(output, targets, weights)
-        return terms["total"], (terms, updated["batch_stats"])
+        terms = (compared_loss if isinstance(model, Trained) else pim_loss)(output, targets, weights)
+        return terms["total"], (terms, updated.get("batch_stats", {}))
 
     gradients, (terms, batch_stats) = jax.grad(loss, has_aux=True)(state.params)
     return gradients, terms, batch_stats
@@ -158,7 +160,7 @@ def train_step(step_config: StepConfig, state: TrainState, batch: Batch) -> tupl
     rng = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
     images = normalize(batch["image"])
     sample_ids = jax.lax.axis_index(AXIS) * len(images) + jnp.arange(len(images))
-    targets = Targets(batch["mask"], batch["boundary"], batch["target"])
+    targets = Targets(batch["mask"], batch["boundary"], batch["target"], batch.get("full"))
     gradients, terms, batch_stats = accumulated_gradients(
         step_config.model, step_config.loss, state, images, targets, rng, step_config.grad_accum_steps, sample_ids
     )

@@ -69,6 +69,8 @@ def preprocessing_of(model: NetworkConfig) -> dict[str, Any]:
 
 def card_of_run(config: Config) -> ModelCard:
     """Return the card of a model that pimjax trained under `config`."""
+    if config.model.architecture in PREPROCESSING_OF:
+        return ModelCard(config.model, preprocessing_of(config.model))
     return ModelCard(config.model, _preprocessing(config.data.image_size, config.data.resize_mode))
 
 

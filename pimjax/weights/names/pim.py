@@ -18,6 +18,7 @@ from pimjax.config import ModelConfig, NetworkConfig
 from pimjax.config.networks import COMPARED
 from pimjax.models.factory import create_model
 from pimjax.models.released import fields_of
+from pimjax.models.released import variable_shapes as compared_shapes
 from pimjax.models.windows import relative_position_index
 from pimjax.weights.names import released
 from pimjax.weights.wrappers import common_start, misnamed, unwrap
@@ -88,6 +89,8 @@ def _to_flax_layout(path: tuple[str, ...], array: np.ndarray, config: NetworkCon
 
 def variable_shapes(config: NetworkConfig) -> dict[str, Any]:
     """Return the variables of `create_model(config)` as `jax.ShapeDtypeStruct`s: {"params": …, "batch_stats": …}."""
+    if config.architecture in COMPARED:
+        return compared_shapes(config.architecture, **fields_of(config))
     return _variable_shapes(type(config), tuple(vars(config).items()))
 
 

@@ -1,0 +1,26 @@
+"""DeepLabv3 on ResNet-50, with its own loss and PIM's data.
+
+Source:     Chen et al., 2017; torchvision
+Prepare:    pimjax prepare-data casia_v2 --from DIR, and defacto
+Command:    python train.py --config configs/baselines/deeplabv3_resnet50.py
+Loss:       cross-entropy at full size
+Parameters: 39,633,986
+Hardware:   not trained here: no time or score to report. The optimizer is Adam.
+"""
+
+import dataclasses
+from pathlib import Path
+
+from pimjax.config import Config
+from pimjax.config.load import read_config
+from pimjax.config.networks import DeepLabV3ResNet50Config
+
+
+def get_config() -> Config:
+    """The data of configs/pim.py, another network and its loss."""
+    config = dataclasses.replace(
+        read_config(Path(__file__).parent.parent / "pim.py"),
+        workdir="runs/deeplabv3_resnet50",
+        model=DeepLabV3ResNet50Config(),
+    )
+    return config

@@ -1,0 +1,55 @@
+"""A compared network as `train.py` trains it: called as PIM, with its own output beside PIM's."""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from pimjax.config import NetworkConfig
+from pimjax.models.preprocessing import PREPROCESSING, Preprocessing
+from pimjax.models.released import fields_of, released_model
+from pimjax.normalization import IMAGENET_MEAN, IMAGENET_STD
+
+STRIDE = 4  # of the probability that validation scores
+
+
+class TrainedOutput(NamedTuple):
+    """Hold a network's output as PIM's: mask logits at h = ⌈H/4⌉, w = ⌈W/4⌉, and no other decoder."""
+
+    mask_logits: jax.Array  # [B, h, w, 2], of the mean probability of 4×4 pixels
+    boundary_logits: None
+    reconstruction: None
+    network: Any  # the network's own
+
+
+class Trained(nn.Module):
+    """Call a compared network with images [B, H, W, 3] normalized as PIM's → `TrainedOutput`.
+
+    The variables are the network's own. Training sees crops at the size that the data give: a network that resizes in
+    use is not resized here.
+    """
+
+    config: NetworkConfig
+
+    def setup(self) -> None:
+        self.network = released_model(self.config.architecture, **fields_of(self.config))
+        nn.share_scope(self, self.network)
+
+    def __call__(self, images: jax.Array, train: bool = False, sample_ids: jax.Array | None = None) -> TrainedOutput:
+        output = self.network(network_input(images, PREPROCESSING[self.config.architecture]), train=train)
+        p = output.probability
+        H, W = p.shape[1:]
+        around = ((0, 0), (0, -H % STRIDE), (0, -W % STRIDE))
+        cells = jnp.pad(p, around, mode="edge")
+        cells = cells.reshape(len(p), -(-H // STRIDE), STRIDE, -(-W // STRIDE), STRIDE).mean((2, 4))
+        cells = jnp.clip(cells, 1e-6, 1 - 1e-6)
+        logits = jnp.stack([jnp.zeros_like(cells), jnp.log(cells) - jnp.log1p(-cells)], -1)
+        return TrainedOutput(logits, None, None, output)
+
+
+def network_input(images: jax.Array, how: Preprocessing) -> jax.Array:
+    """Turn images normalized as PIM's into what a network is fed, but for its size."""
+    pixels = (images * jnp.asarray(IMAGENET_STD) + jnp.asarray(IMAGENET_MEAN)) * 255
+    pixels = pixels[..., ::-1] if how.channels == "BGR" else pixels
+    return ((pixels - how.shift) / how.scale - jnp.asarray(how.mean)) / jnp.asarray(how.std)
