@@ -7,7 +7,18 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from pimjax.models.torch_layers import BatchNorm2d, Conv2d, Dropout, DropPath, LayerNorm, Linear, gelu, record, resize
+from pimjax.models.torch_layers import (
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    DropPath,
+    LayerNorm,
+    Linear,
+    attend,
+    gelu,
+    record,
+    resize,
+)
 
 
 class Stage(NamedTuple):
@@ -46,15 +57,14 @@ class Attention(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         B, h, w, C = x.shape
-        n, r = self.heads, self.reduction
-        split = lambda y: y.reshape(B, -1, n, C // n)  # noqa: E731
-        q = split(Linear(C, name="q")(x))
+        r = self.reduction
+        q = Linear(C, name="q")(x)
         if r > 1:
             x = x[:, : h // r * r, : w // r * r]  # what fills no patch does not count
             x = LayerNorm(1e-5, name="norm")(Conv2d(C, r, r, name="sr")(x))
-        k, v = map(split, jnp.split(Linear(2 * C, name="kv")(x), 2, -1))
-        weights = nn.softmax(jnp.einsum("bnhd,bmhd->bhnm", q, k) * (C // n) ** -0.5)
-        return Linear(C, name="proj")(jnp.einsum("bhnm,bmhd->bnhd", weights, v).reshape(B, h, w, C))
+        kv = Linear(2 * C, name="kv")(x).reshape(B, -1, 2 * C)
+        y = attend(q.reshape(B, h * w, C), kv[..., :C], kv[..., C:], self.heads)
+        return Linear(C, name="proj")(y.reshape(B, h, w, C))
 
 
 class Block(nn.Module):

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from pimjax.models.torch_layers import Conv2d, LayerNorm, Linear, gelu, record, resize
+from pimjax.models.torch_layers import Conv2d, LayerNorm, Linear, attend, gelu, record, resize
 from pimjax.models.windows import pad_to_multiple
 
 PATCH, WIDTH, HEADS, GRID = 16, 768, 12, 14
@@ -31,10 +31,8 @@ class Block(nn.Module):
         y = LayerNorm(1e-6, name="ln_1")(x)
         weight = self.param("self_attention.in_proj_weight", nn.initializers.xavier_uniform(), (3 * C, C))
         bias = self.param("self_attention.in_proj_bias", nn.initializers.zeros, (3 * C,))
-        q, k, v = jnp.moveaxis((y @ weight.T.astype(y.dtype) + bias).reshape(B, N, 3, HEADS, C // HEADS), 2, 0)
-        weights = nn.softmax(jnp.einsum("bnhd,bmhd->bhnm", q, k) * (C // HEADS) ** -0.5)
-        y = jnp.einsum("bhnm,bmhd->bnhd", weights, v).reshape(B, N, C)
-        x += Linear(C, name="self_attention.out_proj")(y)
+        q, k, v = jnp.split(y @ weight.T.astype(y.dtype) + bias, 3, -1)
+        x += Linear(C, name="self_attention.out_proj")(attend(q, k, v, HEADS))
         y = gelu(Linear(4 * C, name="mlp.0")(LayerNorm(1e-6, name="ln_2")(x)))
         return x + Linear(C, name="mlp.3")(y)
 
