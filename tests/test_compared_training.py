@@ -14,11 +14,15 @@ from pimjax.data.donors import Donors
 from pimjax.data.pipeline import validation_set
 from pimjax.data.registry import load_source
 from pimjax.inference.localizer import Localizer
+from pimjax.models.released import variable_shapes
 from pimjax.models.trained import Trained
 from pimjax.normalization import normalize
 from pimjax.training.loop import run
 from pimjax.training.losses import Targets
 from pimjax.training.step import loss_and_gradients, state_from
+from pimjax.weights import to_released
+from pimjax.weights.backbones import _fits, start_from
+from tests.compared_cases import keys
 
 TRAINED = [name for name in COMPARED if name not in ("cat_net", "vit_b_16")]
 PIDA = PidaConfig(kinds=ForgeryConfig(pida=0.0, splicing=1.0))
@@ -102,3 +106,45 @@ def test_eight_images_are_learned(name):
     print(f"{name}: F1 {best:.3f} after {number + 1} steps")
     assert best > 0.9
     assert np.isfinite(best)
+
+
+def fresh_zeros(name):
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), variable_shapes(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs", "ours"),
+    [
+        ("fcn_resnet50", "layer4.2.conv3.weight", ["backbone.layer4.2.conv3.weight"]),
+        ("deeplabv3_resnet50", "backbone.bn1.weight", ["backbone.bn1.weight"]),
+        ("mvss_net", "bn1.running_mean", ["model.bn1.running_mean", "noise_extractor.model.bn1.running_mean"]),
+        ("trufor", "block1.0.attn.q.bias", ["backbone.block1.0.attn.q.bias", "backbone.extra_block1.0.attn.q.bias"]),
+        ("evp", "patch_embed2.proj.weight", ["backbone.patch_embed2.proj.weight"]),
+        ("pscc_net", "stage4.0.branches.3.1.conv2.weight", ["FENet.stage4.0.branches.3.1.conv2.weight"]),
+    ],
+)
+def test_an_imagenet_backbone_takes_its_places_and_no_others(name, theirs, ours):
+    fresh = fresh_zeros(name)
+    shape = keys(name)[ours[0]]
+    array = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    classifier = np.ones((1000, 512), np.float32)
+    started = start_from(fresh, {theirs: array, "head.weight": classifier}, COMPARED[name](), "file")
+    assert started.taken == len(ours)
+    assert started.unused == ("head.weight",)
+    arrays = to_released(name, started.variables)
+    changed = {entry for entry, values in arrays.items() if values.any() and not entry.startswith("sobel_")}
+    assert changed == set(ours)
+    assert all((arrays[entry] == array).all() for entry in ours)
+
+
+def test_vgg_s_dense_layers_become_convolutions():
+    assert _fits((4096, 25088), np.empty((4096, 512, 7, 7), np.float32), "fc6.weight")
+    assert not _fits((25088, 4096), np.empty((4096, 512, 7, 7), np.float32), "fc6.weight")
+    assert not _fits((64, 147), np.empty((64, 3, 7, 7), np.float32), "backbone.conv1.weight")
+
+
+def test_a_file_of_something_else_starts_nothing():
+    with pytest.raises(ValueError, match="nothing in it fits evp"):
+        start_from(fresh_zeros("evp"), {"a.weight": np.ones((2, 2), np.float32)}, COMPARED["evp"](), "file")
+    with pytest.raises(ValueError, match="of which no other start is known"):
+        start_from(fresh_zeros("rru_net"), {}, COMPARED["rru_net"](), "file")

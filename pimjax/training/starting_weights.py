@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from pimjax.config import ModelConfig, NetworkConfig
+from pimjax.config.networks import COMPARED
 from pimjax.training.distributed import print_once
+from pimjax.weights.backbones import start_from
 from pimjax.weights.load import read_model
 from pimjax.weights.names.pim import from_arrays, to_torch, unwrap_names
 from pimjax.weights.pretrained import init_partial, initialization_table
@@ -18,13 +20,23 @@ def initial_variables(path: str | os.PathLike, fresh: dict[str, Any], config: Ne
 
     A whole PIM (a run, a native directory, a converted or released checkpoint) must match `config` name by name, and so
     must whatever another architecture starts from; but `double_compression` may be added. A UPerNet or a Swin
-    Transformer fills the parts of a PIM it fits, and a table of what was taken is printed; see `init_from_upernet`.
+    Transformer fills the parts of a PIM it fits, and a table of what was taken is printed; see `init_from_upernet`. An
+    ImageNet backbone starts a compared network; see `pimjax.weights.backbones`.
 
     Raises:
         FileNotFoundError: no checkpoint is there.
         ValueError: it cannot be used, or is not the weights of this configuration.
     """
     arrays, card = read_model(path)
+    # torchvision's segmentation files tell 21 classes apart: their classifier starts afresh.
+    classes = len(arrays["classifier.4.weight"]) if "classifier.4.weight" in arrays else 2
+    if config.architecture in COMPARED and (card.model.architecture != config.architecture or classes != 2):
+        started = start_from(fresh, arrays, config, path)
+        left = (
+            f"; {len(started.unused)} of its arrays fit nothing, such as {started.unused[0]}" if started.unused else ""
+        )
+        print_once(f"starting from {path}: {started.taken} arrays of {config.architecture} set{left}")
+        return jax.tree.map(jnp.array, started.variables)
     whole = any("backbone_swin" in name.split(".") for name in arrays)
     if whole or not isinstance(config, ModelConfig):
         pim = isinstance(config, ModelConfig) and isinstance(card.model, ModelConfig)
