@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
+from reference.models import by_formula
 
 from pimjax.models import create_model
 from pimjax.training.compared_losses import MaskTargets
 from pimjax.weights import from_released
-from tests.reference.models import by_formula
 
 FOLDER = Path(__file__).parent / "reference/models"
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compared_cases import FOLDER, Recording, as_float, computed, difference, keys, wants
 from flax.traverse_util import flatten_dict
 from PIL import Image
 
@@ -27,7 +28,6 @@ from pimjax.weights.load import read_model
 from pimjax.weights.names.released import constants, released_name, to_released_layout
 from pimjax.weights.released import recognize
 from pimjax.weights.torch_file import write_torch
-from tests.compared_cases import FOLDER, Recording, as_float, computed, difference, keys, wants
 
 # Of the networks' pages; MVSS-Net's counts 4,098,000 values of dead classifiers and 69,120 fixed ones too.
 COUNTS = {

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from compared_cases import keys
 
 from pimjax.config import Config, DataConfig, ForgeryConfig, LossConfig, PidaConfig, TrainConfig
 from pimjax.config.networks import COMPARED
@@ -22,7 +23,6 @@ from pimjax.training.losses import Targets
 from pimjax.training.step import loss_and_gradients, state_from
 from pimjax.weights import to_released
 from pimjax.weights.backbones import _fits, start_from
-from tests.compared_cases import keys
 
 TRAINED = [name for name in COMPARED if name not in ("cat_net", "vit_b_16")]
 PIDA = PidaConfig(kinds=ForgeryConfig(pida=0.0, splicing=1.0))

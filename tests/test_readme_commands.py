@@ -11,11 +11,11 @@ import urllib.request
 
 import cv2
 import pytest
+from test_readme import ROOT, blocks
 
 from pimjax.cli import main
 from pimjax.data.images import write_png
 from pimjax.data.registry import installed_source
-from tests.test_readme import ROOT, blocks
 
 # What takes minutes, wants a fresh environment, or stays until it is stopped, by how the command begins.
 LONG = ("pip install", "pimjax serve", "python3 -m venv", "python train.py")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from test_degradation import blockiness
 
 from pimjax.config import DataConfig, DegradationConfig, ForgeryConfig, PidaConfig, UploadConfig
 from pimjax.data.donors import Donors
@@ -9,7 +10,6 @@ from pimjax.data.perturb import compress
 from pimjax.data.registry import load_source
 from pimjax.data.stages import stages
 from pimjax.data.uploads import Upload, draw_uploads, send, side_before
-from tests.test_degradation import blockiness
 
 SOURCE = load_source("installed:validation")
 PHOTO = SOURCE[1]["image"][:320, :400]

@@ -39,7 +39,6 @@ class DecodedPhoto(NamedTuple):
     pixels: np.ndarray  # uint8 RGB [H, W, 3], as stored
     orientation: int = 1  # EXIF, 1 … 8: how `turn_upright` turns it, and maps of it, upright
     notes: tuple[str, ...] = ()  # sentences without the file's name, such as "its largest value is 4,095 of 65,535"
-    file: bytes = b""  # as it was encoded, for models that read its coefficients; empty of a bare array
 
 
 def decode_photo(encoded: bytes, name: str, max_pixels: int = MAX_PIXELS) -> DecodedPhoto:
@@ -47,9 +46,9 @@ def decode_photo(encoded: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Dec
     header = read_header(encoded, name)
     if header.format == "TIFF":
         pixels = _decode_photo(encoded, name, cv2.IMREAD_COLOR, max_pixels)
-        return DecodedPhoto(pixels, notes=photo_notes(encoded, header, pixels), file=encoded)
+        return DecodedPhoto(pixels, notes=photo_notes(encoded, header, pixels))
     pixels = decode_image(encoded, name, max_pixels)
-    return DecodedPhoto(pixels, header.orientation, photo_notes(encoded, header, pixels), encoded)
+    return DecodedPhoto(pixels, header.orientation, photo_notes(encoded, header, pixels))
 
 
 def photo_notes(encoded: bytes, header: Header, pixels: np.ndarray) -> tuple[str, ...]:

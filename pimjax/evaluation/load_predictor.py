@@ -16,6 +16,7 @@ from pimjax.baselines import CLASSICAL
 from pimjax.config.networks import COMPARED
 from pimjax.data.sources import Example
 from pimjax.evaluation.predictors import Model, Prediction, Predictor, checked_map, model_predictor
+from pimjax.inference.compared import ComparedLocalizer
 from pimjax.inference.localizer import Localizer
 from pimjax.inference.tta import flip_averaged, resized, tiled
 from pimjax.weights.bundled import BUNDLED, weights_path
@@ -79,7 +80,10 @@ def localizer_predictor(localizer: Localizer, name: str, about: dict[str, Any]) 
     """Return a checkpoint as a predictor, with the hash of its weights."""
 
     def predict(example: Example) -> Prediction:
-        result = localizer.localize([example["image"]], files=[example.get("file", b"")])[0]
+        if isinstance(localizer, ComparedLocalizer) and localizer.reads_files:
+            result = localizer.localize([example["image"]], files=[example.get("file", b"")])[0]
+        else:
+            result = localizer(example["image"])
         map_ = checked_map(np.clip(result.map, 0, 1), name)
         if side is None:
             # At native resolution the map's last pixels reach past the photo's edge, and must not be squeezed into it.

@@ -65,6 +65,7 @@ class ComparedLocalizer(Localizer):
         self.card, self.precision, self.batch = card, precision, 1
         self.hash = model_hash(variables, card)
         self._how = PREPROCESSING[card.model.architecture]
+        self.reads_files = self._how.jpeg
         self._variables = jax.device_put(variables)
         apply: Any = create_model(card.model).apply
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from pimjax.aliases import PARAMETERS, inverse, renamed_tree
 from pimjax.config.schema import PRECISIONS
-from pimjax.data.images import DecodedPhoto, decode_photo, read_bytes, turn_upright
+from pimjax.data.images import decode_photo, read_bytes, turn_upright
 from pimjax.data.transforms import STRIDE, network_input
 from pimjax.inference.tiles import Canvas, Maps, Places, tile_places
 from pimjax.jpeg.dct import BLOCK
@@ -65,6 +65,8 @@ class Localizer:
     and matrix products: "float32", or "bfloat16", faster on accelerators that have it. `batch` tiles of one shape go
     through the device together; 0: one on a CPU, which has no use for more, else eight.
     """
+
+    reads_files = False  # whether `localize` takes `files`, the photos as they were encoded, and needs them
 
     def __init__(self, variables: dict[str, Any], card: ModelCard, precision: str = "float32", batch: int = 0):
         if precision not in PRECISIONS:
@@ -161,8 +163,12 @@ class Localizer:
             pimjax.data.images.ImageError: the file cannot be used as an image.
             ValueError: the array has another shape or dtype.
         """
-        decoded = DecodedPhoto(photo) if isinstance(photo, np.ndarray) else decode_photo(read_bytes(photo), str(photo))
-        return self.localize([decoded.pixels], details, [decoded.orientation], files=[decoded.file])[0]
+        if isinstance(photo, np.ndarray):
+            return self.localize([photo], details)[0]
+        file = read_bytes(photo)
+        decoded = decode_photo(file, str(photo))
+        further: dict[str, Any] = {"files": [file]} if self.reads_files else {}
+        return self.localize([decoded.pixels], details, [decoded.orientation], **further)[0]
 
     def localize(
         self,
@@ -170,13 +176,12 @@ class Localizer:
         details: bool = False,
         orientations: Sequence[int] = (),
         progress: Callable[[int, int], None] | None = None,
-        files: Sequence[bytes] = (),
     ) -> list[Localization]:
         """Localize manipulation in several uint8 RGB arrays [H, W, 3] of any sizes, together through the device.
 
         The pixels are looked at as they are stored, since JPEG's blocks and tables lie so; the results are turned by
         the photos' EXIF `orientations`, or not if there are none. `progress` is told how many of how many tiles are
-        done; what it raises ends the work. `files`, the photos as they were encoded, are for networks that read them.
+        done; what it raises ends the work.
         """
         for photo in photos:
             if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:

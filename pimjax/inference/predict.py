@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from pimjax.data.headers import MAX_PIXELS, ImageError, read_header
 from pimjax.data.images import DecodedPhoto, decode_photo
+from pimjax.inference.compared import ComparedLocalizer
 from pimjax.inference.inputs import Photo
 from pimjax.inference.localizer import Localizer
 from pimjax.inference.outputs import DETAILS, measure, output_path, refuse_foreign, write_outputs
@@ -31,6 +32,7 @@ class Found(NamedTuple):
     pixels: int = 0
     orientation: int = 1  # EXIF, 1 … 8
     notes: tuple[str, ...] = ()  # on the file
+    file: bytes = b""  # as it was encoded, where the model reads that too
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class BatchPredictor:
             pimjax.files.ForeignFileError: results would replace files that pimjax did not write. Nothing is written.
         """
         self._localizer, self._model, self._options = localizer, model, options
+        self._keeps_files = isinstance(localizer, ComparedLocalizer) and localizer.reads_files
         self._output, self._rows_file = output, rows_file
         # As JSON gives it back.
         settings = {"outputs": list(options.outputs), "threshold": options.threshold, "bits": options.bits}
@@ -106,7 +109,7 @@ class BatchPredictor:
             OSError: something cannot be written; what was yielded is kept.
         """
         batch = self._localizer.batch
-        decode = functools.partial(_decode, most_pixels=self._options.most_pixels)
+        decode = functools.partial(_decode, most_pixels=self._options.most_pixels, keep=self._keeps_files)
         with ThreadPoolExecutor(2 + batch) as pool, self._rows_file.open("a", encoding="utf-8") as file:
             read = prefetch(pool, _read, self.todo, 2 * batch, _bytes, MOST_BYTES)
             decoded = prefetch(pool, decode, read, 2 * batch, _pixels, MOST_PIXELS)
@@ -126,8 +129,8 @@ class BatchPredictor:
         details = any(output in DETAILS for output in self._options.outputs)
         usable = [found for found in group if isinstance(found.result, DecodedPhoto)]
         images, turns = [found.result.pixels for found in usable], [found.orientation for found in usable]
-        files = [found.result.file for found in usable]
-        results = iter(self._localizer.localize(images, details, turns, files=files) if usable else ())
+        further: dict[str, Any] = {"files": [found.file for found in usable]} if self._keeps_files else {}
+        results = iter(self._localizer.localize(images, details, turns, **further) if usable else ())
         for found in group:
             yield found._replace(result=next(results)) if isinstance(found.result, DecodedPhoto) else found
 
@@ -174,8 +177,8 @@ def _read(photo: Photo) -> Found:
     return Found(photo, encoded, header.width * header.height)
 
 
-def _decode(found: Found, most_pixels: int) -> Found:
-    """Return the photo decoded, or why it cannot be used."""
+def _decode(found: Found, most_pixels: int, keep: bool) -> Found:
+    """Return the photo decoded, and its file if that is to be kept; or why it cannot be used."""
     photo, encoded, pixels = found[:3]
     if isinstance(encoded, str):
         return found
@@ -184,4 +187,4 @@ def _decode(found: Found, most_pixels: int) -> Found:
     except ImageError as error:
         return Found(photo, str(error))
     orientation = decoded.orientation if decoded.orientation in range(1, 9) else 1
-    return Found(photo, decoded, pixels, orientation, decoded.notes)
+    return Found(photo, decoded, pixels, orientation, decoded.notes, encoded if keep else b"")
