@@ -98,7 +98,7 @@ def difference(recording, name, maps):
     if network == "vit_b_16":
         step = {"patches": np.s_[:, ::2, ::2, ::16], "class_token": np.s_[:], "class_logits": np.s_[:]}
         if name == "tokens_bilinear":
-            ours = ours[:, 1:, ::8]
+            ours = ours[:, 1:, ::8].reshape(len(ours), 6, 10, -1)  # on its grid, without the class token
         elif name.startswith(("layer", "tokens")):
             ours = ours[:, ::8, ::4]
         else:
