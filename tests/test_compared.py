@@ -13,8 +13,15 @@ from PIL import Image
 
 from pimjax.cli import main
 from pimjax.config.networks import COMPARED
+from pimjax.data.images import decode_photo
+from pimjax.data.registry import load_source
+from pimjax.data.sources import decode_example
+from pimjax.evaluation.load_predictor import localizer_predictor
 from pimjax.inference.compared import ComparedLocalizer, network_inputs
-from pimjax.inference.localizer import Localizer
+from pimjax.inference.inputs import find_photos
+from pimjax.inference.localizer import Localization, Localizer
+from pimjax.inference.page_work import Work
+from pimjax.inference.predict import BatchPredictor, OutputOptions
 from pimjax.models import create_model
 from pimjax.models.catalog import CATALOG
 from pimjax.models.layers import Execution
@@ -341,3 +348,33 @@ def test_operations_in_the_table_are_xla_s_count():
     traced = jax.jit(model.apply).trace(variable_shapes("unet"), images)
     counted = traced.lower(lowering_platforms=("tpu",)).cost_analysis()["flops"]  # without Winograd's algorithm
     assert counted / 1e9 == pytest.approx(CATALOG["unet"].operations, rel=0.01)
+
+
+class CoefficientReader(ComparedLocalizer):
+    """Keeps the files that it is given, as CAT-Net reads them."""
+
+    def __init__(self):
+        self.reads_files, self.batch, self.precision, self.hash = True, 1, "float32", "0" * 64
+        self.card = ModelCard(COMPARED["cat_net"](), PREPROCESSING["cat_net"].to_json())
+        self._how, self.given = PREPROCESSING["cat_net"], []
+
+    def localize(self, photos, details=False, orientations=(), progress=None, files=()):
+        self.given += files
+        maps = [np.zeros(photo.shape[:2], np.float32) for photo in photos]
+        return [Localization(photo, map_, map_, 0.0) for photo, map_ in zip(photos, maps, strict=True)]
+
+
+def test_every_way_to_a_model_that_reads_files_gives_it_the_file(checkpoint, tmp_path):
+    """Without it, a JPEG would be taken, silently, for a picture that never was one."""
+    path, localizer = checkpoint.parent / "photo.jpg", CoefficientReader()
+    localizer(path)
+    work = Work(localizer)
+    work.localize(decode_photo(path.read_bytes(), "photo"), lambda: True, path.read_bytes()).result.result()
+    work.close()
+    source = load_source(f"folder:{path.parent}")
+    encoded = source.encoded(0)
+    localizer_predictor(localizer, "cat", {}).predict(decode_example(encoded) | {"file": encoded.image})
+    photos = find_photos([str(path)])
+    runner = BatchPredictor(localizer, "cat", photos, tmp_path, tmp_path / "rows.jsonl", {}, OutputOptions(outputs=()))
+    assert all("error" not in row for row in runner.run())
+    assert localizer.given == [path.read_bytes()] * 4

@@ -16,7 +16,7 @@ from pimjax.baselines import CLASSICAL
 from pimjax.config.networks import COMPARED
 from pimjax.data.sources import Example
 from pimjax.evaluation.predictors import Model, Prediction, Predictor, checked_map, model_predictor
-from pimjax.inference.compared import ComparedLocalizer
+from pimjax.inference.compared import takes_files
 from pimjax.inference.localizer import Localizer
 from pimjax.inference.tta import flip_averaged, resized, tiled
 from pimjax.weights.bundled import BUNDLED, weights_path
@@ -80,8 +80,9 @@ def localizer_predictor(localizer: Localizer, name: str, about: dict[str, Any]) 
     """Return a checkpoint as a predictor, with the hash of its weights."""
 
     def predict(example: Example) -> Prediction:
-        if isinstance(localizer, ComparedLocalizer) and localizer.reads_files:
-            result = localizer.localize([example["image"]], files=[example.get("file", b"")])[0]
+        if takes_files(localizer):
+            further: dict[str, Any] = {"files": [example.get("file", b"")]}
+            result = localizer.localize([example["image"]], **further)[0]
         else:
             result = localizer(example["image"])
         map_ = checked_map(np.clip(result.map, 0, 1), name)

@@ -16,6 +16,7 @@ from starlette.middleware import Middleware
 
 from pimjax.data.images import ImageError
 from pimjax.inference import page_results
+from pimjax.inference.compared import takes_files
 from pimjax.inference.examples import example_photos
 from pimjax.inference.localizer import Localizer
 from pimjax.inference.page_guard import KEPT_SECONDS, MOST_BYTES, MOST_WAITING, SWEEP_SECONDS, Guard
@@ -71,7 +72,8 @@ class Page:
         path, began = Path(file), time.monotonic()
         try:
             photo = await asyncio.to_thread(page_results.read_upload, path)
-            job = self.work.localize(photo, is_wanted)
+            encoded = await asyncio.to_thread(path.read_bytes) if takes_files(self._localizer) else b""
+            job = self.work.localize(photo, is_wanted, encoded)
             while not job.result.done():
                 doing = f"Looking at {plain(path.name)}: {job.doing[-1]} … {time.monotonic() - began:.0f} s"
                 yield gr.skip(), gr.skip(), doing if is_wanted() else gr.skip(), gr.skip()

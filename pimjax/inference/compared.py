@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from pimjax.data.images import turn_upright
-from pimjax.inference.localizer import Localization, Localizer, model_hash
+from pimjax.inference.localizer import Localization, Localizer, model_hash, require_photo
 from pimjax.jpeg.coefficients import as_jpeg, read_coefficients
 from pimjax.models.factory import create_model
 from pimjax.models.preprocessing import PREPROCESSING, Preprocessing
@@ -101,14 +101,18 @@ class ComparedLocalizer(Localizer):
         """
         turns, found = orientations or [1] * len(photos), []
         for number, (photo, turn) in enumerate(zip(photos, turns, strict=True)):
-            if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
-                raise ValueError(f"a photo must be uint8 [H, W, 3], not {photo.dtype} {list(photo.shape)}")
+            require_photo(photo)
             inputs = network_inputs(photo, files[number] if files else b"", self._how)
             map_, score = (np.asarray(array[0]) for array in self._forward(self._variables, inputs))
             found.append(_localization(photo, map_, float(score), turn, bool(self._how.side)))
             if progress:
                 progress(number + 1, len(photos))
         return found
+
+
+def takes_files(localizer: Localizer) -> bool:
+    """Return whether a model reads the photos as they were encoded, and `localize` is to be given `files`."""
+    return isinstance(localizer, ComparedLocalizer) and localizer.reads_files
 
 
 def _localization(photo: np.ndarray, map_: np.ndarray, score: float, turn: int, resized: bool) -> Localization:

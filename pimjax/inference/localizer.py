@@ -184,12 +184,17 @@ class Localizer:
         done; what it raises ends the work.
         """
         for photo in photos:
-            if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
-                raise ValueError(f"a photo must be uint8 [H, W, 3], not {photo.dtype} {list(photo.shape)}")
+            require_photo(photo)
         looked_at = [_whole_blocks(photo) for photo in photos] if self._native else photos
         turns = orientations or [1] * len(photos)
         parts = zip(photos, self._maps(looked_at, details, progress), turns, strict=True)
         return [_localization(*part, self._native) for part in parts]
+
+
+def require_photo(photo: np.ndarray) -> None:
+    """Raise ValueError for an array that is no photograph."""
+    if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
+        raise ValueError(f"a photo must be uint8 [H, W, 3], not {photo.dtype} {list(photo.shape)}")
 
 
 def _tile_shape(shape: Sequence[int]) -> tuple[int, int]:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,12 +52,15 @@ class Work:
         """Drop what is begun for a visitor who has left."""
         self._newest.pop(visitor, None)
 
-    def localize(self, photo: DecodedPhoto, wanted: Callable[[], bool]) -> Job:
-        """Give a photo to the device; its result raises SupersededError once `wanted` says no."""
-        doing = ["waiting for the photos before"]
-        return Job(self._device.submit(self._localize, photo, wanted, doing), doing)
+    def localize(self, photo: DecodedPhoto, wanted: Callable[[], bool], file: bytes = b"") -> Job:
+        """Give a photo to the device; its result raises SupersededError once `wanted` says no.
 
-    def _localize(self, photo: DecodedPhoto, wanted: Callable[[], bool], doing: list[str]) -> Localization:
+        `file` is the photo as it was encoded, for a model that reads that too.
+        """
+        doing = ["waiting for the photos before"]
+        return Job(self._device.submit(self._localize, photo, wanted, doing, file), doing)
+
+    def _localize(self, photo: DecodedPhoto, wanted: Callable[[], bool], doing: list[str], file: bytes) -> Localization:
         def require_wanted() -> None:
             if not wanted():
                 raise SupersededError
@@ -75,7 +78,8 @@ class Work:
                 self._compile(shape)
             doing.append("computing")
             require_wanted()
-            return self._localizer.localize([photo.pixels], True, [photo.orientation], progress)[0]
+            further: dict[str, Any] = {"files": [file]} if file else {}
+            return self._localizer.localize([photo.pixels], True, [photo.orientation], progress, **further)[0]
         finally:
             self._idle.set()
 

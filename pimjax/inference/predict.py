@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from pimjax.data.headers import MAX_PIXELS, ImageError, read_header
 from pimjax.data.images import DecodedPhoto, decode_photo
-from pimjax.inference.compared import ComparedLocalizer
+from pimjax.inference.compared import takes_files
 from pimjax.inference.inputs import Photo
 from pimjax.inference.localizer import Localizer
 from pimjax.inference.outputs import DETAILS, measure, output_path, refuse_foreign, write_outputs
@@ -73,7 +73,7 @@ class BatchPredictor:
             pimjax.files.ForeignFileError: results would replace files that pimjax did not write. Nothing is written.
         """
         self._localizer, self._model, self._options = localizer, model, options
-        self._keeps_files = isinstance(localizer, ComparedLocalizer) and localizer.reads_files
+        self._keeps_files = takes_files(localizer)
         self._output, self._rows_file = output, rows_file
         # As JSON gives it back.
         settings = {"outputs": list(options.outputs), "threshold": options.threshold, "bits": options.bits}
