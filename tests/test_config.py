@@ -46,7 +46,7 @@ def refused(field):
         return [*one, *([] if field.default == "" else ["", " "]), *(["no choice"] if values else [])]
     item = field.type.__args__[0] if hasattr(field.type, "__args__") else field.type
     if item is str:
-        return [*one, "csv:a.csv", [], (), ("",), (3,)]
+        return [*one, "csv:a.csv", [], ("",), (3,), *([()] if field.default else [])]
     numbers = [math.nan, math.inf, -math.inf, -1, True, "1"] + ([1.5, 2**40] if item is int else [])
     numbers += [values.low - 1] if values.low > -math.inf else [values.above]
     numbers += [values.high + 1] if values.high < math.inf else [values.below] if values.below < math.inf else []
@@ -83,7 +83,7 @@ def refused_texts(field):
     if field.type is str:
         return ["no choice"] if values else [] if field.default == "" else ["", " "]
     if field.type == tuple[str, ...]:
-        return ["", "()", "(3,)"]
+        return ["", "(3,)", *(["()"] if field.default else [])]
     low = values.low - 1 if values.low > -math.inf else values.above
     if field.type in (int, float):
         return ["x", "", "nan", "inf", f"{low}", *(["1.5", f"{2**40}"] if field.type is int else [])]

@@ -13,7 +13,7 @@ from pimjax import PIM
 from pimjax.config import LossConfig, OptimizerConfig, tiny_model
 from pimjax.models.layers import Execution
 from pimjax.models.pim import Features, PIMOutput
-from pimjax.training.optimizer import make_optimizer, make_schedule, rate_factors
+from pimjax.training.optimizer import make_optimizer, make_schedule, rate_factors, require_trainable, without_frozen
 from pimjax.training.sharding import Partition
 from pimjax.training.step import StepConfig, init_state, train_step
 from pimjax.training.zero import shard_axis
@@ -27,6 +27,44 @@ def test_weight_decay_is_coupled():
     params = {"a": jnp.array([2.0, -3.0])}
     updates, _ = optimizer.update({"a": jnp.zeros(2)}, optimizer.init(params), params)
     np.testing.assert_allclose(updates["a"], [-1e-3, 1e-3], rtol=2e-3)
+
+
+def test_adamw_decays_apart_from_the_gradient_and_sgd_with_it():
+    params = {"kernel": jnp.full((2, 2), 2.0), "bias": jnp.full(2, 2.0)}
+    zero = jax.tree.map(jnp.zeros_like, params)
+
+    def first(**fields):
+        optimizer = make_optimizer(OptimizerConfig(learning_rate=0.1, weight_decay=0.5, **fields))
+        updates, state = optimizer.update(zero, optimizer.init(params), params)
+        return updates, optimizer.update(zero, state, params)[0]
+
+    updates, _ = first(algorithm="adamw")
+    jax.tree.map(lambda u: np.testing.assert_allclose(u, -0.1, rtol=1e-6), updates)  # rate · decay · parameter
+    updates, second = first(algorithm="sgd", momentum=0.9, decay_kernels_only=True)
+    np.testing.assert_allclose(updates["kernel"], -0.1, rtol=1e-6)
+    np.testing.assert_allclose(second["kernel"], -0.19, rtol=1e-6)  # 1 + momentum times the first
+    assert not np.any(updates["bias"])
+
+
+def test_what_is_not_trainable_neither_moves_nor_decays():
+    params = {"head": {"kernel": jnp.ones((2, 2))}, "head_of_others": {"kernel": jnp.ones((2, 2))}}
+    optimizer = make_optimizer(OptimizerConfig(weight_decay=0.5), trainable=("head.",))
+    updates, _ = optimizer.update(params, optimizer.init(params), params)
+    assert np.all(updates["head"]["kernel"]) and not np.any(updates["head_of_others"]["kernel"])
+    masked = without_frozen(params, ("head.",))
+    assert np.all(masked["head"]["kernel"]) and not np.any(masked["head_of_others"]["kernel"])
+    with pytest.raises(ValueError, match="no parameter's name begins with 'tail'; they begin with head, head_of_oth"):
+        require_trainable(params, ("head.", "tail"))
+
+
+def test_polynomial_and_steps():
+    polynomial = make_schedule(OptimizerConfig(learning_rate=2.0, schedule="polynomial", power=0.5), steps=100)
+    for step, value in {0: 2.0, 75: 1.0, 100: 0.0, 200: 0.0}.items():
+        assert float(polynomial(step)) == pytest.approx(value, abs=1e-6), step
+    config = OptimizerConfig(learning_rate=2.0, schedule="steps", step_length=10, step_factor=0.1)
+    falling = make_schedule(config, steps=100)
+    for step, value in {0: 2.0, 9: 2.0, 10: 0.2, 25: 0.02}.items():
+        assert float(falling(step)) == pytest.approx(value, rel=1e-5), step
 
 
 def test_warm_up_then_half_a_cosine():

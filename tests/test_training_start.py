@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_baselines import TINY
 from train_processes import small_config
 
 from pimjax.config import tiny_model
+from pimjax.config.networks import UNetConfig, ViTB16Config
 from pimjax.data.pipeline import _explain_worker_errors
 from pimjax.files import ForeignFileError, write_text
 from pimjax.models.factory import create_model
@@ -37,8 +37,8 @@ def one_device(monkeypatch):
         tiny_model(
             depths=(1,), num_heads=(1,), pool_scales=(1,), patch_size=8, spectral_stem=True, high_pass_init=False
         ),
-        TINY["unet_stride4"],
-        TINY["vit"],
+        UNetConfig(embed_dim=2),
+        ViTB16Config(embed_dim=8, depths=(2,), num_heads=2, decoder_channels=8),
     ],
     ids=["pim", "spectral", "unet", "vit"],
 )

@@ -6,8 +6,10 @@ import pytest
 
 from pimjax import from_torch, init_from_upernet, to_torch
 from pimjax.cli import main
-from pimjax.config import ViTConfig, tiny_model
+from pimjax.config import tiny_model
+from pimjax.models.released import variable_shapes as compared_shapes
 from pimjax.training.starting_weights import initial_variables
+from pimjax.weights import from_released, to_released
 from pimjax.weights.names.pim import variable_shapes
 from pimjax.weights.torch_file import write_torch
 
@@ -112,9 +114,10 @@ def test_a_name_with_and_without_a_wrapper_is_refused():
 
 
 def test_a_baseline_s_own_names_are_kept():
-    """All of these begin with "encoder." or "classifier.", which are no wrappers there."""
-    config = ViTConfig(embed_dim=8, depths=(1,), num_heads=(1,), mlp_ratio=2, decoder_channels=8)
-    arrays = to_torch(jax.tree.map(lambda leaf: np.ones(leaf.shape), variable_shapes(config)), config)
+    """Most of these begin with "encoder.", which is no wrapper there."""
+    fields = {"embed_dim": 8, "depths": (1,), "num_heads": 1}
+    shapes = compared_shapes("vit_b_16", **fields)
+    arrays = to_released("vit_b_16", jax.tree.map(lambda leaf: np.ones(leaf.shape), shapes), **fields)
     for prefix in ("", "module.", "model."):
-        again = to_torch(from_torch(under(prefix, arrays), config), config)
+        again = to_released("vit_b_16", from_released("vit_b_16", under(prefix, arrays), **fields), **fields)
         assert again.keys() == arrays.keys()

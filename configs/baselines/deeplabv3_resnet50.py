@@ -1,11 +1,14 @@
-"""DeepLabv3 on ResNet-50, with its own loss and PIM's data.
+"""DeepLabv3 on ResNet-50.
 
-Source:     Chen et al., 2017; torchvision
+Source:     Chen et al., 2017; torchvision's composition
 Prepare:    pimjax prepare-data casia_v2 --from DIR, and defacto
 Command:    python train.py --config configs/baselines/deeplabv3_resnet50.py
 Loss:       cross-entropy at full size
+Recipe:     PIM's optimizer, size and batch, as all networks of its benchmark
 Parameters: 39,633,986
-Hardware:   not trained here: no time or score to report. The optimizer is Adam.
+Hardware:   not trained here: no time or score to report.
+
+ImageNet start: add --config.train.init=resnet50-11ad3fa6.pth, of torchvision.
 """
 
 import dataclasses
@@ -17,10 +20,9 @@ from pimjax.config.networks import DeepLabV3ResNet50Config
 
 
 def get_config() -> Config:
-    """The data of configs/pim.py, another network and its loss."""
-    config = dataclasses.replace(
+    """The data of configs/pim.py with another network and its loss."""
+    return dataclasses.replace(
         read_config(Path(__file__).parent.parent / "pim.py"),
         workdir="runs/deeplabv3_resnet50",
         model=DeepLabV3ResNet50Config(),
     )
-    return config

@@ -2,11 +2,10 @@
 
 from pimjax.aliases import CLASSES
 from pimjax.config.schema import (
+    ComparedLossConfig,
     Config,
     DataConfig,
-    DeepLabV3Config,
     DegradationConfig,
-    FCNConfig,
     ForgeryConfig,
     LossConfig,
     MaskConfig,
@@ -17,18 +16,15 @@ from pimjax.config.schema import (
     PidaConfig,
     ProfileConfig,
     TrainConfig,
-    UNetConfig,
     UploadConfig,
-    ViTConfig,
     tiny_model,
 )
 
 __all__ = [
+    "ComparedLossConfig",
     "Config",
     "DataConfig",
-    "DeepLabV3Config",
     "DegradationConfig",
-    "FCNConfig",
     "ForgeryConfig",
     "LossConfig",
     "MaskConfig",
@@ -39,9 +35,7 @@ __all__ = [
     "PidaConfig",
     "ProfileConfig",
     "TrainConfig",
-    "UNetConfig",
     "UploadConfig",
-    "ViTConfig",
     "tiny_model",
     *CLASSES,
 ]

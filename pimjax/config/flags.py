@@ -13,8 +13,8 @@ from ml_collections import config_flags
 
 from pimjax.aliases import CONFIG
 from pimjax.config.load import flatten, read_config
-from pimjax.config.networks import COMPARED
-from pimjax.config.schema import NETWORKS, Config, NetworkConfig
+from pimjax.config.networks import NETWORKS
+from pimjax.config.schema import Config, NetworkConfig
 from pimjax.config.values import ConfigError
 from pimjax.terminal import say
 
@@ -66,7 +66,7 @@ def _explained(argv: list[str], error: BaseException) -> str:
         if isinstance(cause, ConfigError):
             return str(cause)
         cause = cause.__cause__ or cause.__context__
-    known = {key: None for network in (NETWORKS | COMPARED).values() for key in flatten(Config(model=network()))}
+    known = {key: None for network in NETWORKS.values() for key in flatten(Config(model=network()))}
     sections = {key.rsplit(".", 1)[0] for key in known if "." in key}
     for argument in argv:
         key = argument.partition("=")[0].lstrip("-")
@@ -103,7 +103,7 @@ def sections(cls: Any) -> Iterator[Any]:
     yield cls
     for field in dataclasses.fields(cls):
         if field.type is NetworkConfig:
-            yield from (NETWORKS | COMPARED).values()
+            yield from NETWORKS.values()
         elif dataclasses.is_dataclass(field.type):
             yield from sections(field.type)
 

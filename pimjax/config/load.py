@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from pimjax.aliases import renamed
-from pimjax.config.networks import COMPARED
-from pimjax.config.schema import NETWORKS, Config, ModelConfig, NetworkConfig
+from pimjax.config.networks import NETWORKS
+from pimjax.config.schema import Config, NetworkConfig
 from pimjax.config.values import ConfigError
 from pimjax.files import read_regular
+
+# Variants of pimjax 0.1 that stood where the exact networks are now.
+GONE = {"fcn": "fcn_resnet50", "deeplabv3": "deeplabv3_resnet50", "unet_stride4": "unet", "vit": "vit_b_16"}
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -39,13 +42,11 @@ def from_dict(cls: type, values: dict[str, Any]) -> Any:
     values = renamed(values, cls.old_names())
     if cls is NetworkConfig:
         name = values.get("architecture", "pim")
-        if name == "unet" and "embed_dim" in values:  # as pimjax 0.1 called the one that it trained
-            name, values = "unet_stride4", values | {"architecture": "unet_stride4"}
-        cls = (NETWORKS | COMPARED).get(name, ModelConfig)
-    if cls in NETWORKS.values() and cls is not ModelConfig:  # pimjax 0.1 had one section for all networks
-        theirs = {field.name for field in dataclasses.fields(cls)}
-        foreign = {field.name for field in dataclasses.fields(ModelConfig)} - theirs
-        values = {name: value for name, value in values.items() if name not in foreign}
+        if name in GONE or (name == "unet" and "num_heads" in values):
+            raise ConfigError(f"{name} is a network of pimjax 0.1, which alone reads it; train {GONE.get(name, name)}")
+        if name not in NETWORKS:
+            raise ConfigError(f"{name!r}: no network of this pimjax, which has {', '.join(NETWORKS)}")
+        cls = NETWORKS[name]
     fields = {field.name: field for field in dataclasses.fields(cls)}
     if odd := values.keys() - fields.keys():
         raise ConfigError(f"{cls.__name__} of this pimjax has no {sorted(odd)}")

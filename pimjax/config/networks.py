@@ -1,15 +1,18 @@
-"""The compared networks with released weights: a section for each, the released values as defaults."""
+"""Which networks there are: PIM, and a section for each compared one, its released values as defaults."""
 
-import math
-
-from pimjax.config.schema import NetworkConfig
+from pimjax.config.schema import ModelConfig, NetworkConfig
 from pimjax.config.values import key, section
+
+TRUFOR_PARTS = ("dncnn", "backbone", "decode_head", "decode_head_conf", "detection")
 
 
 @section
 class FCNResNet50Config(NetworkConfig, path="model"):
     """FCN on ResNet-50 (Long et al., CVPR 2015), as torchvision's fcn_resnet50."""
 
+    embed_dim: int = key(64, 1, 1024)  # channels of the stem
+    depths: tuple[int, ...] = key((3, 4, 6, 3), 1, 64, items=(4, 4))  # bottleneck blocks per layer
+    decoder_channels: int = key(512, 1, 8192)  # width of the head
     dropout_rate: float = key(0.1, 0, 0.99)  # of single elements before the classifier
     architecture: str = key("fcn_resnet50", choices=("fcn_resnet50",))
 
@@ -18,21 +21,30 @@ class FCNResNet50Config(NetworkConfig, path="model"):
 class DeepLabV3ResNet50Config(NetworkConfig, path="model"):
     """DeepLabv3 on ResNet-50 (Chen et al., 2017), as torchvision's deeplabv3_resnet50."""
 
+    embed_dim: int = key(64, 1, 1024)  # channels of the stem
+    depths: tuple[int, ...] = key((3, 4, 6, 3), 1, 64, items=(4, 4))  # bottleneck blocks per layer
+    decoder_channels: int = key(256, 1, 8192)  # width of the pyramid
     dropout_rate: float = key(0.5, 0, 0.99)  # of single elements behind the pyramid
     architecture: str = key("deeplabv3_resnet50", choices=("deeplabv3_resnet50",))
 
 
 @section
-class ReleasedUNetConfig(NetworkConfig, path="model"):
+class UNetConfig(NetworkConfig, path="model"):
     """U-Net (Ronneberger et al., MICCAI 2015) with padding and BatchNorm."""
 
+    embed_dim: int = key(64, 1, 1024)  # channels of the first level; they double with each
     architecture: str = key("unet", choices=("unet",))
 
 
 @section
 class ViTB16Config(NetworkConfig, path="model"):
-    """ViT-B/16 (Dosovitskiy et al., ICLR 2021), as torchvision's vit_b_16: an encoder, and ImageNet's classifier."""
+    """ViT-B/16 (Dosovitskiy et al., ICLR 2021), as torchvision's vit_b_16; its classifier, or a decoder."""
 
+    embed_dim: int = key(768, 1, 8192)  # channels of a token
+    depths: tuple[int, ...] = key((12,), 1, 64, items=(1, 1))  # transformer blocks
+    num_heads: int = key(12, 1, 256)  # attention heads
+    decoder_channels: int = key(0, 0, 8192)  # width of a decoder of masks, in the classifier's place; 0: none
+    dropout_rate: float = key(0.1, 0, 0.99)  # of whole channels in that decoder
     architecture: str = key("vit_b_16", choices=("vit_b_16",))
 
 
@@ -40,6 +52,8 @@ class ViTB16Config(NetworkConfig, path="model"):
 class MFCNConfig(NetworkConfig, path="model"):
     """MFCN (Salloum et al., JVCIR 2018): VGG-16 with two FCN-8s decoders."""
 
+    embed_dim: int = key(64, 1, 1024)  # channels of the first convolutions
+    hidden_dim: int = key(4096, 1, 8192)  # channels of fc6 and fc7
     dropout_rate: float = key(0.5, 0, 0.99)  # of single elements behind fc6 and fc7
     architecture: str = key("mfcn", choices=("mfcn",))
 
@@ -48,6 +62,7 @@ class MFCNConfig(NetworkConfig, path="model"):
 class RRUNetConfig(NetworkConfig, path="model"):
     """RRU-Net (Bi et al., CVPR Workshops 2019)."""
 
+    embed_dim: int = key(32, 1, 1024)  # channels of the first level; from 32 on a multiple of 32
     architecture: str = key("rru_net", choices=("rru_net",))
 
 
@@ -61,6 +76,8 @@ class MVSSNetConfig(NetworkConfig, path="model"):
     dropout_rate: float = key(0.1, 0, 0.99)  # of single elements before the classifier
     gray: tuple[float, ...] = key((0.1140, 0.5870, 0.2989), 0, 1, items=(3, 3))  # weights of the channels as they come
     gem_power: float = key(10.0, 1)  # p of generalized mean pooling
+    embed_dim: int = key(64, 1, 1024)  # channels of both trunks' stems
+    depths: tuple[int, ...] = key((3, 4, 6, 3), 1, 64, items=(4, 4))  # bottleneck blocks per layer
     architecture: str = key("mvss_net", choices=("mvss_net",))
 
 
@@ -71,6 +88,8 @@ class PSCCNetConfig(NetworkConfig, path="model"):
     crop: tuple[int, ...] = key((256, 256), 8, 4096, items=(2, 2))  # height and width of the heads' grid, by 8
     gate: str = key("sigmoid", choices=("sigmoid", "logit"))  # what a mask gates finer features by
     channel_unfold: str = key("released", choices=("released", "transposed"))  # how the channel branch is read back
+    embed_dim: int = key(18, 1, 1024)  # channels of the finest branch
+    stem_dim: int = key(64, 1, 1024)  # channels before the branches
     architecture: str = key("pscc_net", choices=("pscc_net",))
 
 
@@ -88,6 +107,9 @@ class EVPConfig(NetworkConfig, path="model"):
 
     drop_path_rate: float = key(0.1, 0, 0.99)  # stochastic depth of the last block; rises linearly from 0
     dropout_rate: float = key(0.1, 0, 0.99)  # of whole channels in the decoder
+    embed_dim: int = key(64, 4, 1024)  # channels of the first stage; the others have 2, 5 and 8 times as many
+    depths: tuple[int, ...] = key((3, 8, 27, 3), 1, 64, items=(4, 4))  # transformer blocks per stage
+    decoder_channels: int = key(768, 1, 8192)  # width of the decoder
     architecture: str = key("evp", choices=("evp",))
 
 
@@ -99,14 +121,17 @@ class TruForConfig(NetworkConfig, path="model"):
     drop_path_rate: float = key(0.1, 0, 0.99)  # stochastic depth of the last block
     dropout_rate: float = key(0.1, 0, 0.99)  # of whole channels in the decoders
     score_dropout_rate: float = key(0.5, 0, 0.99)  # of the image score's hidden layer
-    frozen: tuple[str, ...] = key(("dncnn",), items=(0, math.inf))  # parts that stay in inference mode in training
+    frozen: tuple[str, ...] = key(("dncnn",), choices=TRUFOR_PARTS)  # parts that are not trained
+    embed_dim: int = key(64, 4, 1024)  # channels of the first stage; the others have 2, 5 and 8 times as many
+    depths: tuple[int, ...] = key((3, 4, 6, 3), 1, 64, items=(4, 4))  # transformer blocks per stage
+    decoder_channels: int = key(512, 1, 8192)  # width of the decoder
     architecture: str = key("trufor", choices=("trufor",))
 
 
 COMPARED: dict[str, type[NetworkConfig]] = {
     "fcn_resnet50": FCNResNet50Config,
     "deeplabv3_resnet50": DeepLabV3ResNet50Config,
-    "unet": ReleasedUNetConfig,
+    "unet": UNetConfig,
     "vit_b_16": ViTB16Config,
     "mfcn": MFCNConfig,
     "rru_net": RRUNetConfig,
@@ -116,3 +141,21 @@ COMPARED: dict[str, type[NetworkConfig]] = {
     "evp": EVPConfig,
     "trufor": TruForConfig,
 }
+NETWORKS: dict[str, type[NetworkConfig]] = {"pim": ModelConfig} | COMPARED
+
+
+def loss_terms(config: NetworkConfig) -> tuple[str, ...]:
+    """Return the terms of a compared network's training loss, keys of `ComparedLossConfig`."""
+    if isinstance(config, TruForConfig):
+        parts = {"decode_head": ("mask", "dice"), "decode_head_conf": ("confidence",), "detection": ("image",)}
+        return tuple(term for part, terms in parts.items() if part not in config.frozen for term in terms)
+    if isinstance(config, MVSSNetConfig):
+        return ("mask", "edge", "image") if config.edge_branch else ("mask", "image")
+    return {"mfcn": ("mask", "edge"), "pscc_net": ("mask", "image")}.get(config.architecture, ("mask",))
+
+
+def trained_parts(config: NetworkConfig) -> tuple[str, ...]:
+    """Return the beginnings of the names of the parameters that a network's own fields let train; () for all."""
+    if not isinstance(config, TruForConfig):
+        return ()
+    return tuple(f"{part}." for part in TRUFOR_PARTS if part not in config.frozen)

@@ -14,13 +14,14 @@ FUSIONS = ("lwm", "concatenation", "addition")
 RESIZE_MODES = ("resize", "crop")
 PRECISIONS = ("float32", "bfloat16")
 MAPPINGS = ("pmap", "shard_map")
-SCHEDULES = ("constant", "cosine")
+ALGORITHMS = ("adam", "adamw", "sgd")
+SCHEDULES = ("constant", "cosine", "polynomial", "steps")
 BAD_STEPS = ("stop", "skip")
 
 
 @section
 class NetworkConfig(Section, path="model"):
-    """Configure any network: `ModelConfig` (PIM), or another of `NETWORKS`; "architecture" is its name there."""
+    """Configure any network: `ModelConfig` (PIM), or one of `pimjax.config.networks.NETWORKS`, by "architecture"."""
 
     if TYPE_CHECKING:  # the last field of each, as in files of pimjax 0.1
         architecture: str = ""
@@ -56,61 +57,6 @@ class ModelConfig(NetworkConfig, path="model"):
 
 
 @section
-class FCNConfig(NetworkConfig, path="model"):
-    """FCN on a ResNet (Long et al., CVPR 2015; He et al., CVPR 2016), as torchvision's fcn_resnet50 composes it."""
-
-    embed_dim: int = key(64, 1, 1024)  # channels of the stem
-    depths: tuple[int, ...] = key((3, 4, 6, 3), 1, 64, items=(1, 8))  # bottleneck blocks per stage
-    decoder_channels: int = key(512, 1, 8192)  # width of the head
-    dropout_rate: float = key(0.1, 0, 0.99)  # probability that a channel is dropped before the last convolution
-    architecture: str = key("fcn", choices=("fcn",))
-
-
-@section
-class DeepLabV3Config(NetworkConfig, path="model"):
-    """DeepLabv3 on a ResNet (Chen et al., 2017), as torchvision's deeplabv3_resnet50 composes it."""
-
-    embed_dim: int = key(64, 1, 1024)  # channels of the stem
-    depths: tuple[int, ...] = key((3, 4, 6, 3), 1, 64, items=(1, 8))  # bottleneck blocks per stage
-    decoder_channels: int = key(256, 1, 8192)  # width of the pyramid
-    dropout_rate: float = key(0.5, 0, 0.99)  # probability that a channel is dropped behind the pyramid
-    architecture: str = key("deeplabv3", choices=("deeplabv3",))
-
-
-@section
-class UNetConfig(NetworkConfig, path="model"):
-    """U-Net (Ronneberger et al., MICCAI 2015) of any size, its logits averaged over cells of 4×4 pixels."""
-
-    embed_dim: int = key(64, 1, 1024)  # channels of the first level; they double with each
-    depths: tuple[int, ...] = key((2, 2, 2, 2, 2), 1, 64, items=(1, 8))  # convolutions per level and side
-    dropout_rate: float = key(0.1, 0, 0.99)  # at the end of the contracting path; the paper names no rate
-    architecture: str = key("unet_stride4", choices=("unet_stride4",))
-
-
-@section
-class ViTConfig(NetworkConfig, path="model"):
-    """ViT-B/16 (Dosovitskiy et al., ICLR 2021) with a plain convolutional decoder."""
-
-    embed_dim: int = key(768, 1, 8192)  # channels of a token
-    depths: tuple[int, ...] = key((12,), 1, 64, items=(1, 1))  # transformer blocks
-    num_heads: tuple[int, ...] = key((12,), 1, 256, items=(1, 1))  # attention heads
-    mlp_ratio: int = key(4, 1, 16)  # hidden width of a block's MLP, in multiples of its channels
-    drop_path_rate: float = key(0.1, 0, 0.99)  # of the last block, rising from 0; as DeiT (Touvron et al., ICML 2021)
-    decoder_channels: int = key(256, 1, 8192)
-    dropout_rate: float = key(0.1, 0, 0.99)  # probability that a channel is dropped before the last convolution
-    architecture: str = key("vit", choices=("vit",))
-
-
-NETWORKS: dict[str, type[NetworkConfig]] = {
-    "pim": ModelConfig,
-    "fcn": FCNConfig,
-    "deeplabv3": DeepLabV3Config,
-    "unet_stride4": UNetConfig,
-    "vit": ViTConfig,
-}
-
-
-@section
 class LossConfig(Section, path="loss"):
     """Weights of the terms of the training loss, the defaults as published. 0 switches a term off."""
 
@@ -122,17 +68,35 @@ class LossConfig(Section, path="loss"):
 
 
 @section
+class ComparedLossConfig(Section, path="compared_loss"):
+    """What a compared network's published weights of its loss terms are multiplied with. 0 switches a term off."""
+
+    mask: float = key(1.0, 0)  # of the mask, PSCC-Net's four, or dice in MVSS-Net
+    dice: float = key(1.0, 0)  # TruFor: 1 − the images' dice coefficients
+    edge: float = key(1.0, 0)  # MFCN, MVSS-Net: of the mask's edge
+    image: float = key(1.0, 0)  # MVSS-Net, PSCC-Net, TruFor: of the image's score
+    confidence: float = key(1.0, 0)  # TruFor: of the confidence map
+
+
+@section
 class OptimizerConfig(Section, path="optimizer"):
     """Adam with coupled L2 weight decay (not AdamW); the defaults, a constant rate and nothing else, as published."""
 
+    algorithm: str = key("adam", choices=ALGORITHMS)  # "adamw" decays apart from the gradient, the others with it
+    trainable: tuple[str, ...] = ()  # what alone is trained: beginnings of parameters' names, joined by dots; (): all
     learning_rate: float = key(6e-5, above=0)  # the highest, where a schedule changes it
-    schedule: str = key("constant", choices=SCHEDULES)  # after the warm-up; "cosine": down to end_lr_factor
+    schedule: str = key("constant", choices=SCHEDULES)  # after the warm-up; "steps": by step_factor every step_length
     warmup_steps: int = key(0, 0)  # steps over which the rate rises from 0
-    end_lr_factor: float = key(0.0, 0, 1)  # where the cosine ends, as a share of learning_rate
+    end_lr_factor: float = key(0.0, 0, 1)  # where "cosine" and "polynomial" end, as a share of learning_rate
+    power: float = key(0.9, above=0)  # of the polynomial: the rate falls as (1 − share of the run)^power
+    step_length: int = key(1000, 1)  # steps
+    step_factor: float = key(0.5, above=0, high=1)  # what the rate is multiplied with every step_length steps
+    momentum: float = key(0.9, 0, below=1)  # of "sgd"
     b1: float = key(0.9, 0, below=1)  # decay of the average gradient
     b2: float = key(0.999, 0, below=1)  # decay of the average squared gradient
     eps: float = key(1e-8, above=0)  # added to the root of the average squared gradient
     weight_decay: float = key(1e-5, 0)  # times the parameter, added to the gradient before Adam
+    decay_kernels_only: bool = False  # weight_decay spares biases and normalization: what has one axis
     grad_clip_norm: float = key(0.0, 0)  # largest norm of the gradient, which is scaled down to it; 0: none
     ema_decay: float = key(0.0, 0, below=1)  # decay of a running average of the parameters, the model then; 0: none
     encoder_lr_scale: float = key(1.0, 0)  # rate of both encoders, as a multiple of learning_rate
@@ -275,6 +239,7 @@ class Config(Section):
     seed: int = key(0, 0)  # of the initial parameters and of every random choice of the data
     model: NetworkConfig = dataclasses.field(default_factory=ModelConfig)
     loss: LossConfig = dataclasses.field(default_factory=LossConfig)
+    compared_loss: ComparedLossConfig = dataclasses.field(default_factory=ComparedLossConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     pida: PidaConfig = dataclasses.field(default_factory=PidaConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)

@@ -3,8 +3,8 @@
 import dataclasses
 
 from pimjax.config.flags import comments, sections
-from pimjax.config.networks import COMPARED
-from pimjax.config.schema import NETWORKS, Config
+from pimjax.config.networks import NETWORKS
+from pimjax.config.schema import Config
 from pimjax.terminal import say
 
 BEGIN, END = "<!-- keys: python -m pimjax.config.table -->", "<!-- end of keys -->"
@@ -15,7 +15,7 @@ def markdown() -> str:
     lines = []
     for section in sections(Config):
         meanings = comments(section)
-        name = next((f", {name}" for name, network in (NETWORKS | COMPARED).items() if network is section), "")
+        name = next((f", {name}" for name, network in NETWORKS.items() if network is section), "")
         fields = [field for field in dataclasses.fields(section) if not dataclasses.is_dataclass(field.type)]
         lines += ["", f"**{section.PATH.rstrip('.')}{name}**: {(section.__doc__ or '').splitlines()[0]}", ""]
         lines += ["| key | default | may be | meaning |", "|---|---|---|---|"]

@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from pimjax.config import Config, ModelConfig, NetworkConfig, ViTConfig
-from pimjax.config.networks import COMPARED
+from pimjax.config import Config, LossConfig, ModelConfig, NetworkConfig
+from pimjax.config.networks import COMPARED, ViTB16Config, loss_terms
 from pimjax.config.values import ConfigError
 
 
@@ -20,16 +20,18 @@ def _check_compared(config: Config) -> None:
     name, train = config.model.architecture, config.train
     if name not in COMPARED:
         return
-    if name in ("cat_net", "vit_b_16"):
-        why = "the generator makes pixels, not JPEG files" if name == "cat_net" else "it has no mask"
-        raise ConfigError(f"config.model: {name} is not trained here ({why}); choose another network")
-    if train.precision != "float32" or train.remat or train.sync_batch_norm:
-        raise ConfigError(
-            f"config.train: {name} is computed in float32, without remat and sync_batch_norm; leave these out"
-        )
+    if name == "cat_net":
+        raise ConfigError("config.model: cat_net is not trained here: the generator makes pixels, not JPEG files")
+    if isinstance(config.model, ViTB16Config) and not config.model.decoder_channels:
+        raise ConfigError("config.model.decoder_channels is 0: vit_b_16 has no mask to train then; give it a width")
+    if train.sync_batch_norm:
+        raise ConfigError(f"config.train: {name} is trained without sync_batch_norm; leave it out")
 
 
 def _check_loss(config: Config) -> None:
+    if config.model.architecture in COMPARED:
+        _check_compared_loss(config)
+        return
     model, loss = config.model, config.loss
     pim = isinstance(model, ModelConfig)
     decoded = (pim and model.boundary_decoder) * (loss.boundary + loss.compactness)
@@ -40,6 +42,17 @@ def _check_loss(config: Config) -> None:
         raise ConfigError(
             "config.loss: only decoders that config.model does not have are given a weight; set loss.mask"
         )
+
+
+def _check_compared_loss(config: Config) -> None:
+    if config.loss != LossConfig():
+        raise ConfigError("config.loss is PIM's; weigh a compared network's terms by config.compared_loss")
+    terms, name = set(loss_terms(config.model)), config.model.architecture
+    weights = vars(config.compared_loss)
+    if odd := [term for term, weight in weights.items() if weight != 1 and term not in terms]:
+        raise ConfigError(f"config.compared_loss.{odd[0]}: {name} has no such term; it has {', '.join(sorted(terms))}")
+    if not any(weights[term] for term in terms):
+        raise ConfigError(f"config.compared_loss: all terms of {name} are switched off; leave one on")
 
 
 def _check_data(config: Config) -> None:
@@ -81,11 +94,15 @@ def check_model(model: NetworkConfig) -> None:
             raise ConfigError(
                 "config.model.double_compression is True; it is a part of spectral_stem, which must be True too"
             )
-    if isinstance(model, ModelConfig | ViTConfig):
         _check_heads(model)
+    if isinstance(model, ViTB16Config) and model.embed_dim % model.num_heads:
+        raise ConfigError(
+            f"config.model.embed_dim is {model.embed_dim}, which {model.num_heads} heads cannot share evenly; change "
+            "embed_dim or num_heads"
+        )
 
 
-def _check_heads(model: ModelConfig | ViTConfig) -> None:
+def _check_heads(model: ModelConfig) -> None:
     if len(model.depths) != len(model.num_heads):
         raise ConfigError(
             f"config.model.depths {model.depths} and num_heads {model.num_heads} must be as long as each other"

@@ -9,10 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
+from pimjax.config.networks import ViTB16Config
+from pimjax.config.schema import PRECISIONS
 from pimjax.data.images import turn_upright
 from pimjax.inference.localizer import Localization, Localizer, model_hash, require_photo
 from pimjax.jpeg.coefficients import as_jpeg, read_coefficients
 from pimjax.models.factory import create_model
+from pimjax.models.layers import Execution
 from pimjax.models.preprocessing import PREPROCESSING, Preprocessing
 from pimjax.weights.card import ModelCard
 
@@ -58,16 +61,16 @@ class ComparedLocalizer(Localizer):
     """
 
     def __init__(self, variables: dict[str, Any], card: ModelCard, precision: str = "float32", batch: int = 0):
-        if precision != "float32":
-            raise ValueError(f"precision {precision!r}: {card.model.architecture} is computed in float32 alone")
-        if card.model.architecture == "vit_b_16":
-            raise ValueError("vit_b_16: an encoder, and a classifier of ImageNet's classes; it knows no manipulation")
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision {precision!r}: it must be one of {', '.join(map(repr, PRECISIONS))}")
+        if isinstance(card.model, ViTB16Config) and not card.model.decoder_channels:
+            raise ValueError("vit_b_16: these weights have no decoder, and so know no manipulation; train one")
         self.card, self.precision, self.batch = card, precision, 1
         self.hash = model_hash(variables, card)
         self._how = PREPROCESSING[card.model.architecture]
         self.reads_files = self._how.jpeg
         self._variables = jax.device_put(variables)
-        apply: Any = create_model(card.model).apply
+        apply: Any = create_model(card.model, Execution(dtype=jnp.dtype(precision))).apply
 
         @jax.jit
         def predict(variables: dict[str, Any], inputs: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from pimjax.models.hrnet import MOMENTUM, BasicBlock, ConvNorm, HRModule, Maps, new_branch
+from pimjax.models.layers import Execution
 from pimjax.models.resnet50 import Bottleneck
-from pimjax.models.torch_layers import BatchNorm2d, Conv2d, record, resize
+from pimjax.models.torch_layers import BatchNorm2d, Conv2d, exact, lower, record, resize
 
 LEVELS = 20  # |coefficient| from which all count as one
 
@@ -34,6 +35,7 @@ class CATNet(nn.Module):
     """
 
     dct_only: bool = False  # the released single-stream model, which sees no RGB
+    execution: Execution = Execution()
 
     @staticmethod
     def example_inputs(side: int) -> dict[str, jax.Array]:
@@ -45,7 +47,7 @@ class CATNet(nn.Module):
     def __call__(
         self, images: jax.Array, coefficients: jax.Array, qtables: jax.Array, train: bool = False
     ) -> CATNetOutput:
-        dct = self._dct_stream(coefficients, qtables.astype(images.dtype), images.dtype, train)
+        dct = self._dct_stream(coefficients, qtables.astype(images.dtype), self.execution.dtype or images.dtype, train)
         if self.dct_only:
             maps = dct
         else:
@@ -60,7 +62,7 @@ class CATNet(nn.Module):
         x = jnp.concatenate([resize(x, size) for x in maps], -1)
         x = Conv2d(x.shape[-1], name="last_layer.0")(x)
         x = nn.relu(BatchNorm2d(train, momentum=MOMENTUM, name="last_layer.1")(x))
-        logits = Conv2d(2, name="last_layer.3")(x)
+        logits = exact(Conv2d(2, name="last_layer.3")(x))
         probability = nn.softmax(resize(logits, coefficients.shape[1:3]))[..., 1]
         return CATNetOutput(logits, probability, nn.softmax(logits)[..., 1].max((1, 2)))
 
@@ -68,6 +70,7 @@ class CATNet(nn.Module):
         """Encode RGB: maps of 48, 96, 192 and 384 channels, a quarter of the size to a 32nd."""
         for number in (1, 2):
             x = Conv2d(64, 3, 2, 1, use_bias=False, name=f"conv{number}")(x)
+            x = lower(x, self.execution)
             x = nn.relu(BatchNorm2d(train, momentum=MOMENTUM, name=f"bn{number}")(x))
         for i in range(4):
             x = Bottleneck(64, train=train, momentum=MOMENTUM, name=f"layer1.{i}")(x)
@@ -93,7 +96,7 @@ class CATNet(nn.Module):
         B, H, W, C = x.shape
         # A block's 64 frequencies become channels, and again times their steps.
         x = x.reshape(B, H // 8, 8, W // 8, 8, C)
-        x = jnp.stack([x, x * qtables[:, None, :, None, :, None]], 1)  # [B, 2, i, u, j, v, c]
+        x = jnp.stack([x, x * qtables[:, None, :, None, :, None].astype(dtype)], 1)  # [B, 2, i, u, j, v, c]
         x = jnp.transpose(x, (0, 2, 4, 1, 6, 3, 5)).reshape(B, H // 8, W // 8, 2 * C * 64)
         for i in range(4):
             x = BasicBlock(96, train, name=f"dc_layer2.{i}")(x)

@@ -5,6 +5,7 @@ embedding and the image's high frequencies.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -12,8 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pimjax.models.segformer import STAGES, Block, Decoder, PatchEmbedding
-from pimjax.models.torch_layers import Conv2d, LayerNorm, Linear, gelu, record, resize
+from pimjax.models.layers import Execution
+from pimjax.models.segformer import Block, Decoder, PatchEmbedding, Stage, stages
+from pimjax.models.torch_layers import Conv2d, LayerNorm, Linear, exact, gelu, lower, record, remat, resize
 
 DEPTHS = (3, 8, 27, 3)
 
@@ -43,24 +45,28 @@ def high_frequency(images: jax.Array, share: float = 0.25) -> jax.Array:
 class Prompts(nn.Module):
     """Make the prompts: of the image's high frequencies once, then of each stage's embedding for each of its blocks."""
 
+    stages: Sequence[Stage]
+    depths: Sequence[int]
+    execution: Execution = Execution()
+
     def setup(self) -> None:
         self.handcrafted = [
             PatchEmbedding(stage.width // 4, stage.kernel, stage.stride, name=f"handcrafted_generator{i}")
-            for i, stage in enumerate(STAGES, 1)
+            for i, stage in enumerate(self.stages, 1)
         ]
-        self.embeddings = [Linear(s.width // 4, name=f"embedding_generator{i}") for i, s in enumerate(STAGES, 1)]
+        self.embeddings = [Linear(s.width // 4, name=f"embedding_generator{i}") for i, s in enumerate(self.stages, 1)]
         self.lightweight = [
-            [Linear(s.width // 4, name=f"lightweight_mlp{i}_{j}.0") for j in range(DEPTHS[i - 1])]
-            for i, s in enumerate(STAGES, 1)
+            [Linear(s.width // 4, name=f"lightweight_mlp{i}_{j}.0") for j in range(self.depths[i - 1])]
+            for i, s in enumerate(self.stages, 1)
         ]
-        self.shared = [Linear(s.width, name=f"shared_mlp{i}") for i, s in enumerate(STAGES, 1)]
+        self.shared = [Linear(s.width, name=f"shared_mlp{i}") for i, s in enumerate(self.stages, 1)]
 
     def features(self, images: jax.Array) -> list[jax.Array]:
         """Embed the high frequencies of images [B, H, W, 3] at the four stages."""
         x, maps = high_frequency(images), []
         record(self, "high_frequency", x)
         for i, embed in enumerate(self.handcrafted, 1):
-            x = embed(x)
+            x = lower(embed(x), self.execution)
             record(self, f"handcrafted{i}", x)
             maps.append(x)
         return maps
@@ -77,23 +83,28 @@ class Prompts(nn.Module):
 class Encoder(nn.Module):
     """Encode normalized images by MiT-B4 with prompts: four maps."""
 
+    embed_dim: int = 64
+    depths: Sequence[int] = DEPTHS
     drop_path_rate: float = 0.1
     train: bool = False
+    execution: Execution = Execution()
 
     @nn.compact
     def __call__(self, images: jax.Array) -> list[jax.Array]:
-        prompts = Prompts(name="prompt_generator")
+        mit, block = stages(self.embed_dim), remat(Block, self.execution)
+        prompts = Prompts(mit, self.depths, self.execution, name="prompt_generator")
         features, x, maps = prompts.features(images), images, []
-        rates = iter(np.linspace(0, self.drop_path_rate, sum(DEPTHS)).tolist())
-        for i, (stage, depth) in enumerate(zip(STAGES, DEPTHS, strict=True)):
+        rates = iter(np.linspace(0, self.drop_path_rate, sum(self.depths)).tolist())
+        for i, (stage, depth) in enumerate(zip(mit, self.depths, strict=True)):
             x = PatchEmbedding(stage.width, stage.kernel, stage.stride, name=f"patch_embed{i + 1}")(x)
             record(self, f"patch_embed{i + 1}", x)
+            x = lower(x, self.execution)
             mixed = features[i] + prompts.embedding(i, x)
             for j in range(depth):
                 x = x + prompts.prompt(i, j, mixed)
                 if i == j == 0:
                     record(self, "prompted_block1_0", x)
-                x = Block(stage.heads, stage.reduction, next(rates), self.train, name=f"block{i + 1}.{j}")(x)
+                x = block(stage.heads, stage.reduction, next(rates), self.train, name=f"block{i + 1}.{j}")(x)
                 if i == j == 0:
                     record(self, "after_block1_0", x)
             x = LayerNorm(1e-6, name=f"norm{i + 1}")(x)
@@ -110,12 +121,18 @@ class EVP(nn.Module):
 
     drop_path_rate: float = 0.1
     dropout_rate: float = 0.1  # of whole channels in the decoder
+    embed_dim: int = 64  # of the first stage
+    depths: Sequence[int] = DEPTHS
+    decoder_channels: int = 768
+    execution: Execution = Execution()
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> EVPOutput:
-        maps = Encoder(self.drop_path_rate, train, name="backbone")(images)
-        head = Decoder(768, 1, ("conv", "bn"), False, dropout_rate=self.dropout_rate, train=train, name="decode_head")
-        low = head(maps)
+        encode = Encoder(self.embed_dim, self.depths, self.drop_path_rate, train, self.execution, name="backbone")
+        maps = encode(images)
+        width, rate = self.decoder_channels, self.dropout_rate
+        low = Decoder(width, 1, ("conv", "bn"), False, dropout_rate=rate, train=train, name="decode_head")(maps)
+        low = exact(low)
         if self.is_initializing():  # in every checkpoint, and never used
             Conv2d(1, name="decode_head.conv_seg")(jnp.zeros((1, 1, 1, 128)))
         logits = resize(low, images.shape[1:3])

@@ -10,10 +10,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from pimjax.models.torch_layers import BatchNorm2d, Conv2d, ConvTranspose2d, Dropout, max_pool, record
+from pimjax.models.layers import Execution
+from pimjax.models.torch_layers import BatchNorm2d, Conv2d, ConvTranspose2d, Dropout, exact, lower, max_pool, record
 from pimjax.models.windows import pad_to_multiple
 
-GROUPS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # VGG-16's widths between poolings
+GROUPS = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))  # VGG-16 between poolings: width in multiples of 64, convolutions
 
 
 class MFCNOutput(NamedTuple):
@@ -34,7 +35,7 @@ class Branch(nn.Module):
         record(self, "stride16", x)
         x = ConvTranspose2d(2, 4, 2, 1, use_bias=False, name="up8")(x) + Conv2d(2, name="skip3")(pool3)
         record(self, "stride8", x)
-        return ConvTranspose2d(2, 16, 8, 4, use_bias=False, name="up1")(x)
+        return exact(ConvTranspose2d(2, 16, 8, 4, use_bias=False, name="up1")(x))
 
 
 class MFCN(nn.Module):
@@ -43,15 +44,19 @@ class MFCN(nn.Module):
     The image is zero-padded at the bottom and right to multiples of 32, and the logits are cropped.
     """
 
+    embed_dim: int = 64  # channels of the first convolutions
+    hidden_dim: int = 4096  # channels of fc6 and fc7
     dropout_rate: float = 0.5  # of single elements behind fc6 and fc7
+    execution: Execution = Execution()
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> MFCNOutput:
         B, H, W, _ = images.shape
         x, number, pools = pad_to_multiple(images, 32), 0, []
-        for widths in GROUPS:
-            for width in widths:
-                x = Conv2d(width, 3, padding=1, name=f"features.{number}")(x)
+        for width, depth in GROUPS:
+            for _ in range(depth):
+                x = Conv2d(width * self.embed_dim, 3, padding=1, name=f"features.{number}")(x)
+                x = lower(x, self.execution)
                 x = nn.relu(BatchNorm2d(train, name=f"features.{number + 1}")(x))
                 number += 3
             x = max_pool(x, 2, 2)
@@ -59,7 +64,7 @@ class MFCN(nn.Module):
             pools.append(x)
             record(self, f"pool{len(pools)}", x)
         for name, kernel in (("fc6", 7), ("fc7", 1)):
-            x = nn.relu(Conv2d(4096, kernel, padding=kernel // 2, name=name)(x))
+            x = nn.relu(Conv2d(self.hidden_dim, kernel, padding=kernel // 2, name=name)(x))
             record(self, name, x)
             x = Dropout(self.dropout_rate, train)(x)
         score = Conv2d(2, name="score")(x)

@@ -1,5 +1,6 @@
 """MVSS-Net (Chen et al., ICCV 2021, arXiv 2104.06832), and what is public of MVSS-Net++ (Dong et al., TPAMI 2022)."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -7,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pimjax.models.resnet50 import STRIDE_16, ResNet50
-from pimjax.models.torch_layers import BatchNorm2d, Conv2d, Dropout, convolve, record, resize
+from pimjax.models.layers import Execution
+from pimjax.models.resnet50 import DEPTHS, STRIDE_16, ResNet50
+from pimjax.models.torch_layers import BatchNorm2d, Conv2d, Dropout, convolve, exact, record, resize, softmax
 
 SOBEL = {"x": ((1, 0, -1), (2, 0, -2), (1, 0, -1)), "y": ((1, 2, 1), (0, 0, 0), (-1, -2, -1))}
-CHANNELS = (256, 512, 1024, 2048)  # of the ResNet's maps
 GRAY = (0.1140, 0.5870, 0.2989)  # of the channels in the order in which they come: the release feeds BGR
 
 
@@ -86,7 +87,7 @@ class DualAttention(nn.Module):
         for name, map_ in (("conv_p2", places), ("conv_c2", channels)):
             record(self, name, map_)
         y = Dropout(self.dropout_rate, self.train)(places + channels)
-        return Conv2d(1, name="out.1")(y)
+        return exact(Conv2d(1, name="out.1")(y))
 
 
 class PositionAttention(nn.Module):
@@ -99,7 +100,7 @@ class PositionAttention(nn.Module):
             Conv2d(n, name=f"conv_{name}")(x).reshape(B, h * w, n)
             for name, n in (("b", C // 8), ("c", C // 8), ("d", C))
         )
-        weights = nn.softmax(jnp.einsum("bic,bjc->bij", q, k))
+        weights = softmax(jnp.einsum("bic,bjc->bij", q, k))
         alpha = self.param("alpha", nn.initializers.zeros, (1,)).astype(x.dtype)
         return alpha * jnp.einsum("bij,bjc->bic", weights, v).reshape(x.shape) + x
 
@@ -112,7 +113,7 @@ class ChannelAttention(nn.Module):
         B, h, w, C = x.shape
         flat = x.reshape(B, h * w, C)
         likeness = jnp.einsum("bnc,bnd->bcd", flat, flat)
-        weights = nn.softmax(likeness.max(-1, keepdims=True) - likeness)
+        weights = softmax(likeness.max(-1, keepdims=True) - likeness)
         beta = self.param("beta", nn.initializers.zeros, (1,)).astype(x.dtype)
         return beta * jnp.einsum("bcd,bnd->bnc", weights, flat).reshape(x.shape) + x
 
@@ -131,10 +132,17 @@ class MVSSNet(nn.Module):
     dropout_rate: float = 0.1  # of single elements
     gray: tuple[float, float, float] = GRAY  # weights of the channels; a port feeds RGB with the same
     gem_power: float = 10.0  # p of GeM
+    embed_dim: int = 64  # of both trunks' stems
+    depths: Sequence[int] = DEPTHS
+    execution: Execution = Execution()
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False, gem_share: float = 1.0) -> MVSSNetOutput:
-        maps = ResNet50(STRIDE_16, train, name="model")(images)
+
+        def trunk(name: str) -> ResNet50:
+            return ResNet50(STRIDE_16, train, self.embed_dim, self.depths, self.execution, name=name)
+
+        maps = trunk("model")(images)
         for i, x in enumerate(maps, 1):
             record(self, f"c{i}", x)
         edge = self._edges(maps, train) if self.edge_branch else None
@@ -144,7 +152,7 @@ class MVSSNet(nn.Module):
             kernel = self.param("constrain_conv.kernel", nn.initializers.uniform(1.0), (1, 3, 24)).astype(images.dtype)
             filtered = convolve(gray, normalized_bayar(kernel), padding=2)
             record(self, "bayar", filtered)
-            noise = ResNet50(STRIDE_16, train, name="noise_extractor.model")(filtered)[-1]
+            noise = trunk("noise_extractor.model")(filtered)[-1]
             record(self, "noise_c4", noise)
             x = jnp.concatenate([x, noise], -1)
         low = DualAttention(self.dropout_rate, train, name="head")(x)
@@ -174,7 +182,7 @@ class MVSSNet(nn.Module):
                 raise ValueError(f"images of about {H}×{W} pixels: sides modulo 16 must be 13, 14, 15 or 0")
             edge = EdgeBlock(train, relu=i < 4, name=f"erb_trans_{i - 1}")(edge + block)
             record(self, f"erb_trans_{i - 1}", edge)
-        return edge
+        return exact(edge)
 
     def _image_score(self, probability: jax.Array, share: float, train: bool) -> jax.Array:
         """Reduce the map [B, H, W, 1] to a score [B]; `share` is λ, what plain GeM counts for beside its block."""
@@ -194,10 +202,10 @@ class MVSSNet(nn.Module):
         return share * gem(probability) + (1 - share) * gem(y)
 
 
-def fixed_filters() -> dict[str, np.ndarray]:
+def fixed_filters(embed_dim: int = 64) -> dict[str, np.ndarray]:
     """Return the Sobel filters as the release's state dict holds them: [1, C, 3, 3] for every map and axis."""
     return {
         f"sobel_{axis}{i}.0.weight": np.broadcast_to(np.array(rows, np.float32), (1, C, 3, 3)).copy()
         for axis, rows in SOBEL.items()
-        for i, C in enumerate(CHANNELS, 1)
+        for i, C in enumerate((4 * embed_dim * 2**i for i in range(4)), 1)
     }

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from pimjax.models.hrnet import MOMENTUM, ConvNorm, HRModule, Maps, new_branch
+from pimjax.models.layers import Execution
 from pimjax.models.resnet50 import Bottleneck
-from pimjax.models.torch_layers import BatchNorm2d, Conv2d, Linear, record, resize
+from pimjax.models.torch_layers import BatchNorm2d, Conv2d, Linear, exact, lower, record, remat, resize, softmax
 
-WIDTHS = (18, 36, 72, 144)
 FOLDS = (4, 2, 2, 1)  # how much each scale's map is folded before positions attend to each other
 
 
@@ -30,25 +30,29 @@ class PSCCNetOutput(NamedTuple):
 class Backbone(nn.Module):
     """Encode images [B, H, W, 3] by HRNet-W18-small-v2 without its strides: four maps, of full size to an eighth."""
 
+    embed_dim: int = 18  # channels of the finest branch; they double with each
+    stem_dim: int = 64
     train: bool = False
+    execution: Execution = Execution()
 
     @nn.compact
     def __call__(self, x: jax.Array) -> Maps:
-        train = self.train
+        train, widths = self.train, tuple(self.embed_dim * 2**i for i in range(4))
         for number in (1, 2):
-            x = Conv2d(64, 3, padding=1, use_bias=False, name=f"conv{number}")(x)
+            x = Conv2d(self.stem_dim, 3, padding=1, use_bias=False, name=f"conv{number}")(x)
+            x = lower(x, self.execution)
             x = nn.relu(BatchNorm2d(train, momentum=MOMENTUM, name=f"bn{number}")(x))
         for i in range(2):
-            x = Bottleneck(64, train=train, momentum=MOMENTUM, name=f"layer1.{i}")(x)
+            x = remat(Bottleneck, self.execution)(self.stem_dim, train=train, momentum=MOMENTUM, name=f"layer1.{i}")(x)
         record(self, "layer1", x)
-        maps = [ConvNorm(WIDTHS[0], train=train, name="transition1.0")(x)]
-        maps = [*maps, ConvNorm(WIDTHS[1], 3, 2, train, name="transition1.1.0")(x)]
+        maps = [ConvNorm(widths[0], train=train, name="transition1.0")(x)]
+        maps = [*maps, ConvNorm(widths[1], 3, 2, train, name="transition1.1.0")(x)]
         for stage in (2, 3, 4):
-            maps = HRModule(WIDTHS[:stage], 2, True, train, name=f"stage{stage}.0")(maps)
+            maps = remat(HRModule, self.execution)(widths[:stage], 2, True, train, name=f"stage{stage}.0")(maps)
             for i, map_ in enumerate(maps):
                 record(self, f"stage{stage}_{i}", map_)
             if stage < 4:
-                maps = new_branch(maps, WIDTHS[stage], f"transition{stage}.{stage}", train)
+                maps = new_branch(maps, widths[stage], f"transition{stage}.{stage}", train)
         return maps
 
 
@@ -74,9 +78,9 @@ class Correlation(nn.Module):
             jnp.moveaxis(Conv2d(D, name=name)(jnp.moveaxis(folded, 1, 2)[:, None])[:, 0], 2, 1)
             for name in ("g", "theta", "phi")
         )  # each [B, D, N]
-        positions = nn.softmax(jnp.einsum("bdn,bdm->bnm", theta, phi))
+        positions = softmax(jnp.einsum("bdn,bdm->bnm", theta, phi))
         spatial = jnp.einsum("bnm,bdm->bdn", positions, g).reshape(B, C, h, w)
-        channels = nn.softmax(jnp.einsum("bin,bjn->bij", theta, phi))
+        channels = softmax(jnp.einsum("bin,bjn->bij", theta, phi))
         channel = jnp.einsum("bin,bij->bnj", g, channels)
         if self.transposed:
             channel = jnp.moveaxis(channel, 2, 1)
@@ -86,7 +90,7 @@ class Correlation(nn.Module):
             x = x + weight * Conv2d(C, name=f"W_{name}")(jnp.moveaxis(change, 1, 3))
         record(self, "z", x)
         mask = nn.relu(Conv2d(16, 3, padding=1, name="getmask.0")(x))
-        mask = Conv2d(1, 3, padding=1, name="getmask.2")(mask)
+        mask = exact(Conv2d(1, 3, padding=1, name="getmask.2")(mask))
         return nn.sigmoid(mask) if self.gate == "sigmoid" else mask
 
 
@@ -102,7 +106,7 @@ class MaskHeads(nn.Module):
         for scale in (4, 3, 2, 1):
             x = maps[scale - 1]
             if masks:
-                x = x * resize(masks[0], x.shape[1:3], True)
+                x = x * resize(masks[0], x.shape[1:3], True).astype(x.dtype)
             name = f"getmask{scale}"
             masks = [Correlation(FOLDS[scale - 1], self.gate, self.transposed, name=name)(x), *masks]
         return masks
@@ -116,7 +120,8 @@ class ImageHead(nn.Module):
     @nn.compact
     def __call__(self, maps: Maps) -> jax.Array:
         y = jnp.zeros(())
-        for i, (x, width) in enumerate(zip(maps, WIDTHS, strict=True)):
+        for i, x in enumerate(maps):
+            width = x.shape[-1]
             block = Bottleneck(width, train=self.train, expansion=2, momentum=MOMENTUM, name=f"incre_modules.{i}.0")
             x = block(x)
             if i:
@@ -125,7 +130,7 @@ class ImageHead(nn.Module):
             y = x
         y = Conv2d(128, name="final_layer.0")(y)
         y = nn.relu(BatchNorm2d(self.train, momentum=MOMENTUM, name="final_layer.1")(y)).mean((1, 2))
-        return Linear(2, name="classifier.2")(nn.relu(Linear(16, name="classifier.0")(y)))
+        return exact(Linear(2, name="classifier.2")(nn.relu(Linear(16, name="classifier.0")(y))))
 
 
 class PSCCNet(nn.Module):
@@ -138,11 +143,14 @@ class PSCCNet(nn.Module):
     crop: int | tuple[int, int] = 256
     gate: str = "sigmoid"  # or "logit": the port in IMDL-BenCo gates by logits
     channel_unfold: str = "released"  # or "transposed"
+    embed_dim: int = 18  # channels of the backbone's finest branch
+    stem_dim: int = 64  # channels before its branches
+    execution: Execution = Execution()
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> PSCCNetOutput:
         height, width = self.crop if isinstance(self.crop, tuple) else (self.crop, self.crop)
-        maps = Backbone(train, name="FENet")(images)
+        maps = Backbone(self.embed_dim, self.stem_dim, train, self.execution, name="FENet")(images)
         for i, map_ in enumerate(maps, 1):
             record(self, f"s{i}", map_)
         maps = [resize(x, (height >> k, width >> k), True) for k, x in enumerate(maps)]

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from pimjax.config import NetworkConfig
+from pimjax.models.layers import Execution
 
 
 class Released(NamedTuple):
@@ -37,13 +38,16 @@ RELEASED = {
 }
 
 
-def released_model(name: str, **fields: Any) -> nn.Module:
-    """Return a compared network with its released values as defaults; ValueError for a field that it has not."""
+def released_model(name: str, execution: Execution = Execution(), **fields: Any) -> nn.Module:  # noqa: B008
+    """Return a compared network with its released values as defaults; ValueError for a field that it has not.
+
+    Of `execution` it knows `dtype`, of maps and products behind the first layer, and `remat`.
+    """
     cls = RELEASED[name].load()
-    known = [field for field in cls.__dataclass_fields__ if field not in ("parent", "name")]
+    known = [field for field in cls.__dataclass_fields__ if field not in ("parent", "name", "execution")]
     if odd := sorted(fields.keys() - set(known)):
         raise ValueError(f"{name}: no field {odd[0]!r}; there are {', '.join(known) or 'none'}")
-    return cls(**fields)
+    return cls(**fields, execution=execution)
 
 
 def fields_of(config: NetworkConfig) -> dict[str, Any]:

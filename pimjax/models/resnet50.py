@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 
-from pimjax.models.torch_layers import BatchNorm2d, Conv2d, max_pool, record
+from pimjax.models.layers import Execution
+from pimjax.models.torch_layers import BatchNorm2d, Conv2d, lower, max_pool, record, remat
 
 DEPTHS = (3, 4, 6, 3)
 # The usual strides; a segmentation network dilates instead of striding: torchvision's FCN and DeepLab, and MVSS-Net.
@@ -40,23 +41,27 @@ class ResNet50(nn.Module):
     """Encode [B, H, W, C], any H and W, to the maps of the four layers, of 256, 512, 1024 and 2048 channels.
 
     `layers` gives each one's stride and its blocks' dilations, of which the last goes on. Nothing is padded beforehand:
-    strides round up.
+    strides round up. Of another `embed_dim`, the stem's width, layer i has 2^(i + 1) times as many channels.
     """
 
     layers: Sequence[tuple[int, tuple[int, ...]]] = STRIDE_8
     train: bool = False
+    embed_dim: int = 64
+    depths: Sequence[int] = DEPTHS
+    execution: Execution = Execution()
 
     @nn.compact
     def __call__(self, x: jax.Array) -> list[jax.Array]:
-        x = Conv2d(64, 7, 2, 3, use_bias=False, name="conv1")(x)
+        x = Conv2d(self.embed_dim, 7, 2, 3, use_bias=False, name="conv1")(x)
+        x = lower(x, self.execution)
         x = max_pool(nn.relu(BatchNorm2d(self.train, name="bn1")(x)), 3, 2, 1)
         record(self, "maxpool", x)
-        maps = []
-        for number, (depth, (stride, dilations)) in enumerate(zip(DEPTHS, self.layers, strict=True), 1):
+        maps, block = [], remat(Bottleneck, self.execution)
+        for number, (depth, (stride, dilations)) in enumerate(zip(self.depths, self.layers, strict=True), 1):
             for i in range(depth):
                 dilation = dilations[min(i, len(dilations) - 1)]
-                width, name = 64 * 2 ** (number - 1), f"layer{number}.{i}"
-                x = Bottleneck(width, 1 if i else stride, dilation, self.train, name=name)(x)
+                width, name = self.embed_dim * 2 ** (number - 1), f"layer{number}.{i}"
+                x = block(width, 1 if i else stride, dilation, self.train, name=name)(x)
                 if not i:
                     record(self, f"layer{number}_block0", x)
             maps.append(x)

@@ -6,7 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from pimjax.models.torch_layers import Conv2d, ConvTranspose2d, GroupNorm, max_pool, record
+from pimjax.models.layers import Execution
+from pimjax.models.torch_layers import Conv2d, ConvTranspose2d, GroupNorm, exact, lower, max_pool, record, remat
 
 
 class RRUNetOutput(NamedTuple):
@@ -55,15 +56,19 @@ class RRUNet(nn.Module):
     Training and inference compute the same: no dropout, no running statistics.
     """
 
+    embed_dim: int = 32  # channels of the first level
+    execution: Execution = Execution()
+
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> RRUNetOutput:
-        skips, x = [], images
-        for i, features in enumerate((32, 64, 128, 256, 256)):
-            x = Ring(features, name=f"down{i or ''}")(max_pool(x, 3, 2, 1) if i else x)
+        skips, x, ring = [], images, remat(Ring, self.execution)
+        for i, features in enumerate((1, 2, 4, 8, 8)):
+            x = ring(features * self.embed_dim, name=f"down{i or ''}")(max_pool(x, 3, 2, 1) if i else x)
             record(self, f"down{i or ''}", x)
+            x = lower(x, self.execution)
             skips.append(x)
-        for i, features in enumerate((128, 64, 32, 32), 1):
-            x = Ring(features, name=f"up{i}")(x, skips[-1 - i])
+        for i, features in enumerate((4, 2, 1, 1), 1):
+            x = ring(features * self.embed_dim, name=f"up{i}")(x, skips[-1 - i])
             record(self, f"up{i}", x)
-        logits = Conv2d(1, name="out.conv")(x)
+        logits = exact(Conv2d(1, name="out.conv")(x))
         return RRUNetOutput(logits, nn.sigmoid(logits[..., 0]))

@@ -31,7 +31,12 @@ class Stage(NamedTuple):
     stride: int
 
 
-STAGES = (Stage(64, 1, 8, 7, 4), Stage(128, 2, 4, 3, 2), Stage(320, 5, 2, 3, 2), Stage(512, 8, 1, 3, 2))
+def stages(embed_dim: int = 64) -> tuple[Stage, ...]:
+    """Return the four stages of MiT-B1 to B5, or of another width of the first."""
+    rows = ((1, 8, 7, 4), (2, 4, 3, 2), (5, 2, 3, 2), (8, 1, 3, 2))
+    return tuple(Stage(embed_dim * heads, heads, *rest) for heads, *rest in rows)
+
+
 SMALLEST = 29  # pixels a side: stage 1 must have 8 rows for its reduction
 
 

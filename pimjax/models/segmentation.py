@@ -1,13 +1,26 @@
 """FCN and DeepLabv3 on a dilated ResNet-50, as torchvision composes them, and U-Net; with two classes."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from pimjax.models.resnet50 import STRIDE_8, ResNet50
-from pimjax.models.torch_layers import BatchNorm2d, Conv2d, ConvTranspose2d, Dropout, max_pool, record, resize
+from pimjax.models.layers import Execution
+from pimjax.models.resnet50 import DEPTHS, STRIDE_8, ResNet50
+from pimjax.models.torch_layers import (
+    BatchNorm2d,
+    Conv2d,
+    ConvTranspose2d,
+    Dropout,
+    exact,
+    lower,
+    max_pool,
+    record,
+    remat,
+    resize,
+)
 
 
 class SegmentationOutput(NamedTuple):
@@ -21,6 +34,7 @@ class SegmentationOutput(NamedTuple):
 
 def segmentation_output(low: jax.Array, images: jax.Array) -> SegmentationOutput:
     """Enlarge logits to the size of the images."""
+    low = exact(low)
     logits = resize(low, images.shape[1:3])
     return SegmentationOutput(low, logits, nn.softmax(logits)[..., 1])
 
@@ -28,12 +42,16 @@ def segmentation_output(low: jax.Array, images: jax.Array) -> SegmentationOutput
 class FCNResNet50(nn.Module):
     """Segment normalized images [B, H, W, 3], any H and W (Long et al., CVPR 2015). 32,947,266 parameters."""
 
+    embed_dim: int = 64  # of the stem
+    depths: Sequence[int] = DEPTHS
+    decoder_channels: int = 512
     dropout_rate: float = 0.1  # of single elements
+    execution: Execution = Execution()
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> SegmentationOutput:
-        x = ResNet50(STRIDE_8, train, name="backbone")(images)[-1]
-        x = Conv2d(512, 3, padding=1, use_bias=False, name="classifier.0")(x)
+        x = ResNet50(STRIDE_8, train, self.embed_dim, self.depths, self.execution, name="backbone")(images)[-1]
+        x = Conv2d(self.decoder_channels, 3, padding=1, use_bias=False, name="classifier.0")(x)
         x = Dropout(self.dropout_rate, train)(nn.relu(BatchNorm2d(train, name="classifier.1")(x)))
         return segmentation_output(Conv2d(2, name="classifier.4")(x), images)
 
@@ -44,15 +62,20 @@ class DeepLabV3ResNet50(nn.Module):
     In training the branch of the whole map's mean normalizes B values a channel: B must be 2 or more.
     """
 
+    embed_dim: int = 64  # of the stem
+    depths: Sequence[int] = DEPTHS
+    decoder_channels: int = 256
     dropout_rate: float = 0.5  # of single elements
+    execution: Execution = Execution()
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> SegmentationOutput:
-        x = ResNet50(STRIDE_8, train, name="backbone")(images)[-1]
+        x = ResNet50(STRIDE_8, train, self.embed_dim, self.depths, self.execution, name="backbone")(images)[-1]
 
         def branch(x: jax.Array, kernel: int, dilation: int, conv: str, norm: str) -> jax.Array:
             padding = dilation if kernel == 3 else 0
-            x = Conv2d(256, kernel, padding=padding, dilation=dilation, use_bias=False, name=f"classifier.{conv}")(x)
+            width, name = self.decoder_channels, f"classifier.{conv}"
+            x = Conv2d(width, kernel, padding=padding, dilation=dilation, use_bias=False, name=name)(x)
             return nn.relu(BatchNorm2d(train, name=f"classifier.{norm}")(x))
 
         maps = [branch(x, 1, 1, "0.convs.0.0", "0.convs.0.1")]
@@ -88,21 +111,27 @@ class UNet(nn.Module):
     31,037,698 parameters. `logits_stride8` is None: its logits have full size.
     """
 
+    embed_dim: int = 64  # channels of the first level; they double with each
+    execution: Execution = Execution()
+
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> SegmentationOutput:
-        x = DoubleConv(64, train, name="inc")(images)
+        block = remat(DoubleConv, self.execution)
+        x = block(self.embed_dim, train, name="inc")(images)
         record(self, "inc", x)
+        x = lower(x, self.execution)
         skips = [x]
-        for i, features in enumerate((128, 256, 512, 1024), 1):
-            x = DoubleConv(features, train, name=f"down{i}.maxpool_conv.1")(max_pool(x, 2, 2))
+        for i, features in enumerate((2, 4, 8, 16), 1):
+            x = block(features * self.embed_dim, train, name=f"down{i}.maxpool_conv.1")(max_pool(x, 2, 2))
             record(self, f"down{i}", x)
             skips.append(x)
-        for j, features in enumerate((512, 256, 128, 64), 1):
+        for j, features in enumerate((8, 4, 2, 1), 1):
+            features *= self.embed_dim
             x = ConvTranspose2d(features, 2, 2, name=f"up{j}.up")(x)
             skip = skips[-1 - j]
             around = [(d // 2, d - d // 2) for d in (n - m for n, m in zip(skip.shape[1:3], x.shape[1:3], strict=True))]
             x = jnp.concatenate([skip, jnp.pad(x, ((0, 0), *around, (0, 0)))], -1)
-            x = DoubleConv(features, train, name=f"up{j}.conv")(x)
+            x = block(features, train, name=f"up{j}.conv")(x)
             record(self, f"up{j}", x)
-        logits = Conv2d(2, name="outc.conv")(x)
+        logits = exact(Conv2d(2, name="outc.conv")(x))
         return SegmentationOutput(None, logits, nn.softmax(logits)[..., 1])

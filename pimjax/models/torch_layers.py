@@ -172,10 +172,9 @@ class BatchNorm2d(nn.Module):
         running_var = self.variable("batch_stats", "var", jnp.ones, (C,))
         mean, var = running_mean.value, running_var.value
         if self.train and not self.is_initializing():
-            exact = x.astype(jnp.promote_types(x.dtype, jnp.float32))
             axes, n = tuple(range(x.ndim - 1)), x.size // C
-            mean = exact.mean(axes)
-            var = jnp.square(exact - mean).mean(axes)
+            mean = exact(x).mean(axes)
+            var = jnp.square(exact(x) - mean).mean(axes)
             if self.is_mutable_collection("batch_stats"):
                 m = self.momentum
                 running_mean.value = (1 - m) * running_mean.value + m * mean
@@ -193,14 +192,13 @@ class LayerNorm(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
         bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
-        exact = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        mean = exact.mean(-1, keepdims=True)
-        var = jnp.square(exact - mean).mean(-1, keepdims=True)
-        return ((exact - mean) / jnp.sqrt(var + self.eps) * scale + bias).astype(x.dtype)
+        centered = exact(x) - exact(x).mean(-1, keepdims=True)
+        var = jnp.square(centered).mean(-1, keepdims=True)
+        return (centered / jnp.sqrt(var + self.eps) * scale + bias).astype(x.dtype)
 
 
 class GroupNorm(nn.Module):
-    """Normalize groups of channels of each image by itself: [B, H, W, C] → the same."""
+    """Normalize groups of channels of each image by itself: [B, H, W, C] → the same; of fewer channels, each."""
 
     groups: int = 32
     eps: float = 1e-5
@@ -210,7 +208,8 @@ class GroupNorm(nn.Module):
         B, H, W, C = x.shape
         scale = self.param("scale", nn.initializers.ones, (C,))
         bias = self.param("bias", nn.initializers.zeros, (C,))
-        parts = x.astype(jnp.promote_types(x.dtype, jnp.float32)).reshape(B, H, W, self.groups, C // self.groups)
+        groups = min(self.groups, C)
+        parts = exact(x).reshape(B, H, W, groups, C // groups)
         mean = parts.mean((1, 2, 4), keepdims=True)
         var = jnp.square(parts - mean).mean((1, 2, 4), keepdims=True)
         y = ((parts - mean) / jnp.sqrt(var + self.eps)).reshape(x.shape)
@@ -257,12 +256,35 @@ def max_pool(x: jax.Array, window: int, stride: int, padding: int = 0) -> jax.Ar
     return nn.max_pool(x, (window, window), (stride, stride), around)
 
 
+def lower(x: jax.Array, execution: layers.Execution) -> jax.Array:
+    """Return a map in the dtype that a network computes in behind its first layer.
+
+    The first layer sees gray levels, which half precision cannot tell apart.
+    """
+    return x if execution.dtype is None else x.astype(execution.dtype)
+
+
+def remat(module: type[nn.Module], execution: layers.Execution) -> type[Any]:
+    """Wrap a module class so that its insides are computed again in the backward pass, if `execution` asks for it."""
+    return nn.remat(module) if execution.remat else module
+
+
+def exact(x: jax.Array) -> jax.Array:
+    """Return a map in float32 at least: what follows, logits and statistics, is not computed in half precision."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def softmax(x: jax.Array, axis: int = -1) -> jax.Array:
+    """Apply the softmax over an axis, computed in float32 at least: of the same dtype."""
+    return nn.softmax(exact(x), axis).astype(x.dtype)
+
+
 def attend(q: jax.Array, k: jax.Array, v: jax.Array, heads: int) -> jax.Array:
     """Attend from [B, N, C] to keys and values [B, M, C] in `heads` parts of the channels: [B, N, C]."""
     B, N, C = q.shape
     q, k, v = (x.reshape(B, -1, heads, C // heads).transpose(0, 2, 1, 3) for x in (q, k, v))
-    weights = nn.softmax((q * (C // heads) ** -0.5) @ k.transpose(0, 1, 3, 2))
-    return (weights @ v).transpose(0, 2, 1, 3).reshape(B, N, C)
+    products = (q * (C // heads) ** -0.5) @ k.transpose(0, 1, 3, 2)
+    return (softmax(products) @ v).transpose(0, 2, 1, 3).reshape(B, N, C)
 
 
 def gelu(x: jax.Array) -> jax.Array:

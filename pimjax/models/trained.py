@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from pimjax.config import NetworkConfig
+from pimjax.models.layers import Execution
 from pimjax.models.preprocessing import PREPROCESSING, Preprocessing
 from pimjax.models.released import fields_of, released_model
 from pimjax.normalization import IMAGENET_MEAN, IMAGENET_STD
@@ -31,9 +32,10 @@ class Trained(nn.Module):
     """
 
     config: NetworkConfig
+    execution: Execution = Execution()
 
     def setup(self) -> None:
-        self.network = released_model(self.config.architecture, **fields_of(self.config))
+        self.network = released_model(self.config.architecture, self.execution, **fields_of(self.config))
         nn.share_scope(self, self.network)
 
     def __call__(self, images: jax.Array, train: bool = False, sample_ids: jax.Array | None = None) -> TrainedOutput:

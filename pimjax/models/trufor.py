@@ -1,5 +1,6 @@
 """TruFor (Guillaro et al., CVPR 2023, arXiv 2212.10957): RGB and a noise fingerprint, fused; confidence and score."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -7,8 +8,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pimjax.models.segformer import STAGES, Block, Decoder, PatchEmbedding, Stage
-from pimjax.models.torch_layers import BatchNorm2d, Conv2d, Dropout, LayerNorm, Linear, record, resize
+from pimjax.config.networks import TRUFOR_PARTS
+from pimjax.models.layers import Execution
+from pimjax.models.segformer import Block, Decoder, PatchEmbedding, Stage, stages
+from pimjax.models.torch_layers import (
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    LayerNorm,
+    Linear,
+    exact,
+    lower,
+    record,
+    remat,
+    resize,
+    softmax,
+)
 from pimjax.normalization import IMAGENET_MEAN, IMAGENET_STD
 
 DEPTHS = (3, 4, 6, 3)
@@ -77,7 +92,7 @@ class Crossing(nn.Module):
             k, v = jnp.split(Linear(2 * C, use_bias=False, name=f"cross_attn.kv{number}")(u), 2, -1)
             k, v, u = (array.reshape(B, h * w, n, C // n) for array in (k, v, u))
             context = jnp.einsum("bthi,bthj->bhij", k, v) * (C // n) ** -0.5
-            contexts.append(nn.softmax(context, 2))
+            contexts.append(softmax(context, 2))
             streams.append((x, y, u))
         out = []
         for number, (x, y, u), context in zip((1, 2), streams, contexts[::-1], strict=True):
@@ -108,17 +123,20 @@ class Fusion(nn.Module):
 class Encoder(nn.Module):
     """Encode normalized RGB and the fingerprint by two MiT-B2 that correct each other: four fused maps."""
 
+    embed_dim: int = 64
+    depths: Sequence[int] = DEPTHS
     drop_path_rate: float = 0.1
     train: bool = False
+    execution: Execution = Execution()
 
     @nn.compact
     def __call__(self, rgb: jax.Array, extra: jax.Array) -> list[jax.Array]:
-        rates = np.linspace(0, self.drop_path_rate, sum(DEPTHS)).tolist()
+        rates = np.linspace(0, self.drop_path_rate, sum(self.depths)).tolist()
         fused, first = [], 0
-        for i, (stage, depth) in enumerate(zip(STAGES, DEPTHS, strict=True)):
+        for i, (stage, depth) in enumerate(zip(stages(self.embed_dim), self.depths, strict=True)):
             of_rgb = of_extra = rates[first : first + depth]
             if i == 1:  # the released code's rates of stage 2
-                of_rgb, of_extra = [rates[3]] * depth, [rates[4]] * depth
+                of_rgb, of_extra = [rates[first]] * depth, [rates[first + 1]] * depth
             first += depth
             rgb = self._stage(rgb, "", i, stage, of_rgb)
             extra = self._stage(extra, "extra_", i, stage, of_extra)
@@ -130,8 +148,11 @@ class Encoder(nn.Module):
 
     def _stage(self, x: jax.Array, prefix: str, i: int, stage: Stage, rates: list[float]) -> jax.Array:
         x = PatchEmbedding(stage.width, stage.kernel, stage.stride, name=f"{prefix}patch_embed{i + 1}")(x)
+        x = lower(x, self.execution)
         for j, rate in enumerate(rates):
-            x = Block(stage.heads, stage.reduction, rate, self.train, name=f"{prefix}block{i + 1}.{j}")(x)
+            x = remat(Block, self.execution)(
+                stage.heads, stage.reduction, rate, self.train, name=f"{prefix}block{i + 1}.{j}"
+            )(x)
         return LayerNorm(1e-6, name=f"{prefix}norm{i + 1}")(x)
 
 
@@ -153,18 +174,25 @@ class TruFor(nn.Module):
     drop_path_rate: float = 0.1
     dropout_rate: float = 0.1  # of whole channels in the decoders
     score_dropout_rate: float = 0.5
-    frozen: tuple[str, ...] = ("dncnn",)  # parts that stay in inference mode while training
+    frozen: tuple[str, ...] = ("dncnn",)  # parts that are not trained, and stay in inference mode
+    embed_dim: int = 64  # of the first stage
+    depths: Sequence[int] = DEPTHS
+    decoder_channels: int = 512
+    execution: Execution = Execution()
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> TruForOutput:
-        learns = {part: train and part not in self.frozen for part in PARTS}
+        learns = {part: train and part not in self.frozen for part in TRUFOR_PARTS}
         fingerprint = NoiseprintPlusPlus(learns["dncnn"], name="dncnn")(images)
         rgb = (images - jnp.asarray(IMAGENET_MEAN, images.dtype)) / jnp.asarray(IMAGENET_STD, images.dtype)
-        maps = Encoder(self.drop_path_rate, learns["backbone"], name="backbone")(rgb, jnp.repeat(fingerprint, 3, -1))
+        sizes, rate = (self.embed_dim, self.depths), self.drop_path_rate
+        encode = Encoder(*sizes, rate, learns["backbone"], self.execution, name="backbone")
+        maps = encode(rgb, jnp.repeat(fingerprint, 3, -1))
 
         def decode(name: str, outputs: int, eps: float) -> jax.Array:
-            head = Decoder(512, outputs, ("0", "1"), True, eps, self.dropout_rate, learns[name], name=name)
-            low = head(maps)
+            width, rate = self.decoder_channels, self.dropout_rate
+            low = Decoder(width, outputs, ("0", "1"), True, eps, rate, learns[name], name=name)(maps)
+            low = exact(low)
             record(self, name, low)
             return resize(low, images.shape[1:3])
 
@@ -188,6 +216,3 @@ class TruFor(nn.Module):
             nn.sigmoid(confidence[..., 0]),
             nn.sigmoid(score),
         )
-
-
-PARTS = ("dncnn", "backbone", "decode_head", "decode_head_conf", "detection")

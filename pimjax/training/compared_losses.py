@@ -6,14 +6,15 @@ want besides. Sources: the papers and public recipes, named at each loss.
 
 import functools
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from pimjax.config import LossConfig
+from pimjax.config import ComparedLossConfig, NetworkConfig
+from pimjax.config.networks import TruForConfig
 from pimjax.models.torch_layers import resize
 from pimjax.training.losses import Targets
 
@@ -86,14 +87,16 @@ def mfcn_loss(output: Any, targets: MaskTargets) -> Terms:
 
 def mvss_net_loss(output: Any, targets: MaskTargets) -> Terms:
     """Return MVSS-Net's loss: dice of mask and edges, and binary cross-entropy of the image's score."""
-    assert targets.edge is not None
     score = jnp.clip(output.image_score, 1e-7, 1 - 1e-7)
     label = targets.image_labels()
-    return {
+    terms = {
         "mask": 0.16 * smooth_dice(nn.sigmoid(output.mask_logits[..., 0]), targets.mask),
         "image": 0.04 * -jnp.where(label == 1, jnp.log(score), jnp.log1p(-score)).mean(),
-        "edge": 0.80 * smooth_dice(nn.sigmoid(output.edge[..., 0]), targets.edge),
     }
+    if output.edge is not None:
+        assert targets.edge is not None
+        terms["edge"] = 0.80 * smooth_dice(nn.sigmoid(output.edge[..., 0]), targets.edge)
+    return terms
 
 
 def pscc_net_loss(output: Any, targets: MaskTargets) -> Terms:
@@ -156,11 +159,20 @@ def _window(x: jax.Array, side: int, reduce: Callable, outside: int) -> jax.Arra
     return jax.lax.reduce_window(x, outside, reduce, (1, side, side), (1, 1, 1), ((0, 0), (h, h), (h, h)))
 
 
-def compared_loss(output: Any, targets: Targets, weights: LossConfig) -> Terms:
-    """Return a compared network's terms, with their published weights, and "total"; `weights` are PIM's alone.
+def trufor_loss(output: Any, targets: MaskTargets, frozen: Sequence[str]) -> Terms:
+    """Return the losses of those parts of TruFor that learn: localization (phase 2), confidence and score (phase 3)."""
+    terms: Terms = {} if "decode_head" in frozen else trufor_localization_loss(output, targets)
+    later = trufor_confidence_loss(output, targets)
+    for part, term in (("decode_head_conf", "confidence"), ("detection", "image")):
+        if part not in frozen:
+            terms[term] = later[term]
+    return terms
 
-    The network is known by its output. Edges are the band of PIM's boundary targets; PSCC-Net's smaller masks are means
-    over cells, above a half.
+
+def compared_loss(model: NetworkConfig, output: Any, targets: Targets, weights: ComparedLossConfig) -> Terms:
+    """Return a compared network's terms, with their published weights times those given, and "total".
+
+    Edges are the band of PIM's boundary targets; PSCC-Net's smaller masks are means over cells, above a half.
     """
     assert targets.full is not None
     mask = targets.full.astype(jnp.int32)
@@ -172,23 +184,20 @@ def compared_loss(output: Any, targets: Targets, weights: LossConfig) -> Terms:
         sizes = (getattr(output.network, f"mask{k}").shape[1:3] for k in (1, 2, 3, 4))
         masks = (jax.image.resize(mask * 1.0, (len(mask), *size), "linear") for size in sizes)
         pyramid = tuple((part > 0.5).astype(jnp.int32) for part in masks)
-    terms = BY_OUTPUT[type(output.network).__name__](output.network, MaskTargets(mask, edge, None, pyramid))
+    wanted = MaskTargets(mask, edge, None, pyramid)
+    if isinstance(model, TruForConfig):
+        terms = trufor_loss(output.network, wanted, model.frozen)
+    else:
+        terms = LOSSES[model.architecture](output.network, wanted)
+    terms = {name: getattr(weights, name.rstrip("1234")) * term for name, term in terms.items()}
     return {"total": functools.reduce(operator.add, terms.values()), **terms}
 
 
-BY_OUTPUT: Mapping[str, Callable[[Any, MaskTargets], Terms]] = {
-    "SegmentationOutput": segmentation_loss,
-    "RRUNetOutput": sigmoid_loss,
-    "EVPOutput": sigmoid_loss,
-    "MFCNOutput": mfcn_loss,
-    "MVSSNetOutput": mvss_net_loss,
-    "PSCCNetOutput": pscc_net_loss,
-    "TruForOutput": trufor_localization_loss,
-}
 LOSSES: Mapping[str, Callable[[Any, MaskTargets], Terms]] = {
     "fcn_resnet50": segmentation_loss,
     "deeplabv3_resnet50": segmentation_loss,
     "unet": segmentation_loss,
+    "vit_b_16": segmentation_loss,
     "rru_net": sigmoid_loss,
     "evp": sigmoid_loss,
     "mfcn": mfcn_loss,

@@ -54,8 +54,8 @@ def _needed(equations: list[JaxprEqn], wanted: list[Any]) -> list[JaxprEqn]:
 
 
 def _is_draw(equation: JaxprEqn) -> bool:
-    """Return whether it draws from a normal distribution, each number from the key and the number's place alone."""
-    return equation.params.get("name") in ("_truncated_normal", "_normal") and _partitionable()
+    """Return whether it draws random numbers, each from the key and the number's place alone."""
+    return equation.params.get("name") in ("_truncated_normal", "_normal", "_uniform") and _partitionable()
 
 
 def _partitionable() -> bool:
@@ -74,6 +74,8 @@ def _draw(equation: JaxprEqn, given: list[jax.Array]) -> jax.Array:
     if equation.params["name"] == "_normal":
         return jax.random.normal(given[0], (size,), kind.dtype)
     draw_key, low, high = given
+    if equation.params["name"] == "_uniform":
+        return jax.random.uniform(draw_key, (size,), kind.dtype, low, high)
     return jax.random.truncated_normal(draw_key, low, high, (size,), kind.dtype)
 
 

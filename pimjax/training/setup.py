@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pimjax.config import Config
-from pimjax.config.networks import COMPARED
+from pimjax.config.networks import COMPARED, trained_parts
 from pimjax.data.pipeline import validation_set
 from pimjax.data.registry import load_source
 from pimjax.data.sources import Source
@@ -19,12 +19,13 @@ from pimjax.models.factory import create_model
 from pimjax.models.layers import Execution
 from pimjax.models.trained import Trained
 from pimjax.training.distributed import print_once
-from pimjax.training.optimizer import make_optimizer
+from pimjax.training.optimizer import make_optimizer, require_trainable
 from pimjax.training.progress import timed_phase
 from pimjax.training.sharding import Partition, all_devices, check_batch_size
 from pimjax.training.starting_weights import initial_variables
 from pimjax.training.step import StepConfig, TrainState, init_state, state_from
 from pimjax.training.zero import AXIS
+from pimjax.weights.names.pim import variable_shapes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,18 +99,22 @@ def _ids(sources: tuple[Source, ...]) -> set[str]:
 
 def make_step_config(config: Config, partition: Partition) -> StepConfig:
     """Gather the model, the optimizer and all else that a step of this run needs to know."""
-    train = config.train
+    train, optimizer = config.train, config.optimizer
+    trainable = optimizer.trainable or trained_parts(config.model)
+    if optimizer.trainable:
+        require_trainable(variable_shapes(config.model)["params"], optimizer.trainable)
     if config.model.architecture in COMPARED:
-        model = Trained(config.model)
+        model = Trained(config.model, _execution(config))
     else:
         model = create_model(config.model, _execution(config))
     return StepConfig(
         model=model,
-        optimizer=make_optimizer(config.optimizer, train.num_steps),
-        loss=config.loss,
+        optimizer=make_optimizer(optimizer, train.num_steps, trainable),
+        loss=config.compared_loss if isinstance(model, Trained) else config.loss,
+        trainable=trainable,
         grad_accum_steps=train.grad_accum_steps,
-        grad_clip_norm=config.optimizer.grad_clip_norm,
-        ema_decay=config.optimizer.ema_decay,
+        grad_clip_norm=optimizer.grad_clip_norm,
+        ema_decay=optimizer.ema_decay,
         spike=train.spike,
         shards=partition.shards,
     )

@@ -21,12 +21,17 @@ def initial_variables(path: str | os.PathLike, fresh: dict[str, Any], config: Ne
     A whole PIM (a run, a native directory, a converted or released checkpoint) must match `config` name by name, and so
     must whatever another architecture starts from; but `double_compression` may be added. A UPerNet or a Swin
     Transformer fills the parts of a PIM it fits, and a table of what was taken is printed; see `init_from_upernet`. An
-    ImageNet backbone starts a compared network; see `pimjax.weights.backbones`.
+    ImageNet backbone starts a compared network, as several files do one after another, joined by commas; see
+    `pimjax.weights.backbones`.
 
     Raises:
         FileNotFoundError: no checkpoint is there.
         ValueError: it cannot be used, or is not the weights of this configuration.
     """
+    if config.architecture in COMPARED and not os.path.exists(path) and "," in str(path):
+        for part in str(path).split(","):  # such as TruFor's two encoders, and its fingerprint
+            fresh = initial_variables(part, fresh, config)
+        return fresh
     arrays, card = read_model(path)
     # torchvision's segmentation files tell 21 classes apart: their classifier starts afresh.
     classes = len(arrays["classifier.4.weight"]) if "classifier.4.weight" in arrays else 2

@@ -13,14 +13,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from pimjax.config import LossConfig
+from pimjax.config import ComparedLossConfig, LossConfig
 from pimjax.models.pim import PIMOutput
 from pimjax.models.trained import Trained
 from pimjax.normalization import normalize
 from pimjax.training.compared_losses import compared_loss
 from pimjax.training.init_params import fresh_variables
 from pimjax.training.losses import Targets, pim_loss
-from pimjax.training.optimizer import clip_factor, update_ema
+from pimjax.training.optimizer import clip_factor, update_ema, without_frozen
 from pimjax.training.zero import AXIS, gather, global_norm, local_shard, scatter_mean
 
 Batch = dict[str, jax.Array]
@@ -32,7 +32,8 @@ class StepConfig(NamedTuple):
 
     model: nn.Module  # of `create_model`
     optimizer: optax.GradientTransformation
-    loss: LossConfig
+    loss: LossConfig | ComparedLossConfig
+    trainable: tuple[str, ...] = ()  # beginnings of the names of what alone is trained; (): all
     grad_accum_steps: int = 1  # parts of a device's images taken one after another
     grad_clip_norm: float = 0.0  # largest gradient norm; 0: any
     ema_decay: float = 0.0  # decay of the parameters' running average; 0: none
@@ -78,7 +79,7 @@ def state_from(
 
 def loss_and_gradients(
     model: nn.Module,
-    weights: LossConfig,
+    weights: LossConfig | ComparedLossConfig,
     state: TrainState,
     images: jax.Array,
     targets: Targets,
@@ -109,7 +110,10 @@ def loss_and_gradients(
             rngs={"dropout": rng},
             mutable=["batch_stats"],
         )
-        terms = (compared_loss if isinstance(model, Trained) else pim_loss)(output, targets, weights)
+        if isinstance(model, Trained):
+            terms = compared_loss(model.config, output, targets, cast(ComparedLossConfig, weights))
+        else:
+            terms = pim_loss(output, targets, cast(LossConfig, weights))
         return terms["total"], (terms, updated.get("batch_stats", {}))
 
     gradients, (terms, batch_stats) = jax.grad(loss, has_aux=True)(state.params)
@@ -118,7 +122,7 @@ def loss_and_gradients(
 
 def accumulated_gradients(
     model: nn.Module,
-    weights: LossConfig,
+    weights: LossConfig | ComparedLossConfig,
     state: TrainState,
     images: jax.Array,
     targets: Targets,
@@ -165,7 +169,7 @@ def train_step(step_config: StepConfig, state: TrainState, batch: Batch) -> tupl
         step_config.model, step_config.loss, state, images, targets, rng, step_config.grad_accum_steps, sample_ids
     )
     terms, batch_stats = jax.lax.pmean((terms, batch_stats), AXIS)
-    gradients = scatter_mean(gradients, shards)
+    gradients = scatter_mean(without_frozen(gradients, step_config.trainable), shards)  # compiled without their work
     norm = global_norm(gradients, params, shards)
     bad = is_bad(terms["total"], norm, state, step_config.spike)
 

@@ -27,16 +27,25 @@ def _mfcn(name: str) -> tuple[str, ...]:
     return (name.replace("classifier.0.", "fc6.").replace("classifier.3.", "fc7."),)
 
 
+def _vit(name: str) -> tuple[str, ...]:
+    """Older files of torchvision's have other names for the two layers of an MLP."""
+    return (name.replace("mlp.linear_1.", "mlp.0.").replace("mlp.linear_2.", "mlp.3."),)
+
+
 def _trufor(name: str) -> tuple[str, ...]:
+    """SegFormer's blocks serve both encoders; Noiseprint++'s layers have numbers for names."""
+    if name[0].isdigit():
+        return (f"dncnn.{name}",)
     return f"backbone.{name}", f"backbone.extra_{name}"
 
 
-# ResNet-50 (torchvision), VGG-16-BN (torchvision), HRNet-W18-small-v2, SegFormer's mit_b4 and mit_b2.
+# ResNet-50 (torchvision), VGG-16-BN, ViT-B/16 (torchvision), HRNet-W18-small-v2, SegFormer's mit_b4 and mit_b2.
 STARTS: dict[str, Rename] = {
     "fcn_resnet50": _segmentation,
     "deeplabv3_resnet50": _segmentation,
     "mvss_net": _below("model.", "noise_extractor.model."),
     "mfcn": _mfcn,
+    "vit_b_16": _vit,
     "pscc_net": _below("FENet."),
     "evp": _below("backbone."),
     "trufor": _trufor,

@@ -46,7 +46,7 @@ def to_flax_layout(leaf: str, array: np.ndarray) -> np.ndarray:
 
 def from_arrays(name: str, arrays: Mapping[str, Any], where: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return variables from arrays by their released names; see `pimjax.weights.released.from_released`."""
-    wanted, unused = _wanted(name, fields), unused_entries(name)
+    wanted, unused = _wanted(name, fields), unused_entries(name, fields)
     heads = {entry.partition(".")[0] for entry in wanted}
     given = unwrap(arrays, heads, where)
     variables: dict[Path, np.ndarray] = {}
@@ -88,7 +88,7 @@ def to_arrays(name: str, variables: Mapping[str, Any], fields: Mapping[str, Any]
     }
     for entry, path in _counters(wanted).items():
         out[entry] = np.asarray(given.get((COUNTER, *path[1:-1], "count"), 0), np.int64)
-    return out | constants(name)
+    return out | constants(name, fields)
 
 
 def _wanted(name: str, fields: Mapping[str, Any]) -> dict[str, tuple[Path, tuple[int, ...]]]:
@@ -102,9 +102,9 @@ def _counters(wanted: Mapping[str, tuple[Path, Any]]) -> dict[str, Path]:
     return {entry.removesuffix(ends) + COUNTER: path for entry, (path, _) in wanted.items() if entry.endswith(ends)}
 
 
-def unused_entries(name: str) -> list[Callable[[str], bool]]:
+def unused_entries(name: str, fields: Mapping[str, Any]) -> list[Callable[[str], bool]]:
     """Return what tells the entries of released files that the network never uses."""
-    exact = constants(name)
+    exact = constants(name, fields)
     starts = {
         "fcn_resnet50": ("aux_classifier.",),
         "deeplabv3_resnet50": ("aux_classifier.",),
@@ -112,12 +112,11 @@ def unused_entries(name: str) -> list[Callable[[str], bool]]:
     return [exact.__contains__, lambda entry: entry.startswith(starts)]
 
 
-def constants(name: str) -> dict[str, np.ndarray]:
+def constants(name: str, fields: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Return entries that the original's state has beside its weights: fixed filters, and layers that nothing calls."""
     if name != "mvss_net":
         return {}
-    trunks = ("model", "noise_extractor.model")
-    dead = {
-        f"{trunk}.fc.{leaf}": shape for trunk in trunks for leaf, shape in (("weight", (1000, 2048)), ("bias", (1000,)))
-    }
-    return fixed_filters() | {entry: np.zeros(shape, np.float32) for entry, shape in dead.items()}
+    trunks, width = ("model", "noise_extractor.model"), fields.get("embed_dim", 64)
+    leaves = (("weight", (1000, 32 * width)), ("bias", (1000,)))
+    dead = {f"{trunk}.fc.{leaf}": shape for trunk in trunks for leaf, shape in leaves}
+    return fixed_filters(width) | {entry: np.zeros(shape, np.float32) for entry, shape in dead.items()}
