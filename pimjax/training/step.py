@@ -33,12 +33,12 @@ class StepConfig(NamedTuple):
     model: nn.Module  # of `create_model`
     optimizer: optax.GradientTransformation
     loss: LossConfig | ComparedLossConfig
-    trainable: tuple[str, ...] = ()  # beginnings of the names of what alone is trained; (): all
     grad_accum_steps: int = 1  # parts of a device's images taken one after another
     grad_clip_norm: float = 0.0  # largest gradient norm; 0: any
     ema_decay: float = 0.0  # decay of the parameters' running average; 0: none
     spike: float = 0.0  # a loss so many times the usual one is bad; 0: only one that is no number
     shards: int = 1  # devices that share the optimizer's state out; 1: it is whole on each
+    trainable: tuple[str, ...] = ()  # beginnings of the names of what alone is trained; (): all
 
 
 @flax.struct.dataclass
