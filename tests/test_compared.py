@@ -31,7 +31,7 @@ from pimjax.weights import from_released, to_released
 from pimjax.weights.card import ModelCard
 from pimjax.weights.convert import convert
 from pimjax.weights.load import read_model
-from pimjax.weights.names.released import constants, released_name, to_released_layout
+from pimjax.weights.names.released import TENSORFLOW, constants, released_name, to_released_layout
 from pimjax.weights.released import recognize
 from pimjax.weights.torch_file import write_torch
 
@@ -83,8 +83,9 @@ def name_of(value):
 
 
 def test_there_is_a_section_a_preprocessing_and_a_recording_for_each():
-    assert set(COUNTS) == set(RELEASED) == set(PREPROCESSING)
-    assert {path.name for path in FOLDER.iterdir() if path.is_dir() and path.name != "__pycache__"} == set(COUNTS)
+    assert {*COUNTS, *TENSORFLOW} == set(RELEASED) == set(PREPROCESSING) == set(COMPARED)
+    recorded = {path.name for path in FOLDER.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert recorded == {*COUNTS, *TENSORFLOW}
 
 
 @pytest.mark.parametrize("network", COUNTS)
@@ -334,7 +335,7 @@ def test_the_table_of_models_lists_each_with_its_size():
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         assert main(["models"]) == 0
     lines = printed.getvalue().splitlines()
-    assert {line.split()[0] for line in lines[1:]} == {*COUNTS, "pim", "pim-small"}
+    assert {line.split()[0] for line in lines[1:]} == {*COUNTS, *TENSORFLOW, "pim", "pim-small"}
     for network, count in COUNTS.items():
         assert f"{count:,}" in next(line for line in lines if line.startswith(f"{network} "))
 

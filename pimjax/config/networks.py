@@ -3,6 +3,7 @@
 from pimjax.config.schema import ModelConfig, NetworkConfig
 from pimjax.config.values import key, section
 
+FILTERS = ("first", "second", "third", "fourth", "random", "none")
 TRUFOR_PARTS = ("dncnn", "backbone", "decode_head", "decode_head_conf", "detection")
 
 
@@ -128,6 +129,41 @@ class TruForConfig(NetworkConfig, path="model"):
     architecture: str = key("trufor", choices=("trufor",))
 
 
+@section
+class ManTraNetConfig(NetworkConfig, path="model"):
+    """ManTra-Net (Wu et al., CVPR 2019)."""
+
+    variant: int = key(4, choices=(0, 1, 2, 3, 4))  # number of the released file; 4 is what everybody uses
+    port: bool = False  # True: as the PyTorch port computes, BatchNorm by the current batch
+    architecture: str = key("mantra_net", choices=("mantra_net",))
+
+
+@section
+class SPANConfig(NetworkConfig, path="model"):
+    """SPAN (Hu et al., ECCV 2020)."""
+
+    resize224: bool = False  # True: traces are resized to 224×224, the size of the map then
+    architecture: str = key("span", choices=("span",))
+
+
+@section
+class HPFCNConfig(NetworkConfig, path="model"):
+    """HP-FCN (Li and Huang, ICCV 2019), for inpainting."""
+
+    filters: str = key("first", choices=FILTERS)  # the derivative that the learned filters start from
+    embed_dim: int = key(32, 1, 1024)  # width of the first block's bottlenecks; it doubles with each
+    architecture: str = key("hp_fcn", choices=("hp_fcn",))
+
+
+@section
+class HLSTMConfig(NetworkConfig, path="model"):
+    """H-LSTM (Bappy et al., TIP 2019), at 256×256 pixels alone."""
+
+    batch_statistics: bool = True  # BatchNorm by the current batch in inference, too, as the released weights want
+    dropout_rate: float = key(0.1, 0, 0.99)  # of each LSTM cell's output
+    architecture: str = key("h_lstm", choices=("h_lstm",))
+
+
 COMPARED: dict[str, type[NetworkConfig]] = {
     "fcn_resnet50": FCNResNet50Config,
     "deeplabv3_resnet50": DeepLabV3ResNet50Config,
@@ -140,6 +176,10 @@ COMPARED: dict[str, type[NetworkConfig]] = {
     "cat_net": CATNetConfig,
     "evp": EVPConfig,
     "trufor": TruForConfig,
+    "mantra_net": ManTraNetConfig,
+    "span": SPANConfig,
+    "hp_fcn": HPFCNConfig,
+    "h_lstm": HLSTMConfig,
 }
 NETWORKS: dict[str, type[NetworkConfig]] = {"pim": ModelConfig} | COMPARED
 
@@ -151,7 +191,9 @@ def loss_terms(config: NetworkConfig) -> tuple[str, ...]:
         return tuple(term for part, terms in parts.items() if part not in config.frozen for term in terms)
     if isinstance(config, MVSSNetConfig):
         return ("mask", "edge", "image") if config.edge_branch else ("mask", "image")
-    return {"mfcn": ("mask", "edge"), "pscc_net": ("mask", "image")}.get(config.architecture, ("mask",))
+    return {"mfcn": ("mask", "edge"), "pscc_net": ("mask", "image"), "hp_fcn": ("mask", "penalty")}.get(
+        config.architecture, ("mask",)
+    )
 
 
 def trained_parts(config: NetworkConfig) -> tuple[str, ...]:

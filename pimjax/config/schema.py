@@ -76,6 +76,7 @@ class ComparedLossConfig(Section, path="compared_loss"):
     edge: float = key(1.0, 0)  # MFCN, MVSS-Net: of the mask's edge
     image: float = key(1.0, 0)  # MVSS-Net, PSCC-Net, TruFor: of the image's score
     confidence: float = key(1.0, 0)  # TruFor: of the confidence map
+    penalty: float = key(1.0, 0)  # HP-FCN: half the squared norm of its convolutions
 
 
 @section

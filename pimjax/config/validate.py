@@ -24,6 +24,12 @@ def _check_compared(config: Config) -> None:
         raise ConfigError("config.model: cat_net is not trained here: the generator makes pixels, not JPEG files")
     if isinstance(config.model, ViTB16Config) and not config.model.decoder_channels:
         raise ConfigError("config.model.decoder_channels is 0: vit_b_16 has no mask to train then; give it a width")
+    if name in ("mantra_net", "span") and train.shard_optimizer:
+        raise ConfigError(
+            f"config.train.shard_optimizer is True; {name} constrains whole parameters after every step: leave it out"
+        )
+    if name == "h_lstm" and config.data.image_size != 256:
+        raise ConfigError(f"config.data.image_size is {config.data.image_size}; h_lstm takes 256 alone")
     if train.sync_batch_norm:
         raise ConfigError(f"config.train: {name} is trained without sync_batch_norm; leave it out")
 

@@ -17,6 +17,7 @@ from pimjax.jpeg.coefficients import as_jpeg, read_coefficients
 from pimjax.models.factory import create_model
 from pimjax.models.layers import Execution
 from pimjax.models.preprocessing import PREPROCESSING, Preprocessing
+from pimjax.models.resampling import resampling_features
 from pimjax.weights.card import ModelCard
 
 
@@ -38,6 +39,9 @@ def network_inputs(photo: np.ndarray, file: bytes, how: Preprocessing) -> dict[s
         further = {"coefficients": coefficients[None], "qtables": steps[None]}
     if how.side:
         photo = _resized(photo, how)
+    photo = np.minimum(photo, how.largest)
+    if how.resampling:
+        further["resampling"] = resampling_features(photo)[None].astype(np.float32)
     pixels = (photo[..., ::-1] if how.channels == "BGR" else photo).astype(np.float32)
     missing = [-n % how.multiple for n in photo.shape[:2]]
     pixels = np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), constant_values=how.shift)

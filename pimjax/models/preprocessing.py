@@ -21,6 +21,8 @@ class Preprocessing:
     side: int = 0  # of the square that the photo is resized to; 0: it keeps its size
     antialias: bool = False  # when it is resized
     multiple: int = 1  # sides are continued at the bottom and right to a multiple of this, by `shift`
+    largest: int = 255  # gray levels above this one are taken for it
+    resampling: bool = False  # features of the 8-bit pixels, of `pimjax.models.resampling`, come along
     jpeg: bool = False  # luma's coefficients and steps come along, as the file stores them
 
     def to_json(self) -> dict[str, Any]:
@@ -41,4 +43,8 @@ PREPROCESSING = {
     "cat_net": Preprocessing(shift=127.5, scale=127.5, multiple=8, jpeg=True),
     "evp": Preprocessing(mean=MEAN, std=STD, side=256, antialias=True),
     "trufor": Preprocessing(scale=256.0),
+    "mantra_net": Preprocessing(shift=127.5, scale=127.5),
+    "span": Preprocessing(shift=127.5, scale=127.5),
+    "hp_fcn": Preprocessing(),
+    "h_lstm": Preprocessing(scale=127.0, side=256, largest=127, resampling=True),  # as its published data are stored
 }

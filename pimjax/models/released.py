@@ -1,6 +1,7 @@
 """The compared networks with released weights, by name, and what each is called with."""
 
 import importlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -35,6 +36,10 @@ RELEASED = {
     "cat_net": Released("cat_net", "CATNet"),
     "evp": Released("evp", "EVP"),
     "trufor": Released("trufor", "TruFor"),
+    "mantra_net": Released("mantra_net", "ManTraNet"),
+    "span": Released("span", "SPAN"),
+    "hp_fcn": Released("hp_fcn", "HPFCN"),
+    "h_lstm": Released("h_lstm", "HLSTM", 256),
 }
 
 
@@ -48,6 +53,13 @@ def released_model(name: str, execution: Execution = Execution(), **fields: Any)
     if odd := sorted(fields.keys() - set(known)):
         raise ValueError(f"{name}: no field {odd[0]!r}; there are {', '.join(known) or 'none'}")
     return cls(**fields, execution=execution)
+
+
+def constraint_of(name: str) -> Callable[[Any], Any] | None:
+    """Return what the parameters of a network go through after every update; None for most."""
+    if name not in RELEASED:
+        return None
+    return getattr(importlib.import_module(f"pimjax.models.{RELEASED[name].module}"), "constrain", None)
 
 
 def fields_of(config: NetworkConfig) -> dict[str, Any]:

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from pimjax.config import NetworkConfig
 from pimjax.models.layers import Execution
 from pimjax.models.preprocessing import PREPROCESSING, Preprocessing
-from pimjax.models.released import fields_of, released_model
+from pimjax.models.released import RELEASED, fields_of, released_model
+from pimjax.models.resampling import resampling_features
 from pimjax.normalization import IMAGENET_MEAN, IMAGENET_STD
 
 STRIDE = 4  # of the probability that validation scores
@@ -34,12 +35,21 @@ class Trained(nn.Module):
     config: NetworkConfig
     execution: Execution = Execution()
 
+    @property
+    def smallest_side(self) -> int:
+        """Return the side of an image that shows all parameters, in pixels."""
+        return RELEASED[self.config.architecture].side
+
     def setup(self) -> None:
         self.network = released_model(self.config.architecture, self.execution, **fields_of(self.config))
         nn.share_scope(self, self.network)
 
     def __call__(self, images: jax.Array, train: bool = False, sample_ids: jax.Array | None = None) -> TrainedOutput:
-        output = self.network(network_input(images, PREPROCESSING[self.config.architecture]), train=train)
+        how, further = PREPROCESSING[self.config.architecture], {}
+        if how.resampling:
+            pixels = jnp.minimum(jnp.round(unnormalized(images)), how.largest)
+            further["resampling"] = jax.lax.stop_gradient(jax.vmap(resampling_features)(pixels))
+        output = self.network(network_input(images, how), **further, train=train)
         p = output.probability
         H, W = p.shape[1:]
         around = ((0, 0), (0, -H % STRIDE), (0, -W % STRIDE))
@@ -50,8 +60,13 @@ class Trained(nn.Module):
         return TrainedOutput(logits, None, None, output)
 
 
+def unnormalized(images: jax.Array) -> jax.Array:
+    """Return the gray levels of images normalized as PIM's, exact to rounding."""
+    return (images * jnp.asarray(IMAGENET_STD) + jnp.asarray(IMAGENET_MEAN)) * 255
+
+
 def network_input(images: jax.Array, how: Preprocessing) -> jax.Array:
     """Turn images normalized as PIM's into what a network is fed, but for its size."""
-    pixels = (images * jnp.asarray(IMAGENET_STD) + jnp.asarray(IMAGENET_MEAN)) * 255
+    pixels = jnp.minimum(unnormalized(images), how.largest)
     pixels = pixels[..., ::-1] if how.channels == "BGR" else pixels
     return ((pixels - how.shift) / how.scale - jnp.asarray(how.mean)) / jnp.asarray(how.std)

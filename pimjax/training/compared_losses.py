@@ -169,7 +169,33 @@ def trufor_loss(output: Any, targets: MaskTargets, frozen: Sequence[str]) -> Ter
     return terms
 
 
-def compared_loss(model: NetworkConfig, output: Any, targets: Targets, weights: ComparedLossConfig) -> Terms:
+def probability_loss(output: Any, targets: MaskTargets) -> Terms:
+    """Return ManTra-Net's and SPAN's loss: binary cross-entropy of the probability, kept 1e-7 off 0 and 1."""
+    p = jnp.clip(output.pred[..., 0], 1e-7, 1 - 1e-7)
+    return {"mask": -jnp.where(targets.mask == 1, jnp.log(p), jnp.log1p(-p)).mean()}
+
+
+def hp_fcn_loss(output: Any, targets: MaskTargets) -> Terms:
+    """Return HP-FCN's focal loss: (1 − p)² · −log p of each pixel's true class, the mean."""
+    entropy = two_class_cross_entropy(output.logits, targets.mask)
+    return {"mask": ((1 - jnp.exp(-entropy)) ** 2 * entropy).mean()}
+
+
+def h_lstm_loss(output: Any, targets: MaskTargets) -> Terms:
+    """Return H-LSTM's loss: binary cross-entropy of both channels against the one-hot mask."""
+    return {"mask": binary_cross_entropy(output.logits, jax.nn.one_hot(targets.mask, 2)).mean()}
+
+
+def squared_norm(params: Any) -> jax.Array:
+    """Return HP-FCN's penalty: 1e-5 times half the squared norm of its convolutions, not of its first and last ones."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    squares = (jnp.square(leaf).sum() for path, leaf in leaves if path[-1].key == "weights")
+    return 5e-6 * functools.reduce(operator.add, squares)
+
+
+def compared_loss(
+    model: NetworkConfig, output: Any, targets: Targets, weights: ComparedLossConfig, params: Any
+) -> Terms:
     """Return a compared network's terms, with their published weights times those given, and "total".
 
     Edges are the band of PIM's boundary targets; PSCC-Net's smaller masks are means over cells, above a half.
@@ -189,6 +215,8 @@ def compared_loss(model: NetworkConfig, output: Any, targets: Targets, weights: 
         terms = trufor_loss(output.network, wanted, model.frozen)
     else:
         terms = LOSSES[model.architecture](output.network, wanted)
+    if model.architecture == "hp_fcn":
+        terms["penalty"] = squared_norm(params)
     terms = {name: getattr(weights, name.rstrip("1234")) * term for name, term in terms.items()}
     return {"total": functools.reduce(operator.add, terms.values()), **terms}
 
@@ -206,4 +234,8 @@ LOSSES: Mapping[str, Callable[[Any, MaskTargets], Terms]] = {
     "cat_net": cat_net_loss,
     "trufor": trufor_localization_loss,
     "trufor_confidence": trufor_confidence_loss,
+    "mantra_net": probability_loss,
+    "span": probability_loss,
+    "hp_fcn": hp_fcn_loss,
+    "h_lstm": h_lstm_loss,
 }

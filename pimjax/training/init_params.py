@@ -16,7 +16,8 @@ from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, jaxpr_as_fun
 
 def fresh_variables(model: nn.Module, key: jax.Array) -> dict[str, Any]:
     """Return what `jax.jit(model.init)(key, images)` returns, number by number; images are float32 [B, H, W, 3]."""
-    init = lambda key: model.init(key, jnp.zeros((1, 32, 32, 3)))  # noqa: E731
+    side = getattr(model, "smallest_side", 32)
+    init = lambda key: model.init(key, jnp.zeros((1, side, side, 3)))  # noqa: E731
     traced, shapes = jax.make_jaxpr(init, return_shape=True)(key)
     jaxpr = traced.jaxpr
     draws = [equation for equation in _needed(jaxpr.eqns, jaxpr.outvars) if _is_draw(equation)]

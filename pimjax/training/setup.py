@@ -17,6 +17,7 @@ from pimjax.data_checks.checks import require_sound
 from pimjax.files import printable
 from pimjax.models.factory import create_model
 from pimjax.models.layers import Execution
+from pimjax.models.released import constraint_of
 from pimjax.models.trained import Trained
 from pimjax.training.distributed import print_once
 from pimjax.training.optimizer import make_optimizer, require_trainable
@@ -112,6 +113,7 @@ def make_step_config(config: Config, partition: Partition) -> StepConfig:
         optimizer=make_optimizer(optimizer, train.num_steps, trainable),
         loss=config.compared_loss if isinstance(model, Trained) else config.loss,
         trainable=trainable,
+        constrain=constraint_of(config.model.architecture),
         grad_accum_steps=train.grad_accum_steps,
         grad_clip_norm=optimizer.grad_clip_norm,
         ema_decay=optimizer.ema_decay,

@@ -5,6 +5,7 @@ A batch is {"image": uint8 [B, H, W, 3], "mask": uint8 [B, h, w], "boundary": ui
 all others that it was asked to end: one true is enough.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
@@ -39,6 +40,7 @@ class StepConfig(NamedTuple):
     spike: float = 0.0  # a loss so many times the usual one is bad; 0: only one that is no number
     shards: int = 1  # devices that share the optimizer's state out; 1: it is whole on each
     trainable: tuple[str, ...] = ()  # beginnings of the names of what alone is trained; (): all
+    constrain: Callable[[Any], Any] | None = None  # what parameters go through after every update, whole on each device
 
 
 @flax.struct.dataclass
@@ -111,7 +113,7 @@ def loss_and_gradients(
             mutable=["batch_stats"],
         )
         if isinstance(model, Trained):
-            terms = compared_loss(model.config, output, targets, cast(ComparedLossConfig, weights))
+            terms = compared_loss(model.config, output, targets, cast(ComparedLossConfig, weights), params)
         else:
             terms = pim_loss(output, targets, cast(LossConfig, weights))
         return terms["total"], (terms, updated.get("batch_stats", {}))
@@ -183,7 +185,8 @@ def train_step(step_config: StepConfig, state: TrainState, batch: Batch) -> tupl
     updates, opt_state = step_config.optimizer.update(
         jax.tree.map(lambda g: factor * g, gradients), state.opt_state, part
     )
-    part = unless_bad(optax.apply_updates(part, updates), part)
+    updated = optax.apply_updates(part, updates)
+    part = unless_bad(step_config.constrain(updated) if step_config.constrain else updated, part)
     ema_params = state.ema_params
     if ema_params is not None:
         ema_params = unless_bad(update_ema(ema_params, part, state.step, step_config.ema_decay), ema_params)

@@ -8,6 +8,7 @@ import numpy as np
 from pimjax.config import NetworkConfig
 from pimjax.models.released import fields_of
 from pimjax.weights.names import released
+from pimjax.weights.names.keras import without_counters
 from pimjax.weights.wrappers import unwrap
 
 Rename = Callable[[str], tuple[str, ...]]
@@ -39,7 +40,8 @@ def _trufor(name: str) -> tuple[str, ...]:
     return f"backbone.{name}", f"backbone.extra_{name}"
 
 
-# ResNet-50 (torchvision), VGG-16-BN, ViT-B/16 (torchvision), HRNet-W18-small-v2, SegFormer's mit_b4 and mit_b2.
+# torchvision's ResNet-50, VGG-16-BN and ViT-B/16, HRNet-W18-small-v2, SegFormer's mit_b4 and mit_b2, and ManTra-Net's
+# extractor.
 STARTS: dict[str, Rename] = {
     "fcn_resnet50": _segmentation,
     "deeplabv3_resnet50": _segmentation,
@@ -49,6 +51,7 @@ STARTS: dict[str, Rename] = {
     "pscc_net": _below("FENet."),
     "evp": _below("backbone."),
     "trufor": _trufor,
+    "span": _below(""),
 }
 
 
@@ -79,7 +82,8 @@ def start_from(fresh: Mapping[str, Any], arrays: Mapping[str, Any], config: Netw
         raise ValueError(f"{where}: not the weights of {name}, of which no other start is known")
     ours = released.to_arrays(name, fresh, fields)
     taken, unused = 0, []
-    for theirs, array in unwrap(arrays, (), where).items():
+    given = without_counters(arrays) if name in released.TENSORFLOW else unwrap(arrays, (), where)
+    for theirs, array in given.items():
         targets = [target for target in STARTS[name](theirs) if target in ours]
         fitting = [target for target in targets if np.ndim(array) and _fits(np.shape(array), ours[target], target)]
         for target in fitting:

@@ -4,7 +4,7 @@ native          a directory: "weights" (an orbax checkpoint for each module) and
 .safetensors    one file: arrays under the released PyTorch names, the card as metadata "pimjax"
 .pth            one file for PyTorch: {"state_dict": …, "pimjax": the card}; of PIM alone
 
-A baseline's arrays go by its Flax names instead: no PyTorch model was released that they would fit.
+A compared network's arrays go by its own released names.
 
 All have checksums that reading compares: `.pth` those of its container, the others those in the card.
 """
@@ -25,6 +25,7 @@ from pimjax.aliases import PARAMETERS, inverse, renamed
 from pimjax.config import ModelConfig
 from pimjax.weights.card import ModelCard, card_from_json
 from pimjax.weights.integrity import array_checksums, check_values, compare_checksums, damage, file_checksums
+from pimjax.weights.keras_file import read_keras, read_tensorflow
 from pimjax.weights.names.pim import from_arrays, to_torch
 from pimjax.weights.torch_file import card_in, read_torch, state_dict_of, write_torch
 from pimjax.weights.unpickle import WeightsFileError
@@ -49,9 +50,10 @@ def is_native(path: str | os.PathLike) -> bool:
 def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Return the named arrays of a file or native directory, in its order and under its names.
 
-    Read are PyTorch's zip container and its older one (whatever the file's name), `.safetensors`, `.npz` and pimjax's
-    own directories. If a .pth's tensors lie in a nested dictionary such as "state_dict" or "model", that one is taken;
-    its arrays are read-only views of the memory-mapped file, with the strides and the sharing they were saved with.
+    Read are PyTorch's zip container and its older one (whatever the file's name), `.safetensors`, `.npz`, Keras' `.h5`
+    (extra `keras`), a TensorFlow checkpoint's `.index` (where TensorFlow is installed) and pimjax's own directories. If
+    a .pth's tensors lie in a nested dictionary such as "state_dict" or "model", that one is taken; its arrays are
+    read-only views of the memory-mapped file, with the strides and the sharing they were saved with.
     bfloat16, which numpy does not have, becomes float32, exactly (a copy).
 
     Raises:
@@ -87,7 +89,9 @@ def read_stored(path: str | os.PathLike) -> Stored:
 def _reader(path: Path) -> Callable[[Path], Stored]:
     if path.is_dir():
         return _read_native
-    return {".safetensors": _read_safetensors, ".npz": _read_npz}.get(path.suffix, _read_pth)
+    by_suffix = {".safetensors": _read_safetensors, ".npz": _read_npz, ".index": _read_tensorflow}
+    by_suffix |= dict.fromkeys((".h5", ".hdf5"), _read_keras)
+    return by_suffix.get(path.suffix, _read_pth)
 
 
 def _read_native(path: Path) -> Stored:
@@ -130,6 +134,14 @@ def _read_npz(path: Path) -> Stored:
     if odd := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
         raise WeightsFileError(f"{path}: {odd[0]} is no array; is this a .npz?")
     return Stored(arrays, None)
+
+
+def _read_keras(path: Path) -> Stored:
+    return Stored(read_keras(path), None)
+
+
+def _read_tensorflow(path: Path) -> Stored:
+    return Stored(read_tensorflow(path), None)
 
 
 def _read_pth(path: Path) -> Stored:

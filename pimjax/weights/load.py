@@ -1,6 +1,7 @@
 """A model from any path: a run, a native directory, a file."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,13 @@ import jax
 import numpy as np
 
 from pimjax.config.load import read_config
-from pimjax.config.networks import COMPARED, CATNetConfig
+from pimjax.config.networks import COMPARED, CATNetConfig, ManTraNetConfig
 from pimjax.weights.bundled import weights_path
 from pimjax.weights.card import ModelCard, card_of_run, preprocessing_of
 from pimjax.weights.formats import Stored, is_native, read_stored
 from pimjax.weights.integrity import check_values, damage
+from pimjax.weights.keras_file import checkpoint_index
+from pimjax.weights.names.keras import is_port
 from pimjax.weights.names.pim import from_arrays, to_torch
 from pimjax.weights.released import parts_of, read_parts, recognize
 from pimjax.weights.runs import load_variables
@@ -35,32 +38,46 @@ def read_model(
         FileNotFoundError: no checkpoint is there.
         ValueError: it cannot be used (`WeightsFileError`), or was written by another version of pimjax.
     """
-    path = weights_path(path)
+    path = checkpoint_index(weights_path(path))
     if not path.exists():
         raise FileNotFoundError(f"{path}: no checkpoint there; give a run's directory, or what pimjax convert wrote")
     if network := network or (parts_of(path) if path.is_dir() and not is_native(path) else ""):
-        return _compared(read_parts(network, path), network)
+        return _compared(read_parts(network, path), network, path)
     if path.is_dir() and not is_native(path):
         stored = _read_run(path)
     else:
         stored = read_stored(path)
     if config_file is None:
         if stored.card is None and (network := recognize(stored.arrays) or ""):
-            return _compared(stored.arrays, network)
+            return _compared(stored.arrays, network, path)
         return stored.arrays, stored.card or ModelCard()
     if stored.card is not None:
         raise ValueError(f"{path}: says itself of which configuration it is; leave --config out")
     return stored.arrays, card_of_run(read_config(config_file))
 
 
-def _compared(arrays: dict[str, np.ndarray], network: str) -> tuple[dict[str, np.ndarray], ModelCard]:
+def _compared(arrays: dict[str, np.ndarray], network: str, path: Path) -> tuple[dict[str, np.ndarray], ModelCard]:
     """Return released arrays with the card of their network."""
     if network not in COMPARED:
         raise ValueError(f"{network!r}: no such network; there are {', '.join(COMPARED)}")
     model = COMPARED[network]()
     if network == "cat_net" and not any(name.endswith("layer1.0.conv1.weight") for name in arrays):
         model = CATNetConfig(dct_only=True)
+    if network == "mantra_net":
+        model = ManTraNetConfig(variant=_variant(arrays, path), port=is_port(arrays))
     return arrays, ModelCard(model, preprocessing_of(model))
+
+
+def _variant(arrays: dict[str, np.ndarray], path: Path) -> int:
+    """Return the number of ManTra-Net's file, by its name; its arrays do not tell all of them apart."""
+    if found := re.search(r"Ptrain([0-4])", path.name):
+        return int(found[1])
+    regular = next((array for name, array in arrays.items() if name.endswith("regular_kernel")), np.empty(4))
+    if regular.shape[-1] != 4:
+        raise ValueError(
+            f"{path}: ManTra-Net's file 0 or 1, and its arrays do not tell which; call it ManTraNet_Ptrain1.h5"
+        )
+    return 4
 
 
 def _read_run(path: Path) -> Stored:

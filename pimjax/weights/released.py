@@ -10,6 +10,7 @@ import numpy as np
 from pimjax.models.released import RELEASED
 from pimjax.weights.formats import read_arrays
 from pimjax.weights.names import released
+from pimjax.weights.names.keras import is_port, without_counters
 from pimjax.weights.torch_file import read_torch, state_dict_of
 from pimjax.weights.unpickle import WeightsFileError
 from pimjax.weights.wrappers import INSERTED, unwrap
@@ -26,6 +27,10 @@ MARKS = {
     "unet": "inc.double_conv.0.weight",
     "vit_b_16": "encoder.layers.encoder_layer_0.ln_1.weight",
     "deeplabv3_resnet50": "classifier.0.convs.0.0.weight",
+    "span": "pixel_attention_1/K_P",
+    "mantra_net": "outlierTrans/kernel",
+    "hp_fcn": "bilinear_kernel0",
+    "h_lstm": "rnn/multi_rnn_cell/cell_0/basic_lstm_cell/kernel",
     "fcn_resnet50": "classifier.4.weight",  # DeepLab, which is asked before, has it too
 }
 # Networks that are released in several files, each with what it adds to the names in it.
@@ -38,7 +43,10 @@ PROMPT = {"prompt": "backbone.prompt_generator.", "decode_head": "decode_head."}
 
 def recognize(names: Mapping[str, Any]) -> str | None:
     """Return the compared network whose arrays these are by their names, whatever wrappers put before; None if none."""
+    if is_port(names):
+        return "mantra_net"
     plain = {".".join(part for part in name.split(".") if part not in INSERTED) for name in names}
+    plain |= set(without_counters(names)) if any("/" in name for name in names) else set()
     for network, mark in MARKS.items():
         if any(name == mark or name.endswith(f".{mark}") for name in plain):
             return network

@@ -12,17 +12,21 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from pimjax.models.mvss_net import fixed_filters
 from pimjax.models.released import variable_shapes
+from pimjax.weights.names.keras import from_port, is_port, without_counters
 from pimjax.weights.wrappers import unwrap
 
 LEAVES = {"kernel": "weight", "transposed_kernel": "weight", "scale": "weight", "mean": "running_mean"} | {
     "var": "running_var"
 }
+TENSORFLOW = ("mantra_net", "span", "hp_fcn", "h_lstm")  # names and layouts are Flax's, paths joined by "/"
 COUNTER = "num_batches_tracked"
 Path = tuple[str, ...]
 
 
-def released_name(path: Path) -> str:
-    """Return the original's name of the variable at `path` (without its collection)."""
+def released_name(path: Path, name: str = "") -> str:
+    """Return the original's name of the variable at `path` (without its collection), in the network called `name`."""
+    if name in TENSORFLOW:
+        return "/".join(path)
     return ".".join((*path[:-1], LEAVES.get(path[-1], path[-1])))
 
 
@@ -48,14 +52,18 @@ def from_arrays(name: str, arrays: Mapping[str, Any], where: Any, fields: Mappin
     """Return variables from arrays by their released names; see `pimjax.weights.released.from_released`."""
     wanted, unused = _wanted(name, fields), unused_entries(name, fields)
     heads = {entry.partition(".")[0] for entry in wanted}
-    given = unwrap(arrays, heads, where)
+    if name in TENSORFLOW:
+        given = from_port(arrays) if is_port(arrays) else without_counters(arrays)
+    else:
+        given = unwrap(arrays, heads, where)
     variables: dict[Path, np.ndarray] = {}
     missing, misfits = [], []
     for entry, (path, shape) in wanted.items():
         if entry not in given:
             missing.append(entry)
             continue
-        array = to_flax_layout(path[-1], np.asarray(given[entry]))
+        array = np.asarray(given[entry])
+        array = array if name in TENSORFLOW else to_flax_layout(path[-1], array)
         if array.shape != shape:
             misfits.append(f"{entry} {list(np.shape(given[entry]))}")
         variables[path] = np.asarray(array, np.float32)
@@ -82,9 +90,9 @@ def to_arrays(name: str, variables: Mapping[str, Any], fields: Mapping[str, Any]
     paths = {path for path, _ in wanted.values()}
     if odd := sorted("/".join(path) for path in paths ^ {path for path in given if path[0] != COUNTER}):
         raise ValueError(f"not the variables of {name}: {len(odd)} differ, such as {odd[0]}")
+    turned = to_released_layout if name not in TENSORFLOW else lambda _, array: array
     out = {
-        entry: np.ascontiguousarray(to_released_layout(path[-1], np.asarray(given[path])))
-        for entry, (path, _) in wanted.items()
+        entry: np.ascontiguousarray(turned(path[-1], np.asarray(given[path]))) for entry, (path, _) in wanted.items()
     }
     for entry, path in _counters(wanted).items():
         out[entry] = np.asarray(given.get((COUNTER, *path[1:-1], "count"), 0), np.int64)
@@ -93,7 +101,7 @@ def to_arrays(name: str, variables: Mapping[str, Any], fields: Mapping[str, Any]
 
 def _wanted(name: str, fields: Mapping[str, Any]) -> dict[str, tuple[Path, tuple[int, ...]]]:
     shapes: dict[Any, Any] = dict(flatten_dict(variable_shapes(name, **fields)))
-    return {released_name(path[1:]): (path, leaf.shape) for path, leaf in shapes.items()}
+    return {released_name(path[1:], name): (path, leaf.shape) for path, leaf in shapes.items()}
 
 
 def _counters(wanted: Mapping[str, tuple[Path, Any]]) -> dict[str, Path]:
