@@ -18,6 +18,7 @@ from pimjax.models.released import variable_shapes as compared_shapes
 from pimjax.models.trained import Trained
 from pimjax.training.losses import Targets
 from pimjax.training.step import loss_and_gradients, state_from
+from pimjax.weights import from_released, to_released
 from pimjax.weights.names.pim import variable_shapes
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -58,7 +59,7 @@ def test_configurations_have_the_published_sizes_and_pim_s_data(name):
 def test_every_network_that_is_trained_has_a_configuration():
     assert {path.stem for path in (CONFIGS / "baselines").glob("*.py")} == PARAMETERS.keys()
     assert COMPARED.keys() - PARAMETERS.keys() == {"cat_net"}
-    assert {"pim", *COMPARED} == set(NETWORKS)
+    assert {"pim", "swin", *COMPARED} == set(NETWORKS)
 
 
 def test_what_a_network_has_not_is_refused():
@@ -68,7 +69,7 @@ def test_what_a_network_has_not_is_refused():
         ViTB16Config(depths=(2, 2))
     with pytest.raises(ValueError, match="5, which 2 heads cannot share evenly"):
         check_model(ViTB16Config(embed_dim=5, num_heads=2))
-    with pytest.raises(ValueError, match="'segnet': no such network; there are pim, fcn"):
+    with pytest.raises(ValueError, match="'segnet': no such network; there are pim, swin, fcn"):
         create_model("segnet")
     with pytest.raises(ValueError, match=r"config\.model\.raster_mask: no such key"):
         create_model("unet", raster_mask=False)
@@ -105,13 +106,28 @@ def test_a_model_has_a_name_and_fields():
     assert create_model("pim") == create_model(ModelConfig())
 
 
+def test_pim_and_swin_have_their_released_names_too():
+    small = {"embed_dim": 8, "depths": (1, 1), "num_heads": (1, 2), "decoder_channels": 8, "pool_scales": (1,)}
+    for name, parts in (("pim", 5), ("swin", 2)):
+        config = NETWORKS[name](**small)
+        shapes = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), variable_shapes(config))
+        arrays = to_released(name, shapes, **small)
+        assert len({entry.partition(".")[0] for entry in arrays if not entry.startswith(("local", "feature"))}) == parts
+        again = from_released(name, arrays, **small)
+        assert jax.tree.structure({key: again[key] for key in shapes}) == jax.tree.structure(shapes)
+        with pytest.raises(ValueError, match="1 left over: more"):
+            from_released(name, arrays | {"more": np.ones(1)}, **small)
+    out = create_model("swin", **small).apply(shapes, jnp.zeros((1, 32, 32, 3)))
+    assert out.boundary_logits is out.reconstruction is None and out.mask_logits.shape == (1, 8, 8, 2)
+
+
 @pytest.mark.parametrize(("name", "now"), [("fcn", "fcn_resnet50"), ("vit", "vit_b_16"), ("unet", "unet")])
 def test_a_variant_of_an_older_pimjax_is_named_with_what_took_its_place(name, now):
     """It had one section for all networks, with every field of PIM's."""
     old = vars(ModelConfig()) | {"architecture": name, "embed_dim": 8}
     with pytest.raises(ValueError, match=rf"{name} is a network of pimjax 0\.1, which alone reads it; train {now}$"):
         from_dict(NetworkConfig, old)
-    with pytest.raises(ValueError, match="'resunet': no network of this pimjax, which has pim, fcn_resnet50"):
+    with pytest.raises(ValueError, match="'resunet': no network of this pimjax, which has pim, swin, fcn_resnet50"):
         from_dict(NetworkConfig, {"architecture": "resunet"})
 
 

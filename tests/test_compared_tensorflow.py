@@ -13,7 +13,9 @@ from flax.traverse_util import flatten_dict
 from reference.models import by_formula
 
 from pimjax.config.networks import COMPARED
+from pimjax.inference import compared
 from pimjax.inference.localizer import Localizer
+from pimjax.inference.traces import TracesByTiles, _pieces
 from pimjax.models import create_model
 from pimjax.models.hp_fcn import derivative_filters
 from pimjax.models.mantra_net import bayar_taps
@@ -404,3 +406,53 @@ def test_h_lstm_takes_one_size_alone(tmp_path):
     localizer = Localizer.load(tmp_path / "h_lstm.npz")
     photo = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
     assert localizer(photo).probability.shape == (60, 90)
+
+
+@pytest.mark.parametrize("n", [1, 5, 29, 40, 41, 100, 1000, 1013])
+@pytest.mark.parametrize(("reach", "tile"), [(0, 10), (3, 10), (14, 40), (14, 1)])
+def test_pieces_cover_all_and_see_what_they_need(n, reach, tile):
+    decided = np.zeros(n, int)
+    pieces = _pieces(n, reach, tile)
+    assert len({length for _, length, _ in pieces}) == 1
+    for start, length, places in pieces:
+        assert start >= 0 and start + length <= n
+        assert places.start == 0 or places.start - start >= reach
+        assert places.stop == n or start + length - places.stop >= reach
+        decided[places] += 1
+    assert decided.min() >= 1
+
+
+@pytest.mark.parametrize(
+    ("network", "size", "fields"),
+    [
+        ("mantra_net", (131, 150), {}),
+        pytest.param("mantra_net", (131, 150), {"port": True}, marks=slow),
+        pytest.param("mantra_net", (140, 210), {"variant": 1}, marks=slow),
+        pytest.param("span", (40, 420), {}, marks=slow),
+        pytest.param("span", (150, 120), {"resize224": True}, marks=slow),
+    ],
+)
+def test_tiles_make_the_same_map_as_the_whole_photo(network, size, fields):
+    weights = by_formula.weights(network, 1, variant=fields.get("variant", 4))
+    found = from_released(network, weights, **fields)
+    variables = {name: found[name] for name in ("params", "batch_stats")}
+    model = create_model(network, **fields)
+    rng = np.random.default_rng(0)
+    smooth = np.kron(rng.normal(0, 0.3, (1, -(-size[0] // 8), -(-size[1] // 8), 3)), np.ones((1, 8, 8, 1)))
+    images = smooth[:, : size[0], : size[1]] + rng.normal(0, 0.1, (1, *size, 3))
+    images = np.clip(images, -1, 1).astype(np.float32)
+    whole = jax.jit(model.apply)(variables, images).probability
+    assert np.abs(TracesByTiles(model, tile=37)(variables, images) - whole).max() < 1e-5
+    assert np.std(whole) > 0.01
+
+
+def test_a_large_photo_goes_by_tiles(tmp_path, monkeypatch):
+    monkeypatch.setattr(compared, "TILE", 16)
+    np.savez(tmp_path / "ManTraNet_Ptrain4.npz", **by_formula.weights("mantra_net", 1))
+    localizer = Localizer.load(tmp_path / "ManTraNet_Ptrain4.npz")
+    photo, calls = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8), []
+    result = localizer(photo)
+    monkeypatch.setattr(localizer, "_by_tiles", lambda variables, images: calls.append(images) or np.ones((1, 20, 30)))
+    assert localizer(photo).score == 1
+    assert [images.shape for images in calls] == [(1, 20, 30, 3)]
+    assert result.score == pytest.approx(result.map.max())

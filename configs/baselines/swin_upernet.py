@@ -13,8 +13,9 @@ trained elsewhere may be its start: add --config.train.init=FILE, as for PIM.
 import dataclasses
 from pathlib import Path
 
-from pimjax.config import Config, ModelConfig
+from pimjax.config import Config
 from pimjax.config.load import read_config
+from pimjax.config.networks import SwinConfig
 
 
 def get_config() -> Config:
@@ -22,10 +23,5 @@ def get_config() -> Config:
     return dataclasses.replace(
         read_config(Path(__file__).parent.parent / "pim.py"),
         workdir="runs/swin_upernet",
-        model=ModelConfig(
-            local_stream="none",
-            global_stream=False,
-            boundary_decoder=False,
-            image_decoder=False,
-        ),
+        model=SwinConfig(),
     )

@@ -11,7 +11,7 @@ from pimjax.terminal import say
 def add_commands(commands: Any) -> None:
     """Add the command to argparse's subparsers."""
     convert = commands.add_parser("convert", help="weights from one format to another: .pth, .safetensors, native")
-    convert.add_argument("source", help=".pth, .safetensors, .npz, a native directory or a run's directory")
+    convert.add_argument("source", help="a file of weights, a native directory or a run's directory")
     convert.add_argument("target", type=Path, help=".pth, .safetensors, or a new directory for pimjax's own format")
     convert.add_argument("--config", type=Path, metavar="FILE", help="of the model, if neither published nor told")
     convert.add_argument("--network", default="", metavar="NAME", help="of weights that their names do not tell")

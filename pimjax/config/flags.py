@@ -109,5 +109,9 @@ def sections(cls: Any) -> Iterator[Any]:
 
 
 def comments(cls: type) -> dict[str, str]:
-    """Return the comments behind the declarations of a section's keys."""
-    return dict(re.findall(r"^    (\w+): .*?  # (.*)$", inspect.getsource(cls), re.MULTILINE))
+    """Return the comments behind the declarations of a section's keys, its own before those that it inherits."""
+    found: dict[str, str] = {}
+    for part in reversed(cls.__mro__):
+        if dataclasses.is_dataclass(part):
+            found |= re.findall(r"^    (\w+): .*?  # (.*)$", inspect.getsource(part), re.MULTILINE)
+    return found

@@ -8,6 +8,17 @@ TRUFOR_PARTS = ("dncnn", "backbone", "decode_head", "decode_head_conf", "detecti
 
 
 @section
+class SwinConfig(ModelConfig, path="model"):
+    """UPerNet on Swin-T (Liu et al., ICCV 2021; Xiao et al., ECCV 2018): PIM's plain encoder and decoder of masks."""
+
+    global_stream: bool = False
+    local_stream: str = key("none", choices=("none",))
+    boundary_decoder: bool = False
+    image_decoder: bool = False
+    architecture: str = key("swin", choices=("swin",))
+
+
+@section
 class FCNResNet50Config(NetworkConfig, path="model"):
     """FCN on ResNet-50 (Long et al., CVPR 2015), as torchvision's fcn_resnet50."""
 
@@ -181,7 +192,7 @@ COMPARED: dict[str, type[NetworkConfig]] = {
     "hp_fcn": HPFCNConfig,
     "h_lstm": HLSTMConfig,
 }
-NETWORKS: dict[str, type[NetworkConfig]] = {"pim": ModelConfig} | COMPARED
+NETWORKS: dict[str, type[NetworkConfig]] = {"pim": ModelConfig, "swin": SwinConfig} | COMPARED
 
 
 def loss_terms(config: NetworkConfig) -> tuple[str, ...]:

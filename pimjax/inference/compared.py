@@ -9,15 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from pimjax.config.networks import ViTB16Config
+from pimjax.config.networks import SPANConfig, ViTB16Config
 from pimjax.config.schema import PRECISIONS
 from pimjax.data.images import turn_upright
 from pimjax.inference.localizer import Localization, Localizer, model_hash, require_photo
+from pimjax.inference.traces import TILE, TracesByTiles
 from pimjax.jpeg.coefficients import as_jpeg, read_coefficients
 from pimjax.models.factory import create_model
 from pimjax.models.layers import Execution
+from pimjax.models.mantra_net import ManTraNet
 from pimjax.models.preprocessing import PREPROCESSING, Preprocessing
 from pimjax.models.resampling import resampling_features
+from pimjax.models.span import SPAN
 from pimjax.weights.card import ModelCard
 
 
@@ -73,8 +76,11 @@ class ComparedLocalizer(Localizer):
         self.hash = model_hash(variables, card)
         self._how = PREPROCESSING[card.model.architecture]
         self.reads_files = self._how.jpeg
+        self._scaled = bool(self._how.side) or (isinstance(card.model, SPANConfig) and card.model.resize224)
         self._variables = jax.device_put(variables)
-        apply: Any = create_model(card.model, Execution(dtype=jnp.dtype(precision))).apply
+        model = create_model(card.model, Execution(dtype=jnp.dtype(precision)))
+        apply: Any = model.apply
+        self._by_tiles = TracesByTiles(model) if isinstance(model, ManTraNet | SPAN) else None
 
         @jax.jit
         def predict(variables: dict[str, Any], inputs: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -110,8 +116,12 @@ class ComparedLocalizer(Localizer):
         for number, (photo, turn) in enumerate(zip(photos, turns, strict=True)):
             require_photo(photo)
             inputs = network_inputs(photo, files[number] if files else b"", self._how)
-            map_, score = (np.asarray(array[0]) for array in self._forward(self._variables, inputs))
-            found.append(_localization(photo, map_, float(score), turn, bool(self._how.side)))
+            if self._by_tiles and max(photo.shape) > TILE:
+                map_ = self._by_tiles(self._variables, inputs["images"])[0]
+                score = map_.max()
+            else:
+                map_, score = (np.asarray(array[0]) for array in self._forward(self._variables, inputs))
+            found.append(_localization(photo, map_, float(score), turn, self._scaled))
             if progress:
                 progress(number + 1, len(photos))
         return found

@@ -9,7 +9,9 @@ class Facts(NamedTuple):
     year: int
     venue: str
     parameters: int
-    operations: float  # 10⁹ at 512², one image, all outputs, as XLA counts a multiplication and an addition
+    operations: (
+        float  # 10⁹ at 512², one image, as XLA counts a multiplication and an addition; H-LSTM: at 256²
+    )
     inputs: str
     license: str  # of the public weights
     source: str  # where its users get them
@@ -29,12 +31,12 @@ CATALOG = {
         2023, "CVPR", 64_544_402, 200.6, "RGB, 256²", "non-commercial", "authors' Google Drive, and mit_b4.pth"
     ),
     "trufor": Facts(2023, "CVPR", 68_697_421, 468.4, "RGB", "non-profit", "grip.unina.it, TruFor_weights.zip"),
-    "mantra_net": Facts(2019, "CVPR", 3_804_950, 0.0, "RGB", "academic, non-commercial", "ISICV/ManTraNet, .h5"),
-    "hp_fcn": Facts(2019, "ICCV", 7_701_077, 0.0, "RGB", "MIT", "lihaod/Deep_inpainting_localization, TensorFlow 1"),
+    "mantra_net": Facts(2019, "CVPR", 3_804_950, 2173.5, "RGB", "academic, non-commercial", "ISICV/ManTraNet, .h5"),
+    "hp_fcn": Facts(2019, "ICCV", 7_701_077, 70.0, "RGB", "MIT", "lihaod/Deep_inpainting_localization, TensorFlow 1"),
     "h_lstm": Facts(
-        2019, "TIP", 2_207_652, 0.0, "RGB, 256²", "none stated", "jawadbappy/forgery_localization_HLED, TensorFlow 1"
+        2019, "TIP", 2_207_652, 11.6, "RGB, 256²", "none stated", "jawadbappy/forgery_localization_HLED, TensorFlow 1"
     ),
-    "span": Facts(2020, "ECCV", 4_054_254, 0.0, "RGB", "none stated", "ZhiHanZ/IRIS0-SPAN, PixelAttention32.h5"),
+    "span": Facts(2020, "ECCV", 4_054_254, 2127.3, "RGB", "none stated", "ZhiHanZ/IRIS0-SPAN, PixelAttention32.h5"),
     "pim": Facts(2025, "TPAMI", 166_620_811, 982.0, "RGB, 512²", "see its authors", "its authors"),
     "pim-small": Facts(2026, "pimjax", 3_375_051, 0.0, "RGB", "as pimjax", "in this package"),
 }

@@ -85,10 +85,10 @@ class Featex(nn.Module):
         record(self, "first_block", x)
         x = lower(x, self.execution)
         for name, width in WIDTHS.items():
-            x = nn.relu(Conv(width, 3, padding=1, symmetric=True, name=name)(x))
+            x = nn.relu(Conv(width, 3, symmetric=True, name=name)(x))
             if name == "b2c2":
                 record(self, "block2", x)
-        x = exact(Conv(256, 3, padding=1, symmetric=True, name="transform")(x))
+        x = exact(Conv(256, 3, symmetric=True, name="transform")(x))
         x = jnp.tanh(x) if self.squash else x
         square = jnp.square(x).sum(-1, keepdims=True)
         # The port's floor is on the norm.

@@ -114,12 +114,15 @@ class SPAN(nn.Module):
         self.decision = [Conv(w, 5, padding=2, name=f"final_{i}") for i, w in enumerate((32, 16, 8, 4, 1), 1)]
 
     def __call__(self, images: jax.Array, train: bool = False) -> SPANOutput:
-        return self.localize(self.adapted(images))
+        x = self.adapted(images)
+        return self.localize(resize_corner(x, SIDE) if self.resize224 else x)
 
     def adapted(self, images: jax.Array) -> jax.Array:
-        """Return the traces' 32 combinations [B, H, W, 32]; each pixel's depends on those 14 around it."""
-        x = self.featex(images)
-        return self.adapt(resize_corner(x, SIDE) if self.resize224 else x)
+        """Return the traces' 32 combinations [B, H, W, 32]; each pixel's depends on those 14 around it.
+
+        Resized afterward, which is the same: combining and resizing are both linear.
+        """
+        return self.adapt(self.featex(images))
 
     def localize(self, x: jax.Array) -> SPANOutput:
         """Read manipulation off combinations [B, H, W, 32]; each pixel's depends on those `REACH` around it."""

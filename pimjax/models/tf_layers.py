@@ -10,13 +10,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from pimjax.models import layers
 from pimjax.models.torch_layers import convolve, exact
 
 GLOROT = nn.initializers.glorot_uniform()
 
 
 class Conv(nn.Module):
-    """Convolve [B, H, W, C] k×k, zero-padded by `padding` or, if symmetric, mirrored with the border pixel repeated."""
+    """Convolve [B, H, W, C] k×k, zero-padded by `padding` or, if symmetric, 3×3 and mirrored by a pixel."""
 
     features: int
     kernel_size: int = 1
@@ -31,8 +32,8 @@ class Conv(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         k = self.kernel_size
         kernel = self.param(self.names[0], self.kernel_init, (k, k, x.shape[-1], self.features)).astype(x.dtype)
-        if self.symmetric:
-            y = convolve(mirrored(x, self.padding), kernel, self.stride)
+        if self.symmetric:  # the zeros that `layers.convolve` adds to the mirrored map reach only what is cut off
+            y = layers.convolve(mirrored(x, 1), kernel)[:, 1:-1, 1:-1]
         else:
             y = convolve(x, kernel, self.stride, self.padding)
         if self.use_bias:

@@ -1,5 +1,6 @@
 """Released weights of the compared networks: files of theirs, recognized by their names, to and from variables."""
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,10 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from pimjax.config.networks import NETWORKS
 from pimjax.models.released import RELEASED
 from pimjax.weights.formats import read_arrays
 from pimjax.weights.names import released
 from pimjax.weights.names.keras import is_port, without_counters
+from pimjax.weights.names.pim import from_arrays as from_pim
+from pimjax.weights.names.pim import to_torch
+from pimjax.weights.names.released import COUNTER
 from pimjax.weights.torch_file import read_torch, state_dict_of
 from pimjax.weights.unpickle import WeightsFileError
 from pimjax.weights.wrappers import INSERTED, unwrap
@@ -38,6 +43,7 @@ PARTS = {
     "pscc_net": (("HRNet.pth", "FENet."), ("NLCDetection.pth", "SegNet."), ("DetectionHead.pth", "ClsNet.")),
     "evp": (("mit_b4.pth", "backbone."), ("prompt_epoch_*.pth", "")),
 }
+OF_PIM = ("pim", "swin")  # named as PIM's released model
 PROMPT = {"prompt": "backbone.prompt_generator.", "decode_head": "decode_head."}  # in EVP's second file
 
 
@@ -59,7 +65,7 @@ def from_released(name: str, weights: str | os.PathLike | Mapping[str, Any], **f
     The match is strict both ways, but for entries that the network never uses, which may be missing.
 
     Args:
-        name: of the network, a key of `pimjax.models.released.RELEASED`.
+        name: of the network, a key of `pimjax.models.released.RELEASED`, "pim" or "swin", its encoder and one decoder.
         weights: a file that `pimjax.weights.formats.read_arrays` reads, a folder with the several files of PSCC-Net or
             EVP, or the arrays by name.
         fields: of the network, as of `create_model`.
@@ -72,6 +78,10 @@ def from_released(name: str, weights: str | os.PathLike | Mapping[str, Any], **f
         ValueError: there is no such network, the file cannot be used, or a name is missing, left over or of the wrong
             shape; all are listed.
     """
+    if name in OF_PIM:
+        config = dataclasses.replace(NETWORKS[name](), **fields)
+        given = weights if isinstance(weights, Mapping) else read_arrays(weights)
+        return {COUNTER: {}} | from_pim(given, config, "these arrays" if given is weights else weights)
     _require(name)
     if isinstance(weights, Mapping):
         return released.from_arrays(name, weights, "these arrays", fields)
@@ -86,13 +96,15 @@ def to_released(name: str, variables: Mapping[str, Any], **fields: Any) -> dict[
     Raises:
         ValueError: `variables` are not those of `create_model(name, **fields)`.
     """
+    if name in OF_PIM:
+        return to_torch(variables, dataclasses.replace(NETWORKS[name](), **fields))
     _require(name)
     return released.to_arrays(name, variables, fields)
 
 
 def _require(name: str) -> None:
     if name not in RELEASED:
-        raise ValueError(f"{name!r}: no such network; there are {', '.join(RELEASED)}")
+        raise ValueError(f"{name!r}: no such network; there are {', '.join((*OF_PIM, *RELEASED))}")
 
 
 def parts_of(folder: Path) -> str:

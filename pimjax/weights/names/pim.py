@@ -1,7 +1,6 @@
 """Weights under the released PyTorch model's names and layouts, to and from Flax variables.
 
-The baselines have no such model: their arrays keep Flax's names, joined by dots, and layouts. Those of the compared
-networks are in `pimjax.weights.names.released`.
+Those of the compared networks are in `pimjax.weights.names.released`.
 """
 
 import functools
@@ -67,21 +66,13 @@ def torch_name(path: tuple[str, ...]) -> str:
     return name.replace("/", ".")
 
 
-def _stored_name(path: tuple[str, ...], config: NetworkConfig) -> str:
-    return torch_name(path) if isinstance(config, ModelConfig) else ".".join(path)
-
-
-def _to_stored_layout(path: tuple[str, ...], array: np.ndarray, config: NetworkConfig) -> np.ndarray:
-    if not isinstance(config, ModelConfig):
-        return array
+def _to_stored_layout(path: tuple[str, ...], array: np.ndarray) -> np.ndarray:
     if array.ndim == 4:  # convolution: height, width, in, out → out, in, height, width
         return array.transpose(3, 2, 0, 1)
     return array.T if path[-1] == "kernel" else array  # dense: in, out → out, in
 
 
-def _to_flax_layout(path: tuple[str, ...], array: np.ndarray, config: NetworkConfig) -> np.ndarray:
-    if not isinstance(config, ModelConfig):
-        return array
+def _to_flax_layout(path: tuple[str, ...], array: np.ndarray) -> np.ndarray:
     if array.ndim == 4:
         return array.transpose(2, 3, 1, 0)
     return array.T if path[-1] == "kernel" else array
@@ -104,8 +95,6 @@ def _derived(
     shapes: dict[tuple[str, ...], Any], config: NetworkConfig
 ) -> tuple[dict[str, tuple], dict[str, np.ndarray]]:
     """Return the released names that hold no weights: BatchNorm counters (→ Flax path) and index tables (→ value)."""
-    if not isinstance(config, ModelConfig):
-        return {}, {}
     counters = {
         torch_name(path[1:]).replace("running_mean", "num_batches_tracked"): (*path[1:-1], "count")
         for path in shapes
@@ -121,14 +110,14 @@ def _derived(
 
 def unwrap_names(mapping: Mapping[str, Any], config: NetworkConfig, where: Any) -> dict[str, Any]:
     """Return arrays under the names that a model has by itself; see `pimjax.weights.wrappers.unwrap`."""
-    heads = {_stored_name(path[1:], config).partition(".")[0] for path in flatten_dict(variable_shapes(config))}
+    heads = {torch_name(path[1:]).partition(".")[0] for path in flatten_dict(variable_shapes(config))}
     return unwrap(mapping, heads, where)
 
 
 def from_arrays(mapping: Mapping[str, Any], config: NetworkConfig, where: Any = "these arrays") -> dict[str, Any]:
     """Make Flax variables, as numpy arrays, from arrays named and laid out as the released PyTorch checkpoint.
 
-    Those of a baseline are named and laid out as in Flax. The match is strict both ways: every name is used once and
+    The match is strict both ways: every name is used once and
     every parameter is set. What wrappers put before all names ("module.", "_orig_mod.", "model.", …) is taken off.
     Arrays are views of those given, or float32 copies of other floating-point widths.
     `where` says in errors what they are.
@@ -145,7 +134,7 @@ def from_arrays(mapping: Mapping[str, Any], config: NetworkConfig, where: Any = 
     given = unwrap_names(mapping, config, where)
     shapes: dict[Any, Any] = dict(flatten_dict(variable_shapes(config)))
     counters, tables = _derived(shapes, config)
-    wanted = {_stored_name(path[1:], config): path for path in shapes}
+    wanted = {torch_name(path[1:]): path for path in shapes}
     expected = wanted.keys() | counters.keys() | tables.keys()
     if cause := misnamed(mapping, given, expected):
         raise ValueError(f"{where}: {cause}")
@@ -160,9 +149,9 @@ def from_arrays(mapping: Mapping[str, Any], config: NetworkConfig, where: Any = 
             fits = np.array_equal(array, tables[name])
         else:
             path = wanted[name]
-            fits = _to_stored_layout(path, np.empty(shapes[path].shape, bool), config).shape == array.shape
+            fits = _to_stored_layout(path, np.empty(shapes[path].shape, bool)).shape == array.shape
             if fits:
-                variables[path] = np.asarray(_to_flax_layout(path, array, config), np.float32)
+                variables[path] = np.asarray(_to_flax_layout(path, array), np.float32)
         if not fits:
             misfits.append(f"{name} {list(array.shape)}")
     problems = [
@@ -181,8 +170,7 @@ def from_arrays(mapping: Mapping[str, Any], config: NetworkConfig, where: Any = 
 def to_torch(variables: Mapping[str, Any], config: NetworkConfig | None = None) -> dict[str, np.ndarray]:
     """Invert `pimjax.from_torch`: {released name: array in PyTorch's layout}, float32 and int64 numpy arrays.
 
-    BatchNorm counters are 0 where `variables` has no "num_batches_tracked". Of a baseline, for which there is no
-    released model: {path joined by dots: array in Flax's layout}.
+    BatchNorm counters are 0 where `variables` has no "num_batches_tracked".
 
     Raises:
         ValueError: `variables` are not those of `create_model(config)`; the differing paths are listed.
@@ -199,10 +187,7 @@ def to_torch(variables: Mapping[str, Any], config: NetworkConfig | None = None) 
             + _listing("differing", ["/".join(p) for p in sorted(odd)])
         )
     counts = flatten_dict(variables.get("num_batches_tracked", {}))
-    arrays = {
-        _stored_name(path[1:], config): _to_stored_layout(path, np.asarray(array), config)
-        for path, array in flat.items()
-    }
+    arrays = {torch_name(path[1:]): _to_stored_layout(path, np.asarray(array)) for path, array in flat.items()}
     arrays |= {name: np.asarray(counts.get(path, 0), np.int64) for name, path in counters.items()}
     return arrays | tables
 
