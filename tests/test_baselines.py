@@ -12,9 +12,11 @@ from pimjax.config import ComparedLossConfig, Config, LossConfig, ModelConfig, N
 from pimjax.config.load import from_dict, read_config
 from pimjax.config.networks import COMPARED, NETWORKS, TRUFOR_PARTS, TruForConfig, UNetConfig, ViTB16Config
 from pimjax.config.validate import check, check_model
+from pimjax.models import torch_layers
 from pimjax.models.factory import create_model
 from pimjax.models.layers import Execution, convolve
 from pimjax.models.released import variable_shapes as compared_shapes
+from pimjax.models.torch_layers import attend
 from pimjax.models.trained import Trained
 from pimjax.training.losses import Targets
 from pimjax.training.step import loss_and_gradients, state_from
@@ -216,3 +218,18 @@ def test_rematerialization_changes_no_gradient(small):
     (plain, terms, _), (again, _, _) = gradients(False), gradients(True)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), plain, again)
     assert terms.keys() == {"total", "mask"}
+
+
+def test_attention_head_by_head_is_attention(monkeypatch):
+    q, k, v = (jax.random.normal(jax.random.key(i), (2, 5 + 2 * (i > 0), 12)) for i in range(3))
+
+    def outcome():
+        # A function of its own each time: what was traced before would be taken again.
+        return jax.jit(jax.value_and_grad(lambda q, k, v: jnp.sin(attend(q, k, v, 3)).sum(), (0, 1, 2)))(q, k, v)
+
+    plain = outcome()
+    monkeypatch.setattr(torch_layers, "MANY", 0)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), outcome(), plain)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch_layers, "MANY", 0)
+        assert "while" in jax.jit(lambda q, k, v: attend(q, k, v, 3)).lower(q, k, v).as_text()

@@ -9,9 +9,7 @@ class Facts(NamedTuple):
     year: int
     venue: str
     parameters: int
-    operations: (
-        float  # 10⁹ at 512², one image, as XLA counts a multiplication and an addition; H-LSTM: at 256²
-    )
+    operations: float  # 10⁹ at 512², one image, as XLA counts a multiplication and an addition; H-LSTM: at 256²
     inputs: str
     license: str  # of the public weights
     source: str  # where its users get them

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pimjax.config.networks import COMPARED
+from pimjax.config.networks import NETWORKS
 from pimjax.evaluation.tables import markdown
 from pimjax.models import create_model
 from pimjax.profiling.cases import stand_in
@@ -37,6 +37,7 @@ def theirs(name: str) -> Callable[[np.ndarray], Any]:
         "deeplabv3_resnet50": lambda: vision.segmentation.deeplabv3_resnet50(num_classes=2, weights_backbone=None),
         "vit_b_16": lambda: vision.vit_b_16(image_size=SIDE),
         "evp": _segformer,
+        "swin": _swin,
     }[name]()
     model = made.eval()
 
@@ -56,9 +57,18 @@ def _segformer() -> Any:
     return SegformerForSemanticSegmentation(config)
 
 
+def _swin() -> Any:
+    """Return UPerNet on Swin-T, without its auxiliary head."""
+    from transformers import SwinConfig, UperNetConfig, UperNetForSemanticSegmentation
+
+    trunk = SwinConfig(image_size=SIDE, out_features=["stage1", "stage2", "stage3", "stage4"])
+    config = UperNetConfig(backbone_config=trunk, hidden_size=512, use_auxiliary_head=False, num_labels=2)
+    return UperNetForSemanticSegmentation(config)
+
+
 def ours(name: str) -> Callable[[np.ndarray], Any]:
     """Return a function of images float32 [1, 3, H, W]: the network compiled by XLA."""
-    model, variables = create_model(name), stand_in(COMPARED[name]())
+    model, variables = create_model(name), stand_in(NETWORKS[name]())
     apply: Any = jax.jit(model.apply)
 
     def run(images: np.ndarray) -> Any:
@@ -84,7 +94,7 @@ def measure(name: str) -> list[str]:
 
 def main() -> None:
     """Print the table."""
-    rows = [measure(name) for name in ("fcn_resnet50", "deeplabv3_resnet50", "vit_b_16", "evp")]
+    rows = [measure(name) for name in ("fcn_resnet50", "deeplabv3_resnet50", "vit_b_16", "evp", "swin")]
     header = [f"{SIDE}², one image", "pimjax s", "PyTorch s", "images/s", "PyTorch s / ours"]
     say(*markdown([header, *rows]).split("\n"))
 
