@@ -163,7 +163,7 @@ def test_a_name_too_few_too_many_or_misshapen_is_told():
         ValueError, match=r"rru_net(.|\n)*missing: up1.up.0.bias(.|\n)*left over: more(.|\n)*out.conv.bias"
     ):
         from_released("rru_net", weights)
-    with pytest.raises(ValueError, match="no such network; there are fcn_resnet50"):
+    with pytest.raises(ValueError, match="no such network; there are pim, swin, fcn_resnet50"):
         from_released("rrunet", weights)
     with pytest.raises(ValueError, match="no such key"):
         create_model("trufor", depth=3)
