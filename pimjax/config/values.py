@@ -82,9 +82,9 @@ class Section:
 
     PATH: ClassVar[str] = "config."
 
-    def __init_subclass__(cls, path: str = "", **kwargs: Any) -> None:
+    def __init_subclass__(cls, path: str = "", root: str = "config.", **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.PATH = f"config.{path}." if path else "config."
+        cls.PATH = f"{root}{path}." if path else root
 
     @classmethod
     def old_names(cls) -> dict[str, str]:

@@ -9,16 +9,15 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pimjax.aliases import EVALUATION, renamed
 from pimjax.data.sources import Source
-from pimjax.evaluation.evaluate import evaluate, settings
+from pimjax.evaluation.evaluate import Change, evaluate, settings
 from pimjax.evaluation.predictors import Predictor
 from pimjax.evaluation.record import reserve, versions
-from pimjax.evaluation.results import SCHEMA, DatasetResult, DatasetSummary, ImageRow
-from pimjax.evaluation.schema import BENCHMARK, SUMMARY, read_state, row_fault
+from pimjax.evaluation.results import SCHEMA, DatasetResult, DatasetSummary
+from pimjax.evaluation.schema import BENCHMARK, SUMMARY, read_state, stored_rows
 from pimjax.evaluation.summary import summarize_dataset
 from pimjax.evaluation.tables import dataset_table, latex, markdown, warnings_of
-from pimjax.files import claim, lock_file, printable, read_rows, write_text
+from pimjax.files import claim, lock_file, printable, write_text
 
 WRITER = "pimjax evaluate"  # in messages
 _FILES = ("benchmark.json", "tables.md", "tables.tex")
@@ -76,7 +75,7 @@ def run_benchmark(
         hinted: set[str] = set()
         for name, source in datasets.items():
             for predictor in predictors:
-                _score(predictor, source, folders[predictor.name, name], threshold, hinted)
+                score_dataset(predictor, source, folders[predictor.name, name], threshold, hinted)
         about = {
             "schema": SCHEMA,
             "commands": list(dict.fromkeys([*before["commands"], command])),
@@ -113,17 +112,34 @@ def locked(output: Path, reading: bool = False) -> Iterator[None]:
         yield
 
 
-def _score(predictor: Predictor, source: Source, folder: Path, threshold: float, hinted: set[str]) -> None:
-    """Score one predictor on one dataset; `hinted` are those whose maps have been called inverted, which once is
-    enough.
+def score_dataset(
+    predictor: Predictor,
+    source: Source,
+    folder: Path,
+    threshold: float,
+    hinted: set[str],
+    change: Change | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> DatasetSummary:
+    """Score one predictor on one dataset, and write its summary to `folder`/scores.json.
+
+    Args:
+        predictor: who is scored.
+        source: the dataset.
+        folder: for all that `evaluate` writes, too; no pictures are made of changed images.
+        threshold: a prediction strictly above it is positive.
+        hinted: who has been told that its maps look inverted, which once is enough.
+        change: as of `evaluate`.
+        about: as of `evaluate`.
     """
-    rows, errors = evaluate(predictor, source, folder, threshold)
+    rows, errors = evaluate(predictor, source, folder, threshold, change, change is None, dict(about or {}))
     inverted = predictor.about.get("inverted")
     maps = "" if inverted is None or predictor.name in hinted else "inverted" if inverted else "as saved"
     summary = summarize_dataset(rows, errors, threshold, maps)
     if any("may be inverted" in warning for warning in summary.warnings):
         hinted.add(predictor.name)
     write_text(folder / "scores.json", json.dumps(summary.to_json(), indent=1) + "\n", ours=True)
+    return summary
 
 
 def write_tables(results: Sequence[DatasetResult], output: Path, failed: Mapping[str, str] | None = None) -> None:
@@ -175,21 +191,9 @@ def read_results(output: Path, without: Collection[tuple[str, str]] = ()) -> tup
             folder = output / safe(model) / safe(name)
             if (model, name) not in without and os.path.lexists(folder / "scores.json"):  # else other runs' datasets
                 summary = DatasetSummary.from_json(read_state(folder / "scores.json", SUMMARY, WRITER))
-                rows = _rows(folder, about["datasets"][name]["images"])
+                rows = stored_rows(folder, about["datasets"][name]["images"], WRITER)
                 results.append(DatasetResult(model, name, summary, rows))
     return about, results
-
-
-def _rows(folder: Path, examples: int) -> list[ImageRow]:
-    """Return the rows of a dataset of so many examples, in order."""
-    file = folder / "images.jsonl"
-    if not file.is_file():
-        raise ValueError(f"{file}: not there, or no file; run the same {WRITER} again")
-    rows = {number: renamed(row, EVALUATION) for number, row in read_rows(file)[0].items()}
-    for number, row in rows.items():
-        if fault := row_fault(row):
-            raise ValueError(f"{file}, number {number!r}: {fault}; run the same {WRITER} again, with this pimjax")
-    return [ImageRow.from_json(rows[number]) for number in sorted(rows) if number < examples]
 
 
 def safe(name: str) -> str:

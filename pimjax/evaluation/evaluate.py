@@ -33,6 +33,7 @@ from pimjax.terminal import warn
 from pimjax.visualize import heat, overlay
 
 SIDE = 256  # of a picture's longer side, in pixels
+Change = Callable[[Example, int], Example]  # of an example, given its number, before a predictor sees it
 
 
 def evaluate(
@@ -40,7 +41,7 @@ def evaluate(
     source: Source,
     folder: Path,
     threshold: float = 0.5,
-    change: Callable[[Example, int], Example] | None = None,
+    change: Change | None = None,
     pictures: bool = True,
     about: dict[str, Any] | None = None,
 ) -> tuple[list[ImageRow], list[str]]:
@@ -102,7 +103,7 @@ def _row(
     encoded: Encoded,
     number: int,
     threshold: float,
-    change: Callable[[Example, int], Example] | None,
+    change: Change | None,
     pictures: Path | None,
 ) -> ImageRow:
     (files, version), orientation = _origin(predictor, encoded), read_header(encoded.image, encoded.id).orientation

@@ -97,7 +97,7 @@ def localizer_predictor(localizer: Localizer, name: str, about: dict[str, Any]) 
     else:
         side = None if preprocessing["resize_mode"] == "crop" else preprocessing["image_size"]
     about = {"sha256": localizer.hash, "model": localizer.card.model.architecture, **about}
-    return Predictor(name, predict, about, input_side=side)
+    return Predictor(name, predict, about, input_side=side, localizer=localizer)
 
 
 def with_options(

@@ -7,6 +7,7 @@ import numpy as np
 
 from pimjax.data.images import ImageError
 from pimjax.data.sources import Example
+from pimjax.inference.localizer import Localizer
 from pimjax.inference.tta import Model
 
 
@@ -28,6 +29,7 @@ class Predictor(NamedTuple):
     about: dict[str, Any]
     version: Callable[[str], str] = lambda id_: ""  # of what an example's map comes from, by the example's id
     input_side: int | None = None  # of the square that the network makes of every image, in pixels
+    localizer: Localizer | None = None  # of a checkpoint
 
 
 def model_predictor(

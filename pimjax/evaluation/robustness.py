@@ -3,7 +3,7 @@
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from pimjax.data.sources import Example, Source
 from pimjax.evaluation.benchmark import locked, safe
 from pimjax.evaluation.corruption_levels import chosen_levels
 from pimjax.evaluation.corruptions import CORRUPTIONS, encode_jpeg
-from pimjax.evaluation.evaluate import evaluate, settings
+from pimjax.evaluation.evaluate import Change, evaluate, settings
 from pimjax.evaluation.predictors import Predictor
 from pimjax.evaluation.record import reserve, versions
 from pimjax.evaluation.results import SCHEMA, ImageRow, Interval
@@ -23,6 +23,7 @@ from pimjax.evaluation.tables import markdown, show
 from pimjax.files import Row, claim, printable, write_text
 
 SCORE = "pim-fullsize.f1"
+Found = dict[tuple[str, str, Any, Any], list[ImageRow]]  # by model, dataset, corruption and level, or None and None
 
 
 def run_robustness(
@@ -58,45 +59,30 @@ def run_robustness(
             not write; another process writes there.
     """
     chosen, file = chosen_levels(corruptions), output / "robustness.json"
-    rows, areas, errors = [], [], {f"{name} did not take part: {why}" for name, why in (failed or {}).items()}
+    errors = {f"{name} did not take part: {why}" for name, why in (failed or {}).items()}
     with locked(output):
         if begun := os.path.lexists(file):
             read_state(file, ROBUSTNESS, "pimjax robustness")
         for suffix in (".json", ".png", ".svg"):
             claim(file.with_suffix(suffix), ours=begun)
-        runs = [(predictor, name, *run) for name in datasets for predictor in predictors for run in _runs(chosen)]
+        both = [(predictor, name) for name in datasets for predictor in predictors]
+        runs = [(*who, *run) for who in both for run in corruption_runs(chosen)]
         for predictor, name, about, _ in runs:
             reserve(_place(output, predictor, name, about), settings(predictor, threshold, about))
-        found: dict[tuple[str, str, str | None], list[list[ImageRow]]] = {}
+        found: Found = {}
         for predictor, name, about, change in runs:
             place = _place(output, predictor, name, about)
             scored, lost = evaluate(predictor, datasets[name], place, threshold, change, False, about)
             errors.update(lost)
-            corruption, level = about.get("corruption"), about.get("level")
-            found.setdefault((predictor.name, name, corruption), []).append(scored)
-            what = {
-                "corruption": corruption,
-                "parameter": CORRUPTIONS[corruption].unit if corruption else None,
-                "level": level,
-            }
-            rows.append({"model": predictor.name, "dataset": name} | what | _level(scored, datasets[name]))
-        for (model, name, corruption), levels in found.items():
-            if corruption:
-                (plain,) = found[model, name, None]
-                areas.append(
-                    {"model": model, "dataset": name, "corruption": corruption}
-                    | area(chosen[corruption], levels, plain)
-                )
+            found[predictor.name, name, about.get("corruption"), about.get("level")] = scored
+        rows, areas = level_rows(found, {name: len(source) for name, source in datasets.items()})
         about = {"schema": SCHEMA, "command": command, "versions": versions(), "threshold": threshold, "score": SCORE}
         result = about | {"rows": rows, "areas": areas, "errors": sorted(errors)}
         write_text(file, json.dumps(result, indent=1) + "\n", ours=True)
     return result
 
 
-Change = Callable[[Example, int], Example]
-
-
-def _runs(chosen: Mapping[str, Sequence[float]]) -> Iterator[tuple[dict[str, Any], Change | None]]:
+def corruption_runs(chosen: Mapping[str, Sequence[float]]) -> Iterator[tuple[dict[str, Any], Change | None]]:
     """Return what tells the results of each level from others, and what is done to an example; first
     uncorrupted.
     """
@@ -107,12 +93,34 @@ def _runs(chosen: Mapping[str, Sequence[float]]) -> Iterator[tuple[dict[str, Any
 
 
 def _place(output: Path, predictor: Predictor, name: str, about: Mapping[str, Any]) -> Path:
-    level = f"{about['corruption']}_{about['level']:g}" if about else "uncorrupted"
-    return output / safe(predictor.name) / safe(name) / level
+    return output / safe(predictor.name) / safe(name) / level_name(about)
 
 
-def _level(rows: Sequence[ImageRow], source: Source) -> Row:
-    return mean_value(column(rows, SCORE)).to_json() | {"scored": len(rows), "of": len(source)}
+def level_name(about: Mapping[str, Any]) -> str:
+    """Return the folder of a level's rows."""
+    return f"{about['corruption']}_{about['level']:g}" if about else "uncorrupted"
+
+
+def level_rows(found: Found, sizes: Mapping[str, int]) -> tuple[list[Row], list[Row]]:
+    """Return a mean for each level, and one over each corruption's span: "rows" and "areas" of `run_robustness`.
+
+    Args:
+        found: images' rows by model, dataset, corruption and level.
+        sizes: how many images a dataset has.
+    """
+    rows = [
+        {"model": model, "dataset": name, "corruption": corruption, "level": level}
+        | {"parameter": CORRUPTIONS[corruption].unit if corruption else None}
+        | mean_value(column(scored, SCORE)).to_json()
+        | {"scored": len(scored), "of": sizes[name]}
+        for (model, name, corruption, level), scored in found.items()
+    ]
+    areas = []
+    for model, name, corruption in dict.fromkeys(key[:3] for key in found if key[2]):
+        levels = {key[3]: scored for key, scored in found.items() if key[:3] == (model, name, corruption)}
+        values = area(list(levels), list(levels.values()), found[model, name, None, None])
+        areas.append({"model": model, "dataset": name, "corruption": corruption} | values)
+    return rows, areas
 
 
 def _corrupt(corruption: str, level: float) -> Change:

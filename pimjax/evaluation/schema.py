@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pimjax.aliases import EVALUATION, renamed
-from pimjax.evaluation.results import SCHEMA
-from pimjax.files import Row
+from pimjax.evaluation.results import SCHEMA, ImageRow
+from pimjax.files import Row, read_rows
 from pimjax.metrics.pooled import BINS
 
 
@@ -66,7 +66,7 @@ ROBUSTNESS = {  # robustness.json
 }
 _PIXELS = ("height", "width", "map_height", "map_width")
 _BENCO = ("precision", "recall", "f1", "iou", "auc")
-_METRICS = {
+METRICS = {
     "pim": ("f1", "iou", "mcc", "accuracy"),
     "pim-fullsize": ("f1", "iou", "mcc", "auc"),
     **dict.fromkeys(("benco", "benco-reverse", "benco-double"), _BENCO),
@@ -76,7 +76,7 @@ ROW = {  # of images.jsonl
     **dict.fromkeys(("number", *_PIXELS, "tp", "fp", "fn", "tn", "map_values", "orientation"), int),
     **dict.fromkeys(("id", "input", "version", "mask_format"), str),
     **dict.fromkeys(("seconds", "mask_gray", "image.max", "image.top1", "image.logit"), NUMBER),
-    **{f"{convention}.{name}": (*NUMBER, _NULL) for convention, names in _METRICS.items() for name in names},
+    **{f"{convention}.{name}": (*NUMBER, _NULL) for convention, names in METRICS.items() for name in names},
     **dict.fromkeys(("manipulated", "mask_scaled"), bool),
     "histogram": [list],
     "picture": Maybe(str),
@@ -173,3 +173,19 @@ def row_fault(row: Row) -> str:
         return "its number or a size is below zero, or nothing"
     others = [key for key in row if "." in key and key not in ROW]
     return f"{others[0]!r} is no score" if others else ""
+
+
+def stored_rows(folder: Path, examples: int, writer: str) -> list[ImageRow]:
+    """Return the rows of a dataset of so many examples that `writer` wrote to `folder`, in order.
+
+    Raises:
+        ValueError: they are not there, or damaged.
+    """
+    file = folder / "images.jsonl"
+    if not file.is_file():
+        raise ValueError(f"{file}: not there, or no file; run the same {writer} again")
+    rows = {number: renamed(row, EVALUATION) for number, row in read_rows(file)[0].items()}
+    for number, row in rows.items():
+        if fault := row_fault(row):
+            raise ValueError(f"{file}, number {number!r}: {fault}; run the same {writer} again, with this pimjax")
+    return [ImageRow.from_json(rows[number]) for number in sorted(rows) if number < examples]

@@ -97,9 +97,22 @@ _TEX = str.maketrans(
 )
 
 
-def latex(table: Sequence[Sequence[str]], caption: str) -> str:
-    """Return header and rows as a LaTeX table (packages booktabs, graphicx)."""
-    rows = [" & ".join(printable(cell).translate(_TEX) for cell in row) for row in table]
+_MARKS = {"": "{}", "best": r"\textbf{{{}}}", "second": r"\underline{{{}}}", "cited": r"\textcolor{{gray}}{{{}}}"}
+
+
+def latex(table: Sequence[Sequence[str]], caption: str, marks: Sequence[Sequence[str]] = ()) -> str:
+    """Return header and rows as a LaTeX table (packages booktabs, graphicx; xcolor for what is cited).
+
+    Args:
+        table: header and rows.
+        caption: of the table.
+        marks: of the rows' cells: "", "best", "second" or "cited".
+    """
+    kinds = [[""] * len(table[0]), *(marks or [[""] * len(row) for row in table[1:]])]
+    rows = [
+        " & ".join(_MARKS[kind].format(printable(cell).translate(_TEX)) for cell, kind in zip(*both, strict=True))
+        for both in zip(table, kinds, strict=True)
+    ]
     body = " \\\\\n".join(rows[1:])
     columns = "l" + "r" * (len(table[0]) - 1)
     return (
