@@ -428,22 +428,39 @@ def test_pieces_cover_all_and_see_what_they_need(n, reach, tile):
         ("mantra_net", (131, 150), {}),
         pytest.param("mantra_net", (131, 150), {"port": True}, marks=slow),
         pytest.param("mantra_net", (140, 210), {"variant": 1}, marks=slow),
-        pytest.param("span", (40, 420), {}, marks=slow),
-        pytest.param("span", (150, 120), {"resize224": True}, marks=slow),
     ],
 )
 def test_tiles_make_the_same_map_as_the_whole_photo(network, size, fields):
+    difference, deviation = tiled_against_whole(network, size, fields, np.float32)
+    assert difference < 1e-5
+    assert deviation > 0.01
+
+
+@slow
+@pytest.mark.parametrize(("size", "fields"), [((40, 420), {}), ((150, 120), {"resize224": True})])
+def test_tiles_of_span_differ_by_rounding_alone(size, fields):
+    """SPAN with these weights magnifies what float32 rounds off (2.6e-5 measured), so this is seen in float64."""
+    with jax.enable_x64(True):
+        difference, deviation = tiled_against_whole("span", size, fields, np.float64)
+    assert difference < 1e-9
+    assert deviation > 0.01
+
+
+def tiled_against_whole(network, size, fields, dtype):
+    """The largest difference between the map by tiles and the map of the whole photo, and its deviation."""
     weights = by_formula.weights(network, 1, variant=fields.get("variant", 4))
     found = from_released(network, weights, **fields)
-    variables = {name: found[name] for name in ("params", "batch_stats")}
+    variables = {
+        name: jax.tree.map(lambda array: np.asarray(array, dtype), found[name]) for name in ("params", "batch_stats")
+    }
     model = create_model(network, **fields)
     rng = np.random.default_rng(0)
     smooth = np.kron(rng.normal(0, 0.3, (1, -(-size[0] // 8), -(-size[1] // 8), 3)), np.ones((1, 8, 8, 1)))
     images = smooth[:, : size[0], : size[1]] + rng.normal(0, 0.1, (1, *size, 3))
-    images = np.clip(images, -1, 1).astype(np.float32)
+    images = np.clip(images, -1, 1).astype(dtype)
     whole = jax.jit(model.apply)(variables, images).probability
-    assert np.abs(TracesByTiles(model, tile=37)(variables, images) - whole).max() < 1e-5
-    assert np.std(whole) > 0.01
+    assert whole.dtype == dtype
+    return np.abs(TracesByTiles(model, tile=37)(variables, images) - whole).max(), np.std(whole)
 
 
 def test_a_large_photo_goes_by_tiles(tmp_path, monkeypatch):

@@ -158,7 +158,11 @@ TINY = {
     "trufor": {"embed_dim": 8, "depths": (1, 1, 1, 1), "decoder_channels": 16},
 }
 TINY |= {"hp_fcn": {"embed_dim": 8}, "mantra_net": {}, "span": {}, "h_lstm": {"batch_statistics": False}}
-SIDES = {"h_lstm": 256, **dict.fromkeys(("fcn_resnet50", "deeplabv3_resnet50", "mvss_net", "evp", "trufor"), 64)}
+SIDES = {
+    "h_lstm": 256,
+    "vit_b_16": 128,
+    **dict.fromkeys(("fcn_resnet50", "deeplabv3_resnet50", "mvss_net", "evp", "trufor"), 64),
+}
 assert TINY.keys() == set(TRAINED)
 
 

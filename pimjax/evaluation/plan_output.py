@@ -42,7 +42,9 @@ def write_output(plan: Plan, failed: Mapping[str, str], command: str = "") -> li
         claim(output / name, ours=begun)
     datasets = open_datasets(plan)
     sizes = {name: len(source) for name, source in datasets.items()}
-    models = [entry.name for entry in plan.models if _about_file(plan, entry.name, plan.datasets[0].name).is_file()]
+    # What an earlier run scored of a model that could not take part now would be another model's, or other settings'.
+    taken = [entry.name for entry in plan.models if entry.name not in failed]
+    models = [name for name in taken if _about_file(plan, name, plan.datasets[0].name).is_file()]
     about: dict[str, Any] = {
         "schema": SCHEMA,
         "commands": [command],

@@ -74,9 +74,10 @@ def tasks_of(plan: Plan, model: str) -> Iterator[Task]:
     """Yield what a model of the plan is scored on; first every dataset as it is."""
     for entry in plan.datasets:
         yield Task(entry.name, {}, None, plan.output / safe(model) / safe(entry.name))
+    saved = any(entry.maps for entry in plan.models if entry.name == model)  # of images as they are
     for about, change in corruption_runs(plan.corruptions):
         for entry in plan.datasets:
-            if about and entry.corrupted:
+            if about and entry.corrupted and not saved:
                 folder = plan.output / "corrupted" / safe(model) / safe(entry.name) / level_name(about)
                 yield Task(entry.name, about, change, folder)
 

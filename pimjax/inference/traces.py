@@ -2,8 +2,9 @@
 
 The 256 trace channels of a megapixel are a gigabyte. Here only the 64 or 32 combinations that the head reads are kept
 for the whole photo; extractor and head see tiles with as much around them as one pixel depends on, so that the result
-is that of the whole photo, to rounding (1e-5). ManTra-Net's mean and deviation over the whole photo are summed in
-float64.
+is that of the whole photo, to rounding: ManTra-Net's map within 1e-5 in float32; SPAN's within 1e-9 in float64, and
+2.6e-5 measured in float32, which its many layers magnify. ManTra-Net's mean and deviation over the whole photo are
+summed in float64.
 """
 
 from collections.abc import Callable

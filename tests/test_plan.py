@@ -1,0 +1,182 @@
+"""`pimjax benchmark`: a plan is read, run by processes, killed, resumed; its tables say what `evaluate` says."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from pimjax.cli import main
+from pimjax.config.values import ConfigError
+from pimjax.evaluation.plan import read_plan
+from pimjax.evaluation.results import Interval
+from pimjax.evaluation.standings import Cell, marked
+
+PLAN = """
+output = "out"
+scores = ["pim-fullsize.f1", "pim.f1"]
+versus = "everything"
+[[models]]
+model = "everything"
+[[models]]
+model = "noise-level"
+[[models]]
+name = "theirs"
+maps = "maps"
+[[datasets]]
+name = "forged"
+source = "csv:forged.csv"
+kinds = { splice = "s_*", copy-move = "c_*" }
+[[datasets]]
+name = "more"
+source = "csv:forged.csv"
+every = 2
+corrupted = false
+[corruptions]
+jpeg = [90]
+[[cited]]
+model = "TruFor"
+dataset = "forged"
+value = 0.737
+source = "its paper"
+"""
+
+
+@pytest.fixture
+def plan(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "maps").mkdir()
+    lines = ["image,mask"]
+    for name in ("s_0", "s_1", "c_2", "c_3", "a_4"):
+        image = rng.integers(0, 256, (40, 48, 3), np.uint8)
+        mask = np.zeros((40, 48), np.uint8)
+        mask[5:20, 10:30] = 255 * (name[0] != "a")
+        cv2.imwrite(str(tmp_path / f"{name}.png"), image)
+        cv2.imwrite(str(tmp_path / f"{name}_truth.png"), mask)
+        cv2.imwrite(str(tmp_path / "maps" / f"{name}.png"), cv2.GaussianBlur(mask, (9, 9), 0))
+        lines.append(f"{name}.png,{name}_truth.png" if name[0] != "a" else f"{name}.png,")
+    (tmp_path / "forged.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "plan.toml").write_text(PLAN)
+    return tmp_path / "plan.toml"
+
+
+def cells(output):
+    found = json.loads((output / "tables.json").read_text())["cells"]
+    return {(cell["table"], cell["model"], cell["column"]): cell for cell in found}
+
+
+def test_a_plan_killed_and_resumed_says_what_evaluate_says(plan, capsys, monkeypatch):
+    output = plan.parent / "out"
+    command = [sys.executable, "-m", "pimjax", "benchmark", str(plan), "--workers", "2"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not list(output.glob("noise-level/forged/images.jsonl")):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (output / "tables.md").exists()
+    assert main(["benchmark", str(plan), "--workers", "2"]) == 0
+    capsys.readouterr()
+    assert (output / "index.html").exists()
+
+    monkeypatch.chdir(plan.parent)
+    sources = ["forged=csv:forged.csv"]
+    maps = ["--predictions", "theirs=maps"]
+    assert main(["evaluate", "--model", "everything", "noise-level", *maps, "--source", *sources]) == 0
+    capsys.readouterr()
+    ours = cells(output)
+    for model in ("everything", "noise-level", "theirs"):
+        scores = json.loads((plan.parent / "evaluation" / model / "forged" / "scores.json").read_text())
+        for convention, metric in (("pim-fullsize", "f1"), ("pim", "f1")):
+            given = ours[f"{convention}.{metric}", model, "forged"]
+            expected = scores["scores"][convention][metric]
+            assert [given[key] for key in ("value", "low", "high")] == [
+                expected[key] for key in ("value", "low", "high")
+            ]
+    # Kinds are means over the images of one name; everything marked is 2·300/(300 + 1920) in all.
+    by_kind = ours["forged by kind", "everything", "splice"]
+    assert by_kind["value"] == pytest.approx(2 * 300 / (300 + 40 * 48))
+    assert by_kind["images"] == 2
+    assert ours["pim-fullsize.f1", "theirs", "average rank"]["value"] == 1
+    assert ours["pim-fullsize.f1 against everything", "theirs", "forged"]["value"] > 0.5
+    assert ours["cost", "noise-level", "peak memory, MiB"]["value"] > 10
+    assert (output / "corrupted/everything/forged/jpeg_90/images.jsonl").is_file()
+    # A saved map is of an image as it is: its corrupted score would be of nothing that anybody computed.
+    assert not (output / "corrupted/theirs").exists()
+
+
+def test_a_number_that_was_cited_has_no_rank_and_says_whose_it_is(plan, capsys):
+    assert main(["benchmark", str(plan)]) == 0
+    row = next(line for line in capsys.readouterr().out.splitlines() if "TruFor" in line)
+    assert "cited: its paper" in row
+    assert "*0.737*" in row
+    cited = [cell for key, cell in cells(plan.parent / "out").items() if key[1].startswith("TruFor")]
+    assert [(cell["column"], cell["mark"]) for cell in cited] == [("forged", "cited")]
+
+
+def test_a_model_that_cannot_take_part_is_told_and_the_others_are_scored(plan, capsys):
+    plan.write_text(PLAN.replace('model = "noise-level"', 'name = "mine"\nmodel = "nowhere:nothing"'))
+    assert main(["benchmark", str(plan), "--workers", "3"]) == 1
+    printed = capsys.readouterr()
+    assert "mine does not take part" in printed.err
+    assert "nowhere" in printed.err
+    assert "mine did not take part" in (plan.parent / "out/tables.md").read_text()
+    assert ("pim-fullsize.f1", "everything", "forged") in cells(plan.parent / "out")
+
+
+def test_another_threshold_does_not_take_the_old_numbers(plan, capsys):
+    assert main(["benchmark", str(plan)]) == 0
+    plan.write_text(PLAN.replace('output = "out"', 'output = "out"\nthreshold = 0.25'))
+    assert main(["benchmark", str(plan)]) == 1
+    assert "holds results for threshold = 0.5" in capsys.readouterr().err
+    assert not cells(plan.parent / "out")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("scores =", "score =", "plan.score: no such key; did you mean plan.scores?"),
+        ('model = "everything"', 'modle = "everything"', "number 1: models.modle: no such key; did you mean"),
+        ("every = 2", "every = 0", "number 2: datasets.every is 0; it must be 1 or more"),
+        ("jpeg = [90]", "jpeg = [900]", "levels are whole numbers, 1 … 100"),
+        ("jpeg = [90]", "jpg = [90]", "corruption 'jpg': it must be one of these"),
+        ('versus = "everything"', 'versus = "all"', "versus is 'all'; it must be one of everything, noise-level"),
+        ('dataset = "forged"', 'dataset = "fogred"', "dataset 'fogred' is not in the plan"),
+        ('source = "its paper"', "", "a number needs model and source"),
+        ('maps = "maps"', "", "model theirs: give one of model and maps"),
+        ("[[models]]", "[[models]", "no plan can be read from it"),
+    ],
+)
+def test_a_slip_of_the_pen_is_one_line(plan, old, new, what):
+    plan.write_text(PLAN.replace(old, new, 1))
+    with pytest.raises(ConfigError) as raised:
+        read_plan(plan)
+    assert what in str(raised.value)
+    assert str(raised.value).startswith(str(plan))
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_the_best_and_the_second_of_a_column_are_marked():
+    def column(*values):
+        return [[Cell(text="m"), Cell(Interval(value, value, value, 9))] for value in values]
+
+    rows = column(0.2, 0.5, 0.4)
+    marked(["model", "forged"], rows)
+    assert [row[1].mark for row in rows] == ["", "best", "second"]
+    rows = column(0.2, 0.5, 0.4)
+    marked(["model", "forged: authentic pixels marked"], rows)
+    assert [row[1].mark for row in rows] == ["best", "", "second"]
+
+
+def test_a_worker_ends_with_who_started_it(plan):
+    command = [sys.executable, "-m", "pimjax", "benchmark", str(plan), "--model", "noise-level", "--worker"]
+    reading, writing = os.pipe()
+    process = subprocess.Popen(command, stdin=reading, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    os.close(reading)
+    time.sleep(0.2)
+    os.close(writing)
+    assert process.wait(timeout=60) in (0, 1)
