@@ -458,7 +458,7 @@ def tiled_against_whole(network, size, fields, dtype):
     smooth = np.kron(rng.normal(0, 0.3, (1, -(-size[0] // 8), -(-size[1] // 8), 3)), np.ones((1, 8, 8, 1)))
     images = smooth[:, : size[0], : size[1]] + rng.normal(0, 0.1, (1, *size, 3))
     images = np.clip(images, -1, 1).astype(dtype)
-    whole = jax.jit(model.apply)(variables, images).probability
+    whole = np.asarray(jax.jit(model.apply)(variables, images).probability)
     assert whole.dtype == dtype
     return np.abs(TracesByTiles(model, tile=37)(variables, images) - whole).max(), np.std(whole)
 

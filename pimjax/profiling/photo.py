@@ -18,7 +18,7 @@ SIZES = ("1200x832", "2304x1728", "4000x3000")  # 1, 4 and 12 megapixels
 
 
 def main() -> None:
-    """Print a row for each size, the smallest first: seconds of one photo, and the peak memory of the process so far."""
+    """Print a row for each size, the smallest first: seconds of one photo, and the process's peak memory so far."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("network", choices=COMPARED)
     parser.add_argument("--size", nargs="+", default=SIZES, metavar="WIDTHxHEIGHT")
