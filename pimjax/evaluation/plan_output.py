@@ -23,6 +23,7 @@ from pimjax.evaluation.standings import Cell, Table, shown, standings
 from pimjax.evaluation.tables import by_text, latex, markdown
 from pimjax.files import Row, claim, printable, write_text
 from pimjax.metrics.bootstrap import Difference
+from pimjax.terminal import say
 
 WRITER = "pimjax benchmark"
 FILES = ("benchmark.json", "robustness.json", "tables.md", "tables.tex", "tables.csv", "tables.json", "index.html")
@@ -173,10 +174,10 @@ def _write_page(
 ) -> None:
     """Write index.html; it shows the pictures beside it, so it travels with its folder."""
     try:
-        import jinja2
-
         from pimjax.evaluation import plots
-    except (ImportError, ValueError):
+        from pimjax.evaluation.report import render
+    except ValueError as error:
+        say(f"no page: {error}")
         return
     figures = []
     if corrupted:
@@ -186,14 +187,8 @@ def _write_page(
         ):
             svg = plots.robustness_curves(rows, name, corruption, f"curve{place}")
             figures.append((f"{name}: {corruption}", svg))
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("plan.html").render(
+    page = render(
+        "plan.html",
         title=plan.file.stem,
         about=about,
         tables=[(table, [list(map(_seen, row)) for row in table.rows]) for table in tables],

@@ -54,14 +54,8 @@ def write_report(evaluation: Path, target: Path, robustness: Path | None = None,
         _dataset(number, name, [result for result in results if result.dataset == name], evaluation)
         for number, name in enumerate(names)
     ]
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("report.html").render(
+    page = render(
+        "report.html",
         about=about,
         datasets=datasets,
         compared=any(is_compared([r for r in results if r.dataset == name]) for name in names),
@@ -71,6 +65,18 @@ def write_report(evaluation: Path, target: Path, robustness: Path | None = None,
         commands=[text for text in (*about["commands"], (corrupted or {}).get("command"), command) if text],
     )
     write_text(target, page)
+
+
+def render(template: str, **values: Any) -> str:
+    """Return the page that a template beside this file makes of `values`."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(**values)
 
 
 def _read_robustness(path: Path | None) -> dict[str, Any] | None:
