@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from pimjax import allocator
 from pimjax.cli import main
 from pimjax.data_checks.contact_sheets import checked_sheet
 from pimjax.evaluation.tables import latex, markdown
-from pimjax.profiling import cases as benchmark_cases
 from pimjax.profiling import report as benchmark_report
 from pimjax.shutdown import INTERRUPTED, READER_GONE, explain
 from pimjax.terminal import accept_any_text, say
@@ -175,9 +175,9 @@ def test_where_the_system_lacks_them_commands_work_without(tmp_path):
 
 
 def test_memory_that_nobody_knows_is_no_number(monkeypatch):
-    monkeypatch.setattr(benchmark_cases, "resource", None)
+    monkeypatch.setattr(allocator, "resource", None)
     monkeypatch.setattr(Path, "read_text", lambda *_, **__: (_ for _ in ()).throw(OSError))
-    assert benchmark_cases.resident_peak() is None
+    assert allocator.resident_peak() is None
     assert benchmark_report._gigabytes({"peak_bytes": None}) == "–"
 
 

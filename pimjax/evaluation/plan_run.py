@@ -2,13 +2,12 @@
 
 import json
 import os
-import resource
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pimjax.allocator import resident_peak
 from pimjax.config.values import ConfigError
 from pimjax.data.registry import load_source
 from pimjax.data.sources import Encoded, Source
@@ -144,6 +143,6 @@ def _note_cost(plan: Plan, entry: ModelEntry, predictor: Predictor) -> None:
         from pimjax.evaluation.cost import machine, network_cost
 
         cost |= network_cost(predictor.localizer) | {"device": machine()}
-    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
-    cost |= {"about": about, "peak_memory_mib": max(cost.get("peak_memory_mib", 0), round(kibibytes / 1024))}
+    peak = resident_peak()
+    cost |= {"about": about} | ({"peak_memory_mib": max(cost.get("peak_memory_mib", 0), peak >> 20)} if peak else {})
     write_text(file, json.dumps(cost, indent=1) + "\n", ours=True)

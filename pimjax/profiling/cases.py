@@ -1,21 +1,13 @@
 """What is measured, and the pimjax side of it: compiled functions of no arguments, each in a process of its own."""
 
-import contextlib
 import dataclasses
 import functools
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from pimjax.allocator import return_freed_memory
+from pimjax.allocator import resident_peak
 from pimjax.config import LossConfig, ModelConfig, NetworkConfig, OptimizerConfig
-
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None
 
 TASKS = ("mask", "all", "train")  # inference of the mask, of all three outputs; one training step
 
@@ -39,25 +31,6 @@ class Subject:
     # Bytes so far: of the accelerator, or of this process where there is none; None where nobody knows.
     peak_memory: Callable[[], int | None]
     facts: dict[str, Any]  # "device", "version", "compile_s", and "operations" of one run, if known
-
-
-def forget_peak() -> None:
-    """Let `resident_peak` start anew, where Linux permits it: compiling takes more memory than running."""
-    return_freed_memory()
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
-def resident_peak() -> int | None:
-    """Return the most memory this process has held since `forget_peak`, in bytes; None where nobody says."""
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
-    except (OSError, StopIteration):
-        if resource is None:
-            return None
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def prepare_pimjax(case: Case) -> Subject:

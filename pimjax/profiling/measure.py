@@ -11,9 +11,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pimjax.allocator import keep_freed_memory
+from pimjax.allocator import forget_peak, keep_freed_memory
 from pimjax.profiling import pytorch
-from pimjax.profiling.cases import Case, Subject, forget_peak, prepare_pimjax
+from pimjax.profiling.cases import Case, Subject, prepare_pimjax
 from pimjax.shutdown import ignore_interrupts
 
 Row = dict[str, Any]

@@ -6,11 +6,12 @@ import time
 import jax
 import numpy as np
 
+from pimjax.allocator import resident_peak
 from pimjax.config.networks import COMPARED
 from pimjax.inference.compared import ComparedLocalizer
 from pimjax.models.preprocessing import PREPROCESSING
 from pimjax.models.trained import Trained
-from pimjax.profiling.cases import resident_peak
+from pimjax.terminal import say
 from pimjax.training.init_params import fresh_variables
 from pimjax.weights.card import ModelCard
 
@@ -26,7 +27,7 @@ def main() -> None:
     config = COMPARED[arguments.network]()
     variables = fresh_variables(Trained(config), jax.random.key(0))
     localizer = ComparedLocalizer(variables, ModelCard(config, PREPROCESSING[arguments.network].to_json()))
-    print(
+    say(
         "| network | photo | megapixels | seconds, compilation included | peak memory of the process, MiB |", flush=True
     )
     for text in arguments.size:
@@ -37,7 +38,7 @@ def main() -> None:
         seconds = time.perf_counter() - began
         peak = resident_peak() or 0
         row = (arguments.network, text, f"{width * height / 1e6:.1f}", f"{seconds:.0f}", f"{peak / 2**20:,.0f}")
-        print(f"| {' | '.join(row)} |", flush=True)
+        say(f"| {' | '.join(row)} |")
 
 
 if __name__ == "__main__":

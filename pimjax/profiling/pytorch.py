@@ -13,8 +13,9 @@ import math
 import time
 from typing import Any
 
+from pimjax.allocator import resident_peak
 from pimjax.config import LossConfig, OptimizerConfig
-from pimjax.profiling.cases import Case, Subject, resident_peak
+from pimjax.profiling.cases import Case, Subject
 
 
 def missing() -> list[str]:
