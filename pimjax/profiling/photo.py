@@ -27,9 +27,7 @@ def main() -> None:
     config = COMPARED[arguments.network]()
     variables = fresh_variables(Trained(config), jax.random.key(0))
     localizer = ComparedLocalizer(variables, ModelCard(config, PREPROCESSING[arguments.network].to_json()))
-    say(
-        "| network | photo | megapixels | seconds, compilation included | peak memory of the process, MiB |", flush=True
-    )
+    say("| network | photo | megapixels | seconds, compilation included | peak memory of the process, MiB |")
     for text in arguments.size:
         width, height = map(int, text.split("x"))
         photo = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
