@@ -15,7 +15,7 @@ from reference.models import by_formula
 from pimjax.config.networks import COMPARED
 from pimjax.inference import compared
 from pimjax.inference.localizer import Localizer
-from pimjax.inference.traces import TracesByTiles, _pieces
+from pimjax.inference.traces import ALIGN, TracesByTiles, _pieces
 from pimjax.models import create_model
 from pimjax.models.hp_fcn import derivative_filters
 from pimjax.models.mantra_net import bayar_taps
@@ -416,6 +416,7 @@ def test_pieces_cover_all_and_see_what_they_need(n, reach, tile):
     assert len({length for _, length, _ in pieces}) == 1
     for start, length, places in pieces:
         assert start >= 0 and start + length <= n
+        assert start % ALIGN == 0
         assert places.start == 0 or places.start - start >= reach
         assert places.stop == n or start + length - places.stop >= reach
         decided[places] += 1
@@ -428,6 +429,8 @@ def test_pieces_cover_all_and_see_what_they_need(n, reach, tile):
         ("mantra_net", (131, 150), {}),
         pytest.param("mantra_net", (131, 150), {"port": True}, marks=slow),
         pytest.param("mantra_net", (140, 210), {"variant": 1}, marks=slow),
+        pytest.param("span", (40, 420), {}, marks=slow),
+        pytest.param("span", (150, 120), {"resize224": True}, marks=slow),
     ],
 )
 def test_tiles_make_the_same_map_as_the_whole_photo(network, size, fields):
@@ -439,7 +442,7 @@ def test_tiles_make_the_same_map_as_the_whole_photo(network, size, fields):
 @slow
 @pytest.mark.parametrize(("size", "fields"), [((40, 420), {}), ((150, 120), {"resize224": True})])
 def test_tiles_of_span_differ_by_rounding_alone(size, fields):
-    """SPAN with these weights magnifies what float32 rounds off (2.6e-5 measured), so this is seen in float64."""
+    """SPAN with these weights magnifies what float32 rounds off; in float64 a wrong place would be seen."""
     with jax.enable_x64(True):
         difference, deviation = tiled_against_whole("span", size, fields, np.float64)
     assert difference < 1e-9

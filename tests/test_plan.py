@@ -1,7 +1,6 @@
 """`pimjax benchmark`: a plan is read, run by processes, killed, resumed; its tables say what `evaluate` says."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -49,6 +48,8 @@ source = "its paper"
 
 @pytest.fixture
 def plan(tmp_path):
+    tmp_path = tmp_path / "s_c_"  # no image of it is of a kind for that
+    tmp_path.mkdir()
     rng = np.random.default_rng(0)
     (tmp_path / "maps").mkdir()
     lines = ["image,mask"]
@@ -149,6 +150,8 @@ def test_another_threshold_does_not_take_the_old_numbers(plan, capsys):
         ('source = "its paper"', "", "a number needs model and source"),
         ('maps = "maps"', "", "model theirs: give one of model and maps"),
         ("[[models]]", "[[models]", "no plan can be read from it"),
+        ('name = "theirs"', 'name = "noise-level."', "two of its models are called noise-level"),
+        ('name = "theirs"', 'name = "logs"', "a model is called logs, as a folder of the output"),
     ],
 )
 def test_a_slip_of_the_pen_is_one_line(plan, old, new, what):
@@ -173,10 +176,13 @@ def test_the_best_and_the_second_of_a_column_are_marked():
 
 
 def test_a_worker_ends_with_who_started_it(plan):
-    command = [sys.executable, "-m", "pimjax", "benchmark", str(plan), "--model", "noise-level", "--worker"]
-    reading, writing = os.pipe()
-    process = subprocess.Popen(command, stdin=reading, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    os.close(reading)
-    time.sleep(0.2)
-    os.close(writing)
-    assert process.wait(timeout=60) in (0, 1)
+    sleepy = "import pathlib, time\ndef model(image):\n    pathlib.Path('begun').touch()\n    time.sleep(600)\n"
+    (plan.parent / "sleepy.py").write_text(sleepy)
+    plan.write_text(PLAN.replace('model = "noise-level"', 'model = "sleepy:model"'))
+    command = [sys.executable, "-m", "pimjax", "benchmark", plan.name, "--model", "model", "--worker"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=plan.parent)
+    while process.poll() is None and not (plan.parent / "begun").exists():
+        time.sleep(0.05)
+    assert process.poll() is None
+    process.stdin.close()
+    assert process.wait(timeout=60) == 1

@@ -9,11 +9,13 @@ from typing import Any, TypeVar
 from pimjax.config.schema import PRECISIONS
 from pimjax.config.values import ConfigError, Section, key, section
 from pimjax.data.map_frame import FRAMES
+from pimjax.evaluation.benchmark import safe
 from pimjax.evaluation.corruption_levels import chosen_levels
 from pimjax.evaluation.schema import METRICS
 
 T = TypeVar("T", bound=Section)
 
+PATHS = ("csv", "json", "folder", "pairs")  # sources that name a file or a folder
 SCORES = tuple(f"{convention}.{name}" for convention, names in METRICS.items() for name in names)
 
 
@@ -82,13 +84,13 @@ class Plan:
     def path(self, what: str) -> str:
         """Return a path in the plan as seen from here: relative ones begin at the plan's folder.
 
-        What has a scheme, as "csv:FILE", keeps it; what names no file beside the plan is left as it is.
+        So do those of sources, "csv:FILE". A name without separator and suffix is a file's only where one is there.
         """
         scheme, colon, rest = what.partition(":")
-        beside = self.file.parent / (rest if colon else what)
-        if not beside.exists():
-            return what
-        return f"{scheme}:{beside}" if colon else str(beside)
+        if colon:
+            return f"{scheme}:{self.file.parent / rest}" if scheme in PATHS else what
+        beside = self.file.parent / what
+        return str(beside) if len(Path(what).parts) > 1 or Path(what).suffix or beside.exists() else what
 
 
 def read_plan(file: Path) -> Plan:
@@ -166,11 +168,13 @@ def _name(plan: Plan) -> None:
 
 def _check(plan: Plan) -> None:
     for what, entries in (("models", plan.models), ("datasets", plan.datasets)):
-        names = [entry.name for entry in entries]
+        names = [safe(entry.name) for entry in entries]  # which their folders bear
         if not names:
             raise ConfigError(f"it has no [[{what}]]")
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ConfigError(f"two of its {what} are called {twice[0]}; give one another name")
+    if taken := {"corrupted", "logs"} & {safe(entry.name) for entry in plan.models}:
+        raise ConfigError(f"a model is called {taken.pop()}, as a folder of the output; give it another name")
     models, datasets = ({entry.name for entry in entries} for entries in (plan.models, plan.datasets))
     if plan.config.versus not in models:
         raise ConfigError(f"versus is {plan.config.versus!r}; it must be one of {', '.join(sorted(models))}")

@@ -61,8 +61,9 @@ def write_output(plan: Plan, failed: Mapping[str, str], command: str = "") -> li
     costs = {name: json.loads(file.read_text()) for name in models if (file := cost_file(plan, name)).is_file()}
     tables = standings(plan, results, costs)
     corrupted = _robustness(plan, results, sizes, failed)
-    _write_tables(output, tables, results, failed, corrupted)
-    _write_page(plan, tables, results, failed, corrupted, about)
+    doubts = not_vouched_for(results, failed)
+    _write_tables(output, tables, doubts, corrupted)
+    _write_page(plan, tables, results, doubts, corrupted, about)
     return tables
 
 
@@ -92,7 +93,7 @@ def _robustness(
                 summary = DatasetSummary.from_json(read_state(task.folder / "scores.json", SUMMARY, WRITER))
                 errors.update(summary.errors)
     # Where nothing is manipulated, there is no curve.
-    found = {key: rows for key, rows in found.items() if any(row.manipulated for row in rows)}
+    found = {key: rows for key, rows in found.items() if any(row.manipulated for row in plain[key[:2]])}
     if not found:
         return None
     rows, areas = level_rows(found, sizes)
@@ -103,11 +104,7 @@ def _robustness(
 
 
 def _write_tables(
-    output: Path,
-    tables: Sequence[Table],
-    results: Sequence[DatasetResult],
-    failed: Mapping[str, str],
-    corrupted: dict[str, Any] | None,
+    output: Path, tables: Sequence[Table], doubts: Sequence[str], corrupted: dict[str, Any] | None
 ) -> None:
     parts, tex = [], []
     for table in tables:
@@ -117,7 +114,7 @@ def _write_tables(
         tex.append(latex(plain, f"{table.title}. {table.note}", [[cell.mark for cell in row] for row in table.rows]))
     if corrupted:
         parts.append("## Corruptions\n\n" + robustness_table(corrupted))
-    if doubts := not_vouched_for(results, failed):
+    if doubts:
         parts.append("### Not vouched for\n\n" + "".join(f"- {printable(text)}\n" for text in doubts))
     write_text(output / "tables.md", "\n".join(parts), ours=True)
     write_text(output / "tables.tex", "\n".join(tex), ours=True)
@@ -168,7 +165,7 @@ def _write_page(
     plan: Plan,
     tables: Sequence[Table],
     results: Sequence[DatasetResult],
-    failed: Mapping[str, str],
+    doubts: Sequence[str],
     corrupted: dict[str, Any] | None,
     about: dict[str, Any],
 ) -> None:
@@ -193,7 +190,7 @@ def _write_page(
         about=about,
         tables=[(table, [list(map(_seen, row)) for row in table.rows]) for table in tables],
         figures=figures,
-        doubts=not_vouched_for(results, failed),
+        doubts=doubts,
         models=list(about["models"]),
         images=_images(results),
     )

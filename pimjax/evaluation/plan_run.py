@@ -29,7 +29,7 @@ class EveryNth(Source):
     """Give every n-th example of another source."""
 
     def __init__(self, source: Source, every: int):
-        self.name = f"{source.name}, every {every}th image"
+        self.name = f"{source.name}, one image in {every}"
         self.passed_over, self.annotated = source.passed_over, ()
         self._source, self._numbers = source, range(0, len(source), every)
 
@@ -145,4 +145,4 @@ def _note_cost(plan: Plan, entry: ModelEntry, predictor: Predictor) -> None:
         cost |= network_cost(predictor.localizer) | {"device": machine()}
     peak = resident_peak()
     cost |= {"about": about} | ({"peak_memory_mib": max(cost.get("peak_memory_mib", 0), peak >> 20)} if peak else {})
-    write_text(file, json.dumps(cost, indent=1) + "\n", ours=True)
+    write_text(file, json.dumps(cost, indent=1) + "\n")

@@ -12,6 +12,7 @@ from pimjax.evaluation.plan import Plan
 from pimjax.evaluation.plan_run import UNSCORED, open_datasets, tasks_of
 
 PAUSE = 0.5  # seconds between two looks
+BEGIN = "----"  # of what one process says, in a log of several runs
 
 
 def run_workers(plan: Plan, workers: int) -> tuple[dict[str, str], int]:
@@ -77,6 +78,8 @@ def _start(plan: Plan, model: str) -> subprocess.Popen:
     log = _log(plan, model)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as stream:
+        stream.write(f"{BEGIN}\n".encode())
+        stream.flush()
         command = [sys.executable, "-m", "pimjax", "benchmark", str(plan.file), "--model", model, "--worker"]
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=stream, stderr=subprocess.STDOUT)
 
@@ -88,5 +91,5 @@ def _log(plan: Plan, model: str) -> Path:
 def _last_words(log: Path, status: int) -> str:
     """Return the last line of a log that says why its process ended."""
     lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    words = lines[-1].rpartition("\r")[2].removeprefix("error: ") if lines else ""
+    words = "" if lines[-1:] == [BEGIN] else lines[-1].rpartition("\r")[2].removeprefix("error: ")
     return f"{words or 'its process said nothing'} (exit status {status}; {log})"

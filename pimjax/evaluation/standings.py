@@ -3,6 +3,7 @@
 import fnmatch
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -153,7 +154,7 @@ def kinds_table(plan: Plan, by: By, name: str, score: str) -> Table:
         found = by[model, name].rows if (model, name) in by and kinds else []
         cells = []
         for pattern in kinds.values():
-            some = [row for row in found if fnmatch.fnmatchcase(row.id, f"*{pattern}")]
+            some = [row for row in found if fnmatch.fnmatchcase(Path(row.id).name, pattern)]
             value = mean_value(column(some, score)) if some else None
             cells.append(Cell(value if value and value.known else None))
         rows.append([Cell(text=model), *cells])
