@@ -3,8 +3,9 @@ from pathlib import Path
 
 # Compilation takes most of the tests' time, and what is compiled runs for seconds: optimize less. The older emitters of
 # fused loops compile a training step in half the time.
-QUICK_TO_COMPILE = " --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + QUICK_TO_COMPILE
+os.environ["XLA_FLAGS"] = " ".join(
+    [os.environ.get("XLA_FLAGS", ""), "--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false"]
+)
 
 import jax
 import pytest

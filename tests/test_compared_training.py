@@ -1,6 +1,7 @@
 """The compared networks in `train.py`: what is refused, a short run that becomes a model, and eight images learned."""
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,11 +16,15 @@ from pimjax.config.values import ConfigError
 from pimjax.data.donors import Donors
 from pimjax.data.pipeline import validation_set
 from pimjax.data.registry import load_source
+from pimjax.inference.compared import network_inputs
 from pimjax.inference.localizer import Localizer
+from pimjax.models.factory import create_model
 from pimjax.models.layers import Execution
+from pimjax.models.preprocessing import preprocessing_of
 from pimjax.models.released import variable_shapes
-from pimjax.models.trained import Trained
+from pimjax.models.trained import Trained, TrainedOutput, network_input
 from pimjax.normalization import normalize
+from pimjax.training.compared_losses import compared_loss
 from pimjax.training.init_params import fresh_variables
 from pimjax.training.loop import run
 from pimjax.training.losses import Targets
@@ -92,6 +97,38 @@ def test_what_is_not_trained_is_one_line(tmp_path, name, train, what):
         setattr(config.train, key, value)
     with pytest.raises(ConfigError, match=what):
         check(config)
+
+
+def test_h_lstm_may_see_gray_levels_as_they_are():
+    images = normalize(jnp.full((1, 256, 256, 3), 200, jnp.uint8))
+    for saturate, seen in ((True, 1.0), (False, 200 / 127)):
+        config = COMPARED["h_lstm"](saturate=saturate)
+        how = preprocessing_of(config)
+        np.testing.assert_allclose(network_input(images, how), seen, rtol=1e-5)
+        np.testing.assert_allclose(network_inputs(np.full((9, 9, 3), 200, np.uint8), b"", how)["images"], seen)
+        assert create_model(config).batch_statistics  # its input is no field of the network
+
+
+@pytest.mark.parametrize(("pixel", "power"), [("focal", 2), ("cross_entropy", 0)])
+def test_hp_fcn_s_pixel_loss_is_chosen(tmp_path, pixel, power):
+    config = small_run(tmp_path, "hp_fcn")
+    config.compared_loss.pixel = pixel
+    check(config)
+    logits = jnp.stack([jnp.zeros((1, 4, 4)), jnp.full((1, 4, 4), 2.0)], -1)
+    p = 1 / (1 + np.exp(-2))
+    output = TrainedOutput(logits, None, None, Logits(logits))
+    targets = Targets(jnp.ones((1, 1, 1)), jnp.zeros((1, 1, 1)), None, jnp.ones((1, 4, 4)))
+    terms = compared_loss(config.model, output, targets, config.compared_loss, {"weights": jnp.ones(2)})
+    assert terms["mask"] == pytest.approx((1 - p) ** power * -np.log(p), rel=1e-5)
+    assert terms["total"] == pytest.approx(float(terms["mask"]) + 1e-5, rel=1e-5)
+    config.model = COMPARED["unet"]()
+    if pixel != "focal":
+        with pytest.raises(ConfigError, match="pixel is of hp_fcn alone; leave it out for unet"):
+            check(config)
+
+
+class Logits(NamedTuple):
+    logits: jax.Array
 
 
 def learned(name, side, steps, rate, **fields):

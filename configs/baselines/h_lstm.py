@@ -8,7 +8,8 @@ Recipe:     Adam 3e-5, constant, no decay, batch 16, 256²
 Parameters: 2,207,652
 Hardware:   not trained here: no time or score to report.
 
-BatchNorm keeps running averages here, unlike the release.
+BatchNorm keeps running averages here, unlike the release. Gray levels are saturated at 127, as the release's are;
+--config.model.saturate=False leaves them as they are.
 """
 
 import dataclasses

@@ -8,7 +8,8 @@ Recipe:     Adam 1e-4, halved every tenth of the run; its batch of one is 4 here
 Parameters: 7,701,077
 Hardware:   not trained here: no time or score to report.
 
-It is made for inpainting: --config.pida.kinds.removal=1 gives more of it.
+The release knows two other losses: --config.compared_loss.pixel=cross_entropy, or balanced. It is made for
+inpainting: --config.pida.kinds.removal=1 gives more of it.
 """
 
 import dataclasses

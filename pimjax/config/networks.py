@@ -171,6 +171,7 @@ class HLSTMConfig(NetworkConfig, path="model"):
     """H-LSTM (Bappy et al., TIP 2019), at 256×256 pixels alone."""
 
     batch_statistics: bool = True  # BatchNorm by the current batch in inference, too, as the released weights want
+    saturate: bool = True  # gray levels above 127 are taken for 127, as in the data of the released weights
     dropout_rate: float = key(0.1, 0, 0.99)  # of each LSTM cell's output
     architecture: str = key("h_lstm", choices=("h_lstm",))
 

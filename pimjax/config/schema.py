@@ -16,6 +16,7 @@ PRECISIONS = ("float32", "bfloat16")
 MAPPINGS = ("pmap", "shard_map")
 ALGORITHMS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine", "polynomial", "steps")
+PIXEL_LOSSES = ("focal", "cross_entropy", "balanced")
 BAD_STEPS = ("stop", "skip")
 
 
@@ -77,6 +78,7 @@ class ComparedLossConfig(Section, path="compared_loss"):
     image: float = key(1.0, 0)  # MVSS-Net, PSCC-Net, TruFor: of the image's score
     confidence: float = key(1.0, 0)  # TruFor: of the confidence map
     penalty: float = key(1.0, 0)  # HP-FCN: half the squared norm of its convolutions
+    pixel: str = key("focal", choices=PIXEL_LOSSES)  # HP-FCN: of each pixel; "balanced": classes as heavy as each other
 
 
 @section

@@ -54,7 +54,9 @@ def _check_compared_loss(config: Config) -> None:
     if config.loss != LossConfig():
         raise ConfigError("config.loss is PIM's; weigh a compared network's terms by config.compared_loss")
     terms, name = set(loss_terms(config.model)), config.model.architecture
-    weights = vars(config.compared_loss)
+    weights = vars(config.compared_loss) | {}
+    if weights.pop("pixel") != "focal" and name != "hp_fcn":
+        raise ConfigError(f"config.compared_loss.pixel is of hp_fcn alone; leave it out for {name}")
     if odd := [term for term, weight in weights.items() if weight != 1 and term not in terms]:
         raise ConfigError(f"config.compared_loss.{odd[0]}: {name} has no such term; it has {', '.join(sorted(terms))}")
     if not any(weights[term] for term in terms):

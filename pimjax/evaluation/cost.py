@@ -11,7 +11,7 @@ from pimjax.files import Row
 from pimjax.inference.compared import network_inputs
 from pimjax.inference.localizer import Localizer
 from pimjax.models.factory import create_model
-from pimjax.models.preprocessing import PREPROCESSING
+from pimjax.models.preprocessing import preprocessing_of
 
 SIDE = 512  # pixels; of the photo whose operations are counted
 
@@ -27,7 +27,7 @@ def network_cost(localizer: Localizer) -> Row:
     side = SIDE if preprocessing.get("resize_mode") == "crop" else preprocessing.get("image_size", SIDE)
     inputs: dict[str, Any] = {"images": np.zeros((1, side, side, 3), np.float32)}
     if config.architecture in COMPARED:
-        inputs = network_inputs(np.zeros((SIDE, SIDE, 3), np.uint8), b"", PREPROCESSING[config.architecture])
+        inputs = network_inputs(np.zeros((SIDE, SIDE, 3), np.uint8), b"", preprocessing_of(config))
     variables = jax.eval_shape(lambda key: model.init(key, **inputs), jax.random.key(0))
     traced = jax.jit(lambda variables, inputs: model.apply(variables, **inputs)).trace(variables, inputs)
     counted: Any = traced.lower(lowering_platforms=("tpu",)).cost_analysis()  # without a CPU's algorithms

@@ -18,7 +18,7 @@ from pimjax.jpeg.coefficients import as_jpeg, read_coefficients
 from pimjax.models.factory import create_model
 from pimjax.models.layers import Execution
 from pimjax.models.mantra_net import ManTraNet
-from pimjax.models.preprocessing import PREPROCESSING, Preprocessing
+from pimjax.models.preprocessing import Preprocessing, preprocessing_of
 from pimjax.models.resampling import resampling_features
 from pimjax.models.span import SPAN
 from pimjax.weights.card import ModelCard
@@ -74,7 +74,7 @@ class ComparedLocalizer(Localizer):
             raise ValueError("vit_b_16: these weights have no decoder, and so know no manipulation; train one")
         self.card, self.precision, self.batch = card, precision, 1
         self.hash = model_hash(variables, card)
-        self._how = PREPROCESSING[card.model.architecture]
+        self._how = preprocessing_of(card.model)
         self.reads_files = self._how.jpeg
         self._scaled = bool(self._how.side) or (isinstance(card.model, SPANConfig) and card.model.resize224)
         self._variables = jax.device_put(variables)

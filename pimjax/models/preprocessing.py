@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+from pimjax.config import NetworkConfig
+from pimjax.config.networks import HLSTMConfig
 from pimjax.normalization import IMAGENET_MEAN, IMAGENET_STD
 
 MEAN = tuple(round(float(value), 6) for value in IMAGENET_MEAN)
@@ -48,3 +50,11 @@ PREPROCESSING = {
     "hp_fcn": Preprocessing(),
     "h_lstm": Preprocessing(scale=127.0, side=256, largest=127, resampling=True),  # as its published data are stored
 }
+
+
+def preprocessing_of(model: NetworkConfig) -> Preprocessing:
+    """Return how a photo becomes the input of a compared network; KeyError for PIM and Swin, which have their own."""
+    how = PREPROCESSING[model.architecture]
+    if isinstance(model, HLSTMConfig) and not model.saturate:
+        return dataclasses.replace(how, largest=255)
+    return how

@@ -63,8 +63,8 @@ def constraint_of(name: str) -> Callable[[Any], Any] | None:
 
 
 def fields_of(config: NetworkConfig) -> dict[str, Any]:
-    """Return the fields of a compared network that a section of the configuration gives."""
-    return {name: value for name, value in vars(config).items() if name != "architecture"}
+    """Return the fields of a compared network that a section of the configuration gives, without its input's."""
+    return {name: value for name, value in vars(config).items() if name not in ("architecture", "saturate")}
 
 
 def variable_shapes(name: str, **fields: Any) -> dict[str, Any]:

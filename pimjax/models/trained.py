@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from pimjax.config import NetworkConfig
 from pimjax.models.layers import Execution
-from pimjax.models.preprocessing import PREPROCESSING, Preprocessing
+from pimjax.models.preprocessing import Preprocessing, preprocessing_of
 from pimjax.models.released import RELEASED, fields_of, released_model
 from pimjax.models.resampling import resampling_features
 from pimjax.normalization import IMAGENET_MEAN, IMAGENET_STD
@@ -45,7 +45,7 @@ class Trained(nn.Module):
         nn.share_scope(self, self.network)
 
     def __call__(self, images: jax.Array, train: bool = False, sample_ids: jax.Array | None = None) -> TrainedOutput:
-        how, further = PREPROCESSING[self.config.architecture], {}
+        how, further = preprocessing_of(self.config), {}
         if how.resampling:
             pixels = jnp.minimum(jnp.round(unnormalized(images)), how.largest)
             further["resampling"] = jax.lax.stop_gradient(jax.vmap(resampling_features)(pixels))

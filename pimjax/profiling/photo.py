@@ -9,7 +9,7 @@ import numpy as np
 from pimjax.allocator import resident_peak
 from pimjax.config.networks import COMPARED
 from pimjax.inference.compared import ComparedLocalizer
-from pimjax.models.preprocessing import PREPROCESSING
+from pimjax.models.preprocessing import preprocessing_of
 from pimjax.models.trained import Trained
 from pimjax.terminal import say
 from pimjax.training.init_params import fresh_variables
@@ -26,7 +26,7 @@ def main() -> None:
     arguments = parser.parse_args()
     config = COMPARED[arguments.network]()
     variables = fresh_variables(Trained(config), jax.random.key(0))
-    localizer = ComparedLocalizer(variables, ModelCard(config, PREPROCESSING[arguments.network].to_json()))
+    localizer = ComparedLocalizer(variables, ModelCard(config, preprocessing_of(config).to_json()))
     say("| network | photo | megapixels | seconds, compilation included | peak memory of the process, MiB |")
     for text in arguments.size:
         width, height = map(int, text.split("x"))

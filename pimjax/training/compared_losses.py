@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from pimjax.config import ComparedLossConfig, NetworkConfig
-from pimjax.config.networks import TruForConfig
+from pimjax.config.networks import HPFCNConfig, TruForConfig
 from pimjax.models.torch_layers import resize
 from pimjax.training.losses import Targets
 
@@ -175,10 +175,16 @@ def probability_loss(output: Any, targets: MaskTargets) -> Terms:
     return {"mask": -jnp.where(targets.mask == 1, jnp.log(p), jnp.log1p(-p)).mean()}
 
 
-def hp_fcn_loss(output: Any, targets: MaskTargets) -> Terms:
-    """Return HP-FCN's focal loss: (1 − p)² · −log p of each pixel's true class, the mean."""
+def hp_fcn_loss(output: Any, targets: MaskTargets, pixel: str = "focal") -> Terms:
+    """Return HP-FCN's loss of each pixel's true class, the mean: "focal", (1 − p)² · −log p, or what it knows besides.
+
+    "cross_entropy": −log p; "balanced": that, classes as heavy as each other in the batch.
+    """
+    if pixel == "balanced":
+        return {"mask": balanced_cross_entropy(output.logits, targets.mask)}
     entropy = two_class_cross_entropy(output.logits, targets.mask)
-    return {"mask": ((1 - jnp.exp(-entropy)) ** 2 * entropy).mean()}
+    weight = (1 - jnp.exp(-entropy)) ** 2 if pixel == "focal" else 1.0
+    return {"mask": (weight * entropy).mean()}
 
 
 def h_lstm_loss(output: Any, targets: MaskTargets) -> Terms:
@@ -213,10 +219,10 @@ def compared_loss(
     wanted = MaskTargets(mask, edge, None, pyramid)
     if isinstance(model, TruForConfig):
         terms = trufor_loss(output.network, wanted, model.frozen)
+    elif isinstance(model, HPFCNConfig):
+        terms = hp_fcn_loss(output.network, wanted, weights.pixel) | {"penalty": squared_norm(params)}
     else:
         terms = LOSSES[model.architecture](output.network, wanted)
-    if model.architecture == "hp_fcn":
-        terms["penalty"] = squared_norm(params)
     terms = {name: getattr(weights, name.rstrip("1234")) * term for name, term in terms.items()}
     return {"total": functools.reduce(operator.add, terms.values()), **terms}
 

@@ -17,7 +17,8 @@ from pimjax.aliases import CONFIG, PREPROCESSING, REFERENCE, inverse, renamed
 from pimjax.config.load import from_dict
 from pimjax.config.schema import RESIZE_MODES, Config, ModelConfig, NetworkConfig
 from pimjax.config.validate import check_model
-from pimjax.models.preprocessing import PREPROCESSING as PREPROCESSING_OF
+from pimjax.models.preprocessing import PREPROCESSING as COMPARED
+from pimjax.models.preprocessing import preprocessing_of
 from pimjax.normalization import IMAGENET_MEAN, IMAGENET_STD
 from pimjax.weights.bundled import weights_path
 from pimjax.weights.unpickle import WeightsFileError
@@ -62,15 +63,10 @@ class ModelCard:
         return f"({model}, {sorted(renamed(self.preprocessing, inverse(PREPROCESSING)).items())!r})"
 
 
-def preprocessing_of(model: NetworkConfig) -> dict[str, Any]:
-    """Return how a photo becomes the input of a compared network."""
-    return PREPROCESSING_OF[model.architecture].to_json()
-
-
 def card_of_run(config: Config) -> ModelCard:
     """Return the card of a model that pimjax trained under `config`."""
-    if config.model.architecture in PREPROCESSING_OF:
-        return ModelCard(config.model, preprocessing_of(config.model))
+    if config.model.architecture in COMPARED:
+        return ModelCard(config.model, preprocessing_of(config.model).to_json())
     return ModelCard(config.model, _preprocessing(config.data.image_size, config.data.resize_mode))
 
 
@@ -123,9 +119,9 @@ def _deeper(value: Any, levels: int) -> bool:
 def _check(card: ModelCard) -> None:
     """Raise ValueError for what this pimjax would not do as the card says."""
     check_model(card.model)
-    if card.model.architecture in PREPROCESSING_OF:
-        if card.preprocessing != preprocessing_of(card.model) or card.classes != ModelCard.classes:
-            raise ValueError(f"preprocessing other than {preprocessing_of(card.model)}, or other classes")
+    if card.model.architecture in COMPARED:
+        if card.preprocessing != preprocessing_of(card.model).to_json() or card.classes != ModelCard.classes:
+            raise ValueError(f"preprocessing other than {preprocessing_of(card.model).to_json()}, or other classes")
         return
     size, resize_mode = card.preprocessing["image_size"], card.preprocessing["resize_mode"]
     if type(size) is not int or not 1 <= size <= 8192 or resize_mode not in RESIZE_MODES:

@@ -10,8 +10,9 @@ import numpy as np
 
 from pimjax.config.load import read_config
 from pimjax.config.networks import COMPARED, CATNetConfig, ManTraNetConfig
+from pimjax.models.preprocessing import preprocessing_of
 from pimjax.weights.bundled import weights_path
-from pimjax.weights.card import ModelCard, card_of_run, preprocessing_of
+from pimjax.weights.card import ModelCard, card_of_run
 from pimjax.weights.formats import Stored, is_native, read_stored
 from pimjax.weights.integrity import check_values, damage
 from pimjax.weights.keras_file import checkpoint_index
@@ -65,7 +66,7 @@ def _compared(arrays: dict[str, np.ndarray], network: str, path: Path) -> tuple[
         model = CATNetConfig(dct_only=True)
     if network == "mantra_net":
         model = ManTraNetConfig(variant=_variant(arrays, path), port=is_port(arrays))
-    return arrays, ModelCard(model, preprocessing_of(model))
+    return arrays, ModelCard(model, preprocessing_of(model).to_json())
 
 
 def _variant(arrays: dict[str, np.ndarray], path: Path) -> int:
