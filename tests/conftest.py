@@ -2,9 +2,14 @@ import os
 from pathlib import Path
 
 # Compilation takes most of the tests' time, and what is compiled runs for seconds: optimize less. The older emitters of
-# fused loops compile a training step in half the time.
+# fused loops compile a training step in half the time, and a second worker needs the second core.
 os.environ["XLA_FLAGS"] = " ".join(
-    [os.environ.get("XLA_FLAGS", ""), "--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false"]
+    [
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_backend_optimization_level=0",
+        "--xla_cpu_use_fusion_emitters=false",
+        "--xla_cpu_parallel_codegen_split_count=1",
+    ]
 )
 
 import jax

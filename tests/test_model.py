@@ -17,6 +17,7 @@ from pimjax.models.stems import cosine_transform, filter_patches, high_pass_init
 from pimjax.models.swin import SwinBlock, WindowAttention
 from pimjax.models.windows import merge_windows, roll_mask, roll_regions, split_windows
 from pimjax.normalization import IMAGENET_MEAN, normalize
+from pimjax.training.init_params import fresh_variables
 from pimjax.weights.names.pim import variable_shapes
 
 
@@ -28,7 +29,7 @@ def count(tree) -> int:
 def tiny():
     """The tiny model and its variables."""
     model = PIM(tiny_model())
-    return model, jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+    return model, fresh_variables(model, jax.random.key(0))
 
 
 def attention(masked: bool, window: int = 3, blind_query: bool = False):
@@ -256,7 +257,8 @@ def test_any_image_and_batch_size(shape):
 
 def test_streams_that_are_off_leave_no_trace():
     config = tiny_model(local_stream="none", global_stream=False, boundary_decoder=False)
-    out, _ = jax.jit(PIM(config).init_with_output)(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+    model = PIM(config)
+    out = jax.jit(model.apply)(fresh_variables(model, jax.random.key(0)), jnp.zeros((1, 32, 32, 3)))
     assert out.boundary_logits is None
     assert out.reconstruction is None
     assert out.features.global_ == ()
@@ -313,7 +315,8 @@ def test_tokens_of_eight_pixels_give_maps_of_the_same_size(shape):
     config = tiny_model(
         patch_size=8, depths=(2, 1, 1), num_heads=(1, 2, 4), spectral_stem=True, double_compression=True
     )
-    out, _ = jax.jit(PIM(config).init_with_output)(jax.random.key(0), jnp.ones(shape))
+    model = PIM(config)
+    out = jax.jit(model.apply)(fresh_variables(model, jax.random.key(0)), jnp.ones(shape))
     B, H, W, C = shape
     assert out.mask_logits.shape == out.boundary_logits.shape == (B, -(-H // 4), -(-W // 4), 2)
     assert out.reconstruction.shape == (B, -(-H // 4), -(-W // 4), 3)

@@ -19,8 +19,12 @@ from pimjax.training.optimizer import make_optimizer
 from pimjax.training.step import accumulated_gradients, init_state
 from pimjax.weights.fold import fold_batch_norm
 
-CONFIG = tiny_model(depths=(2, 1), num_heads=(1, 2), drop_path_rate=0.0, dropout_rate=0.0)  # quick to compile
+CONFIG = tiny_model(
+    depths=(2,), num_heads=(1,), pool_scales=(1, 2), drop_path_rate=0.0, dropout_rate=0.0
+)  # quick to compile
 IMAGES = jax.random.normal(jax.random.key(1), (2, 40, 52, 3))
+# conftest.py has XLA use emitters that compile sooner and round otherwise: not where the bar is float32's own error.
+AS_RELEASED = {"xla_cpu_use_fusion_emitters": True}
 
 
 def direct(x, kernel):
@@ -59,10 +63,11 @@ def distance(a, b):
 
 
 def test_folding_batch_norm_changes_no_output():
-    plain = jax.jit(PIM(CONFIG).apply)(variables(), IMAGES)
+    jit = functools.partial(jax.jit, compiler_options=AS_RELEASED)
+    plain = jit(PIM(CONFIG).apply)(variables(), IMAGES)
     folded = fold_batch_norm(variables())
     assert len(jax.tree.leaves(folded["params"])) < len(jax.tree.leaves(state().params))
-    out = jax.jit(PIM(CONFIG, Execution(folded=True)).apply)(folded, IMAGES)
+    out = jit(PIM(CONFIG, Execution(folded=True)).apply)(folded, IMAGES)
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-5), out, plain)
 
 

@@ -37,7 +37,7 @@ CAT = load_source("installed:validation").records[0].image
 def config(workdir, steps=6, **data):
     return Config(
         workdir=str(workdir),
-        model=tiny_model(depths=(1, 1), num_heads=(1, 2), pool_scales=(1, 2)),  # quick to compile
+        model=tiny_model(depths=(1,), num_heads=(1,), pool_scales=(1, 2)),  # quick to compile
         optimizer=OptimizerConfig(learning_rate=1e-3),
         pida=PidaConfig(probability=0.8),
         data=dataclasses.replace(

@@ -20,7 +20,7 @@ def small_config(workdir) -> Config:
     return Config(
         workdir=str(workdir),
         model=tiny_model(
-            depths=(2,),
+            depths=(1,),
             num_heads=(1,),
             pool_scales=(1, 2),
             global_stream=False,

@@ -1,5 +1,6 @@
 """The compared networks with released weights, by name, and what each is called with."""
 
+import functools
 import importlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -69,7 +70,13 @@ def fields_of(config: NetworkConfig) -> dict[str, Any]:
 
 def variable_shapes(name: str, **fields: Any) -> dict[str, Any]:
     """Return the variables of a compared network as `jax.ShapeDtypeStruct`s: {"params": …, "batch_stats": …}."""
-    model, side = released_model(name, **fields), RELEASED[name].side
+    known = ((field, tuple(value) if isinstance(value, list) else value) for field, value in fields.items())
+    return _variable_shapes(name, tuple(known))
+
+
+@functools.cache  # tracing a network takes seconds, and every conversion asks
+def _variable_shapes(name: str, fields: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+    model, side = released_model(name, **dict(fields)), RELEASED[name].side
     inputs = getattr(model, "example_inputs", image_alone)(side)
     init: Any = model.init
     shapes = jax.eval_shape(lambda key: init(key, **inputs), jax.random.key(0))
