@@ -1,13 +1,17 @@
 """Robustness corruptions: the field's parameters as literals, and what they measurably do."""
 
+import io
 import itertools
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from pimjax.data.registry import load_source
 from pimjax.evaluation.corruptions import CORRUPTIONS
+from pimjax.evaluation.robustness import corruption_runs
+from pimjax.evaluation.sent_again import decode, encode_jpeg
 
 CAT = load_source("installed:validation")[0]["image"][60:220, 120:301]
 GRAY = np.full((256, 256, 3), 128, np.uint8)
@@ -32,6 +36,12 @@ def test_levels_are_the_specified_ones():
         "resize": (0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75),
         "webp": (90, 80, 70, 60, 50),
         "rescale": (0.75, 0.5, 0.25),
+        "double-jpeg": (50, 60, 70, 80, 95),
+        "grid-shift": (1, 2, 3, 4, 5, 6, 7),
+        "avif": (90, 80, 70, 60, 50),
+        "screenshot": (1.25, 0.9, 0.75, 0.5, 0.33),
+        "facebook": (95, 87, 79, 71),
+        "whatsapp": (80, 70, 60),
     }
     assert [len(CORRUPTIONS[name].levels) for name in NINE] == [9] * 6
 
@@ -41,12 +51,13 @@ def test_every_level_gives_a_picture_and_leaves_its_input(name, level):
     before = CAT.copy()
     out = apply(name, level)
     assert out.dtype == np.uint8
-    factor = level if name == "resize" else 1
-    assert out.shape == (round(160 * factor), round(181 * factor), 3)
+    factor = level if name in ("resize", "screenshot") else 1
+    cut = level if CORRUPTIONS[name].cuts else 0
+    assert out.shape == (round(160 * factor) - cut, round(181 * factor) - cut, 3)
     np.testing.assert_array_equal(CAT, before)
     np.testing.assert_array_equal(out, apply(name, level))
     if level != IDENTITY.get(name):
-        assert factor != 1 or (out != CAT).any()
+        assert out.shape != CAT.shape or (out != CAT).any()
 
 
 @pytest.mark.parametrize("name", IDENTITY)
@@ -57,6 +68,8 @@ def test_identity_levels_change_nothing(name):
 @pytest.mark.parametrize("name", CORRUPTIONS)
 @pytest.mark.parametrize("shape", [(4, 4), (5, 31)])
 def test_protocols_take_any_size(name, shape):
+    if CORRUPTIONS[name].cuts:
+        shape = shape[0] + 7, shape[1] + 7
     image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
     for level in (CORRUPTIONS[name].levels[0], CORRUPTIONS[name].levels[-1]):
         assert apply(name, level, image).ndim == 3
@@ -158,3 +171,57 @@ def test_pink_noise_has_its_deviation_and_power_falls_as_the_frequency(level):
 def test_noise_is_a_function_of_the_generator():
     for name in ("noise", "noise-variance", "pink-noise"):
         assert (apply(name, 11, seed=0) != apply(name, 11, seed=1)).any()
+
+
+def quality_of(file):
+    """The first quantization step of luma, which OpenCV's qualities have in this order."""
+    return Image.open(io.BytesIO(file)).quantization[0][0]
+
+
+def test_two_saves_leave_the_traces_of_both():
+    file = CORRUPTIONS["double-jpeg"].encode(CAT, 50)
+    assert quality_of(file) == quality_of(encode_jpeg(CAT, 90))
+    once, twice = (np.abs(decode(encode_jpeg(CAT, q)).astype(int) - decode(file)).mean() for q in (90, 50))
+    assert twice < once  # the first save did the harm
+
+
+def test_a_cut_moves_the_grid_and_the_mask_goes_with_it():
+    mask = np.zeros(CAT.shape[:2], np.uint8)
+    mask[50:60, 70:90] = 255
+    (_, plain), (about, change) = corruption_runs({"grid-shift": (3,)})
+    assert plain is None and about == {"corruption": "grid-shift", "level": 3}
+    given = change({"image": CAT, "mask": mask, "file": b"the original's"}, 0)
+    assert given["image"].shape[:2] == given["mask"].shape == (157, 178)
+    np.testing.assert_array_equal(np.argwhere(given["mask"]), np.argwhere(mask) - 3)
+    np.testing.assert_array_equal(decode(given["file"]), given["image"])
+    assert np.abs(given["image"].astype(int) - CAT[3:, 3:]).mean() < 3
+    with pytest.raises(ValueError, match="181×160 pixels, of which 160 rows and columns are to be cut off"):
+        apply("grid-shift", 160)
+
+
+@pytest.mark.parametrize(("name", "side"), [("facebook", 2048), ("whatsapp", 1600)])
+def test_networks_limit_the_longest_side_and_save(name, side):
+    large = cv2.resize(CAT, (1000, 2100))
+    given = apply(name, 80, large)
+    assert given.shape == (side, round(1000 * side / 2100), 3)
+    assert quality_of(CORRUPTIONS[name].encode(large, 80)) == quality_of(encode_jpeg(large, 80))
+    np.testing.assert_array_equal(apply(name, 80), apply("jpeg", 80))  # small ones keep their size
+
+
+@pytest.mark.parametrize("name", [name for name in CORRUPTIONS if CORRUPTIONS[name].encode])
+def test_the_file_for_who_reads_coefficients_has_the_pixels(name):
+    level = CORRUPTIONS[name].levels[0]
+    np.testing.assert_array_equal(decode(CORRUPTIONS[name].encode(CAT, level)), apply(name, level))
+
+
+def test_a_screenshot_enlarges_without_ringing_of_a_codec():
+    """A step stays a step: between its two levels but for the kernel's overshoot, and nothing far from it."""
+    step = np.repeat(np.where(np.arange(64) < 32, 60, 180).astype(np.uint8)[None, :, None], 64, 0).repeat(3, 2)
+    shown = apply("screenshot", 1.25, step)
+    assert (shown[:, :30] == 60).all() and (shown[:, 50:] == 180).all()
+
+
+def test_a_build_without_avif_says_so(monkeypatch):
+    monkeypatch.setattr(cv2, "imencode", lambda *arguments: (False, None))
+    with pytest.raises(OSError, match=r"this OpenCV cannot write \.avif"):
+        apply("avif", 80)

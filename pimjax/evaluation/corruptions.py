@@ -7,7 +7,8 @@ Noise is drawn from the generator that the caller gives. Callers seed it by the 
 image meets the same noise whatever else is evaluated, and in whatever order.
 
 Blur, noise, JPEG and gamma have the field's levels; the field scales by 0.25..1.75, the steps of a quarter are
-pimjax's choice, and so are "webp" and "rescale": what happens to pictures that are sent and saved again. Of the family
+pimjax's choice, and so are "webp", "avif", "rescale" and those of `pimjax.evaluation.sent_again`: what happens to
+pictures that are sent and saved again. Of the family
 of nine levels each (brightness, contrast, dithering, JPEG 2000, pink noise) the kinds are the field's, levels and
 definitions pimjax's.
 """
@@ -18,8 +19,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from pimjax.evaluation import sent_again
 from pimjax.evaluation.corruption_levels import LEVELS
 
+Encode = Callable[[np.ndarray, float], bytes]
 Apply = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
 
 
@@ -28,7 +31,9 @@ class Corruption(NamedTuple):
 
     unit: str  # of the levels
     levels: tuple[float, ...]  # in the order of a table
-    apply: Apply  # (uint8 RGB [H, W, 3], level, rng) → uint8 RGB; of the same size, but for "resize"
+    apply: Apply  # (uint8 RGB [H, W, 3], level, rng) → uint8 RGB; of the same size, unless said otherwise
+    encode: Encode | None = None  # (image, level) → the JPEG file whose pixels these are, for who reads coefficients
+    cuts: bool = False  # as many rows and columns as `level` says are gone at top and left, of the mask, too
 
 
 def blur(image: np.ndarray, side: float, rng: np.random.Generator) -> np.ndarray:
@@ -46,20 +51,24 @@ def noise_variance(image: np.ndarray, variance: float, rng: np.random.Generator)
     return noise(image, variance**0.5, rng)
 
 
-def jpeg(image: np.ndarray, quality: float, rng: np.random.Generator) -> np.ndarray:
-    """Compress as JPEG at `quality` 1..100, libjpeg's scale; chroma and all else as OpenCV sets them."""
-    return _through(image, ".jpg", cv2.IMWRITE_JPEG_QUALITY, int(quality))
-
-
-def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
-    """Return the file whose pixels `jpeg` gives."""
-    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return encoded.tobytes()
+def decoded(encode: Encode) -> Apply:
+    """Return the corruption that gives the pixels of what `encode` makes."""
+    return lambda image, level, rng: sent_again.decode(encode(image, level))
 
 
 def webp(image: np.ndarray, quality: float, rng: np.random.Generator) -> np.ndarray:
     """Compress as lossy WebP at `quality` 1..100, libwebp's scale; sides up to 16,383 pixels."""
     return _through(image, ".webp", cv2.IMWRITE_WEBP_QUALITY, int(quality))
+
+
+def avif(image: np.ndarray, quality: float, rng: np.random.Generator) -> np.ndarray:
+    """Compress as AVIF at `quality` 0..100; OSError where OpenCV was built without it."""
+    return _through(image, ".avif", cv2.IMWRITE_AVIF_QUALITY, int(quality))
+
+
+def screenshot(image: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
+    """Show it on a screen, scaled by `factor`, and save that without loss."""
+    return sent_again.screenshot(image, factor)
 
 
 def gamma(image: np.ndarray, exponent: float, rng: np.random.Generator) -> np.ndarray:
@@ -152,8 +161,9 @@ _APPLY: dict[str, Apply] = {
     "blur": blur,
     "noise": noise,
     "noise-variance": noise_variance,
-    "jpeg": jpeg,
     "webp": webp,
+    "avif": avif,
+    "screenshot": screenshot,
     "gamma": gamma,
     "resize": resize,
     "rescale": rescale,
@@ -164,4 +174,15 @@ _APPLY: dict[str, Apply] = {
     "jpeg2000": jpeg2000,
     "pink-noise": pink_noise,
 }
-CORRUPTIONS = {name: Corruption(of.unit, of.usual, _APPLY[name]) for name, of in LEVELS.items()}
+_ENCODE: dict[str, Encode] = {
+    "jpeg": sent_again.encode_jpeg,
+    "double-jpeg": sent_again.encode_twice,
+    "grid-shift": sent_again.encode_cut,
+    "facebook": sent_again.encode_facebook,
+    "whatsapp": sent_again.encode_whatsapp,
+}
+_APPLY |= {name: decoded(encode) for name, encode in _ENCODE.items()}
+CORRUPTIONS = {
+    name: Corruption(of.unit, of.usual, _APPLY[name], _ENCODE.get(name), cuts=name == "grid-shift")
+    for name, of in LEVELS.items()
+}

@@ -52,7 +52,7 @@ def evaluate(
         source: the dataset.
         folder: for images.jsonl, images.csv and pictures.
         threshold: a prediction strictly above it is positive.
-        change: what is done to an example, given its number, before the predictor sees it; the mask stays.
+        change: what is done to an example, given its number, before the predictor sees it and it is scored.
         pictures: whether to write a strip (image, truth, map, overlay) of every image.
         about: what else tells these results from others.
 
@@ -110,9 +110,10 @@ def _row(
     example = decode_example(encoded) | {"orientation": orientation, "mask_id": encoded.mask_id, "file": encoded.image}
     start = time.perf_counter()
     try:
-        prediction = predictor.predict(change(example, number) if change else example)
+        shown = change(example, number) if change else example
+        prediction = predictor.predict(shown)
         seconds = time.perf_counter() - start
-        scored = score_example(example, prediction, threshold, predictor.input_side)
+        scored = score_example(shown, prediction, threshold, predictor.input_side)
     except Exception as error:  # whatever anyone's model does, the other images are scored
         what = str(error) if isinstance(error, ImageError) else f"{type(error).__name__}: {error}"
         raise ImageError(
@@ -120,7 +121,7 @@ def _row(
         ) from None
     picture = PICTURE.format(number) if pictures else None
     if pictures and picture:
-        write_strip(pictures / picture, example, prediction, threshold)
+        write_strip(pictures / picture, shown, prediction, threshold)
     return ImageRow(
         number=number,
         id=encoded.id,

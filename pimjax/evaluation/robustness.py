@@ -12,7 +12,7 @@ import numpy as np
 from pimjax.data.sources import Example, Source
 from pimjax.evaluation.benchmark import locked, safe
 from pimjax.evaluation.corruption_levels import chosen_levels
-from pimjax.evaluation.corruptions import CORRUPTIONS, encode_jpeg
+from pimjax.evaluation.corruptions import CORRUPTIONS
 from pimjax.evaluation.evaluate import Change, evaluate, settings
 from pimjax.evaluation.predictors import Predictor
 from pimjax.evaluation.record import reserve, versions
@@ -37,8 +37,9 @@ def run_robustness(
 ) -> dict[str, Any]:
     """Score every predictor on every dataset at every level of `corruptions`, going on where an earlier run stopped.
 
-    Images are corrupted as they come from the source, before any resizing; masks stay. Noise depends on the image's
-    number, the corruption and the level alone. Rows of images go to `output`/MODEL/DATASET/CORRUPTION_LEVEL.
+    Images are corrupted as they come from the source, before any resizing; masks stay, but for "grid-shift". Noise
+    depends on the image's number, the corruption and the level alone. Rows of images go to
+    `output`/MODEL/DATASET/CORRUPTION_LEVEL.
 
     Args:
         predictors: who is scored.
@@ -127,9 +128,10 @@ def _corrupt(corruption: str, level: float) -> Change:
     def change(example: Example, number: int) -> Example:
         # By the number, not by the file's path, which another user has elsewhere.
         rng = np.random.default_rng(zlib.crc32(f"{corruption} {level:g} {number}".encode()))
-        image = CORRUPTIONS[corruption].apply(example["image"], level, rng)
-        file = encode_jpeg(example["image"], int(level)) if corruption == "jpeg" else b""  # for who reads coefficients
-        return example | {"image": image, "file": file}
+        of, image, mask = CORRUPTIONS[corruption], example["image"], example["mask"]
+        file = of.encode(image, level) if of.encode else b""
+        cut = int(level) if of.cuts else 0
+        return example | {"image": of.apply(image, level, rng), "mask": mask[cut:, cut:], "file": file}
 
     return change
 
