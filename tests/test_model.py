@@ -36,7 +36,7 @@ def attention(masked: bool, window: int = 3, blind_query: bool = False):
     """One window as a function from its tokens [N, 8] in raster order to its outputs, likewise."""
     module = WindowAttention(num_heads=2, window_size=window, masked=masked)
     x = jax.random.normal(jax.random.key(0), (window * window, 8))
-    params = module.init(jax.random.key(1), x.reshape(1, window, window, 8))["params"]
+    params = jax.jit(module.init)(jax.random.key(1), x.reshape(1, window, window, 8))["params"]
     if blind_query:
         params["qkv"]["kernel"] = params["qkv"]["kernel"].at[:, :8].set(0)
     return (lambda x: module.apply({"params": params}, x.reshape(1, window, window, 8)).reshape(x.shape)), x, params
@@ -44,7 +44,7 @@ def attention(masked: bool, window: int = 3, blind_query: bool = False):
 
 def dependence(attend, x):
     """[output token, input token]: summed absolute Jacobian."""
-    return np.abs(jax.jacobian(attend)(x)).sum((1, 3))
+    return np.abs(jax.jit(jax.jacobian(attend))(x)).sum((1, 3))
 
 
 def test_masked_attention_is_causal():
@@ -82,8 +82,8 @@ def test_causality_survives_the_roll_mask():
     """A region mask of −100 must not let the future shine through its −1e4."""
     module = WindowAttention(num_heads=1, window_size=3, masked=True, shift=1)
     x = jax.random.normal(jax.random.key(0), (1, 6, 6, 4))
-    variables = module.init(jax.random.key(1), x)
-    jacobian = jnp.abs(jax.jacobian(lambda x: module.apply(variables, x))(x)).sum((0, 3, 4, 7)).reshape(36, 36)
+    variables = jax.jit(module.init)(jax.random.key(1), x)
+    jacobian = np.abs(jax.jit(jax.jacobian(lambda x: module.apply(variables, x)))(x)).sum((0, 3, 4, 7)).reshape(36, 36)
     # Where the roll by one pixel up and left takes the tokens: their window, and their place in it.
     y, x = (np.indices((6, 6)).reshape(2, 36) - 1) % 6
     window, place = y // 3 * 2 + x // 3, y % 3 * 3 + x % 3
@@ -99,7 +99,7 @@ def test_padded_tokens_are_the_bias_alone():
     """A map that fills no window attends also to the padding, whose keys and values are the projection's bias."""
     module = WindowAttention(num_heads=1, window_size=2, masked=False)
     x = jax.random.normal(jax.random.key(0), (1, 1, 1, 4))
-    params = module.init(jax.random.key(1), x)["params"]
+    params = jax.jit(module.init)(jax.random.key(1), x)["params"]
     params["qkv"]["bias"] = jax.random.normal(jax.random.key(2), (12,))
     q, k, v = jnp.split(x[0, 0] @ params["qkv"]["kernel"] + params["qkv"]["bias"], 3, axis=-1)
     _, padded_k, padded_v = jnp.split(params["qkv"]["bias"], 3)
@@ -113,8 +113,8 @@ def test_padded_tokens_are_the_bias_alone():
 def test_masked_block_keeps_the_token_on_its_residual_path():
     block = SwinBlock(num_heads=1, window_size=3, shift=0, mlp_ratio=2, drop_path=0.0, masked=True)
     x = jax.random.normal(jax.random.key(0), (1, 3, 3, 4))
-    variables = block.init(jax.random.key(1), x, False)
-    gradient = jax.grad(lambda x: (block.apply(variables, x, False)[0, 0, 0] ** 2).sum())(x)
+    variables = jax.jit(block.init, static_argnums=2)(jax.random.key(1), x, False)
+    gradient = jax.jit(jax.grad(lambda x: (block.apply(variables, x, False)[0, 0, 0] ** 2).sum()))(x)
     assert jnp.abs(gradient[0, 0, 0]).max() > 0
     assert jnp.abs(gradient).sum() == jnp.abs(gradient[0, 0, 0]).sum()
 
@@ -271,8 +271,9 @@ def test_stochastic_depth_drops_branches_of_whole_samples():
     block = SwinBlock(num_heads=1, window_size=2, shift=0, mlp_ratio=1, drop_path=0.5, masked=False)
     one = jax.random.normal(jax.random.key(2), (1, 2, 2, 4))
     x = jnp.repeat(one, 400, axis=0)
-    variables = block.init(jax.random.key(0), one, False)
-    added = np.asarray(block.apply(variables, x, True, rngs={"dropout": jax.random.key(1)}) - x)
+    variables = jax.jit(block.init, static_argnums=2)(jax.random.key(0), one, False)
+    apply = jax.jit(functools.partial(block.apply, train=True, rngs={"dropout": jax.random.key(1)}))
+    added = np.asarray(apply(variables, x) - x)
     kinds, counts = np.unique(added.round(5), axis=0, return_counts=True)
     assert len(kinds) == 4  # per sample: neither branch, one, the other, both
     assert (np.abs(counts - 100) < 40).all()

@@ -24,7 +24,7 @@ from pimjax.weights.load import read_model
 from pimjax.weights.names.pim import variable_shapes
 from pimjax.weights.torch_file import write_torch
 
-MODEL = tiny_model(fusion="addition")
+MODEL = tiny_model(depths=(1, 1), num_heads=(1, 2), pool_scales=(1, 2), fusion="addition")
 CARD = dataclasses.replace(
     card_of_run(Config(model=MODEL, data=DataConfig(image_size=64, resize_mode="crop"))),
     provenance={"source": "a test"},
@@ -230,8 +230,8 @@ def test_weights_without_a_card_take_their_configuration_from_a_file(arrays, tmp
     assert main(["convert", str(tmp_path / "bare.npz"), str(tmp_path / "x.pth")]) == 1
     assert "bare.npz: not the weights of this model configuration" in capsys.readouterr().err
     (tmp_path / "small.py").write_text(
-        "from pimjax.config import Config, tiny_model\n\n\n"
-        "def get_config():\n    return Config(model=tiny_model(fusion='addition'))\n"
+        "from pimjax.config import Config, ModelConfig\n\n\n"
+        f"def get_config():\n    return Config(model={MODEL!r})\n"
     )
     arguments = ["convert", str(tmp_path / "bare.npz"), str(tmp_path / "x.pth"), "--config", str(tmp_path / "small.py")]
     assert main(arguments) == 0

@@ -13,7 +13,7 @@ from pimjax.weights import from_released, to_released
 from pimjax.weights.names.pim import variable_shapes
 from pimjax.weights.torch_file import write_torch
 
-MODEL = tiny_model()
+MODEL = tiny_model(depths=(1, 1), num_heads=(1, 2), pool_scales=(1, 2))
 ZEROS = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), variable_shapes(MODEL))
 STATE = {
     name: array if array.dtype == np.int64 or name.endswith("index") else array + 2
