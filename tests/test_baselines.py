@@ -35,6 +35,7 @@ PARAMETERS = {
     "rru_net": 4_097_249,
     "mvss_net": 142_713_215,
     "pscc_net": 3_667_942,
+    "cat_net": 114_263_810,
     "evp": 64_544_402,
     "trufor": 68_697_421,
     "trufor_confidence": 68_697_421,

@@ -18,11 +18,12 @@ from pimjax.data.pipeline import validation_set
 from pimjax.data.registry import load_source
 from pimjax.inference.compared import network_inputs
 from pimjax.inference.localizer import Localizer
+from pimjax.jpeg.coefficients import as_jpeg, read_coefficients
 from pimjax.models.factory import create_model
 from pimjax.models.layers import Execution
 from pimjax.models.preprocessing import preprocessing_of
 from pimjax.models.released import variable_shapes
-from pimjax.models.trained import Trained, TrainedOutput, network_input
+from pimjax.models.trained import Trained, TrainedOutput, network_input, saved_coefficients
 from pimjax.normalization import normalize
 from pimjax.training.compared_losses import compared_loss
 from pimjax.training.init_params import fresh_variables
@@ -35,7 +36,6 @@ from pimjax.weights import to_released
 from pimjax.weights.backbones import _fits, start_from
 from pimjax.weights.runs import load_variables
 
-TRAINED = [name for name in COMPARED if name != "cat_net"]
 PIDA = PidaConfig(kinds=ForgeryConfig(pida=0.0, splicing=1.0))
 
 
@@ -86,7 +86,6 @@ def test_parts_that_are_frozen_stay_and_a_run_goes_on_in_half_precision(tmp_path
 @pytest.mark.parametrize(
     ("name", "train", "what"),
     [
-        ("cat_net", {}, "makes pixels, not JPEG files"),
         ("vit_b_16", {}, "vit_b_16 has no mask to train then"),
         ("evp", {"sync_batch_norm": True}, "evp is trained without sync_batch_norm"),
     ],
@@ -107,6 +106,20 @@ def test_h_lstm_may_see_gray_levels_as_they_are():
         np.testing.assert_allclose(network_input(images, how), seen, rtol=1e-5)
         np.testing.assert_allclose(network_inputs(np.full((9, 9, 3), 200, np.uint8), b"", how)["images"], seen)
         assert create_model(config).batch_statistics  # its input is no field of the network
+
+
+def test_cat_net_is_trained_on_crops_as_if_saved_at_quality_100(tmp_path):
+    config = small_run(tmp_path, "cat_net")
+    check(config)
+    config.data.image_size = 60
+    with pytest.raises(ConfigError, match="image_size is 60; cat_net takes whole blocks of 8 pixels"):
+        check(config)
+    photo = load_source("installed:validation")[0]["image"][:64, :96]
+    stored, steps = read_coefficients(as_jpeg(b"", photo)[0])
+    ours = np.asarray(saved_coefficients(jnp.asarray(photo[None], jnp.float32))[0])
+    assert (steps == 1).all()
+    assert np.abs(ours - stored).max() <= 1
+    assert np.mean(ours == stored) > 0.95
 
 
 @pytest.mark.parametrize(("pixel", "power"), [("focal", 2), ("cross_entropy", 0)])
@@ -191,6 +204,7 @@ TINY = {
     "rru_net": {"embed_dim": 8},
     "mvss_net": {"embed_dim": 4, "depths": (1, 1, 1, 1)},
     "pscc_net": {"embed_dim": 4, "stem_dim": 8, "crop": (32, 32)},
+    "cat_net": {"embed_dim": 4, "depths": (1, 1, 1), "dct_depths": (1, 1)},
     "evp": {"embed_dim": 8, "depths": (1, 1, 1, 1), "decoder_channels": 16},
     "trufor": {"embed_dim": 8, "depths": (1, 1, 1, 1), "decoder_channels": 16},
 }
@@ -198,9 +212,9 @@ TINY |= {"hp_fcn": {"embed_dim": 8}, "mantra_net": {}, "span": {}, "h_lstm": {"b
 SIDES = {
     "h_lstm": 256,
     "vit_b_16": 128,
-    **dict.fromkeys(("fcn_resnet50", "deeplabv3_resnet50", "mvss_net", "evp", "trufor"), 64),
+    **dict.fromkeys(("fcn_resnet50", "deeplabv3_resnet50", "mvss_net", "cat_net", "evp", "trufor"), 64),
 }
-assert TINY.keys() == set(TRAINED)
+assert TINY.keys() == set(COMPARED)
 
 
 @pytest.mark.slow

@@ -230,8 +230,7 @@ def test_weights_without_a_card_take_their_configuration_from_a_file(arrays, tmp
     assert main(["convert", str(tmp_path / "bare.npz"), str(tmp_path / "x.pth")]) == 1
     assert "bare.npz: not the weights of this model configuration" in capsys.readouterr().err
     (tmp_path / "small.py").write_text(
-        "from pimjax.config import Config, ModelConfig\n\n\n"
-        f"def get_config():\n    return Config(model={MODEL!r})\n"
+        f"from pimjax.config import Config, ModelConfig\n\n\ndef get_config():\n    return Config(model={MODEL!r})\n"
     )
     arguments = ["convert", str(tmp_path / "bare.npz"), str(tmp_path / "x.pth"), "--config", str(tmp_path / "small.py")]
     assert main(arguments) == 0

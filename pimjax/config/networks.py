@@ -110,6 +110,9 @@ class CATNetConfig(NetworkConfig, path="model"):
     """CAT-Net (Kwon et al., WACV 2021, IJCV 2022)."""
 
     dct_only: bool = False  # True: the single-stream model, which sees no RGB
+    embed_dim: int = key(48, 2, 1024)  # channels of the finest of RGB's branches
+    depths: tuple[int, ...] = key((1, 4, 3), 1, 64, items=(3, 3))  # modules of RGB's stages 2 to 4
+    dct_depths: tuple[int, ...] = key((3, 2), 1, 64, items=(2, 2))  # modules of the coefficients' stages 3 and 4
     architecture: str = key("cat_net", choices=("cat_net",))
 
 

@@ -35,6 +35,9 @@ class CATNet(nn.Module):
     """
 
     dct_only: bool = False  # the released single-stream model, which sees no RGB
+    embed_dim: int = 48  # channels of the finest of RGB's branches
+    depths: tuple[int, int, int] = (1, 4, 3)  # modules of RGB's stages 2 to 4
+    dct_depths: tuple[int, int] = (3, 2)  # modules of the coefficients' stages 3 and 4
     execution: Execution = Execution()
 
     @staticmethod
@@ -53,7 +56,7 @@ class CATNet(nn.Module):
         else:
             first, *others = self._rgb_stream(images, train)
             maps = [first, *(jnp.concatenate(both, -1) for both in zip(others, dct, strict=True))]
-            widths = (24, 48, 96, 192)
+            widths = tuple(self.embed_dim * 2**i // 2 for i in range(4))
             maps = [ConvNorm(widths[i], train=train, name=f"transition4.{i}")(x) for i, x in enumerate(maps)]
             maps = HRModule(widths, 4, False, train, name="stage5.0")(maps)
             for i, x in enumerate(maps, 1):
@@ -67,26 +70,28 @@ class CATNet(nn.Module):
         return CATNetOutput(logits, probability, nn.softmax(logits)[..., 1].max((1, 2)))
 
     def _rgb_stream(self, x: jax.Array, train: bool) -> Maps:
-        """Encode RGB: maps of 48, 96, 192 and 384 channels, a quarter of the size to a 32nd."""
+        """Encode RGB: maps of `embed_dim` to eight times as many channels, a quarter of the size to a 32nd."""
+        widths = tuple(self.embed_dim * 2**i for i in range(4))
         for number in (1, 2):
             x = Conv2d(64, 3, 2, 1, use_bias=False, name=f"conv{number}")(x)
             x = lower(x, self.execution)
             x = nn.relu(BatchNorm2d(train, momentum=MOMENTUM, name=f"bn{number}")(x))
         for i in range(4):
             x = Bottleneck(64, train=train, momentum=MOMENTUM, name=f"layer1.{i}")(x)
-        maps = [ConvNorm(48, train=train, name="transition1.0")(x)]
-        maps = [*maps, ConvNorm(96, 3, 2, train, name="transition1.1.0")(x)]
-        for stage, modules in ((2, 1), (3, 4), (4, 3)):
+        maps = [ConvNorm(widths[0], train=train, name="transition1.0")(x)]
+        maps = [*maps, ConvNorm(widths[1], 3, 2, train, name="transition1.1.0")(x)]
+        for stage, modules in zip((2, 3, 4), self.depths, strict=True):
             for m in range(modules):
-                maps = HRModule((48, 96, 192, 384)[:stage], 4, False, train, name=f"stage{stage}.{m}")(maps)
+                maps = HRModule(widths[:stage], 4, False, train, name=f"stage{stage}.{m}")(maps)
             if stage < 4:
-                maps = new_branch(maps, 48 * 2**stage, f"transition{stage}.{stage}", train)
+                maps = new_branch(maps, widths[stage], f"transition{stage}.{stage}", train)
         for i, x in enumerate(maps, 1):
             record(self, f"rgb{i}", x)
         return maps
 
     def _dct_stream(self, coefficients: jax.Array, qtables: jax.Array, dtype: jnp.dtype, train: bool) -> Maps:
-        """Encode coefficients: maps of 96, 192 and 384 channels, an eighth of the size to a 32nd."""
+        """Encode coefficients: maps as wide as RGB's but the first, an eighth of the size to a 32nd."""
+        widths = tuple(self.embed_dim * 2**i for i in (1, 2, 3))
         norm = lambda name: BatchNorm2d(train, momentum=MOMENTUM, name=name)  # noqa: E731
         x = coefficient_volume(coefficients, dtype)
         # The same frequency in the nine neighboring blocks.
@@ -99,13 +104,13 @@ class CATNet(nn.Module):
         x = jnp.stack([x, x * qtables[:, None, :, None, :, None].astype(dtype)], 1)  # [B, 2, i, u, j, v, c]
         x = jnp.transpose(x, (0, 2, 4, 1, 6, 3, 5)).reshape(B, H // 8, W // 8, 2 * C * 64)
         for i in range(4):
-            x = BasicBlock(96, train, name=f"dc_layer2.{i}")(x)
+            x = BasicBlock(widths[0], train, name=f"dc_layer2.{i}")(x)
         record(self, "dct_in", x)
         maps = [x]
-        for stage, modules in ((3, 3), (4, 2)):
-            maps = new_branch(maps, 96 * 2 ** (stage - 2), f"dc_transition{stage - 1}.{stage - 2}", train)
+        for stage, modules in zip((3, 4), self.dct_depths, strict=True):
+            maps = new_branch(maps, widths[stage - 2], f"dc_transition{stage - 1}.{stage - 2}", train)
             for m in range(modules):
-                maps = HRModule((96, 192, 384)[: stage - 1], 4, False, train, name=f"dc_stage{stage}.{m}")(maps)
+                maps = HRModule(widths[: stage - 1], 4, False, train, name=f"dc_stage{stage}.{m}")(maps)
         for i, x in enumerate(maps, 1):
             record(self, f"dct{i}", x)
         return maps

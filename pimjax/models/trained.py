@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from pimjax.config import NetworkConfig
+from pimjax.jpeg.dct import BLOCK, DCT, LUMA
 from pimjax.models.layers import Execution
 from pimjax.models.preprocessing import Preprocessing, preprocessing_of
 from pimjax.models.released import RELEASED, fields_of, released_model
@@ -49,6 +50,9 @@ class Trained(nn.Module):
         if how.resampling:
             pixels = jnp.minimum(jnp.round(unnormalized(images)), how.largest)
             further["resampling"] = jax.lax.stop_gradient(jax.vmap(resampling_features)(pixels))
+        if how.jpeg:
+            coefficients = jax.lax.stop_gradient(saved_coefficients(unnormalized(images)))
+            further |= {"coefficients": coefficients, "qtables": jnp.ones((len(images), BLOCK, BLOCK))}
         output = self.network(network_input(images, how), **further, train=train)
         p = output.probability
         H, W = p.shape[1:]
@@ -58,6 +62,20 @@ class Trained(nn.Module):
         cells = jnp.clip(cells, 1e-6, 1 - 1e-6)
         logits = jnp.stack([jnp.zeros_like(cells), jnp.log(cells) - jnp.log1p(-cells)], -1)
         return TrainedOutput(logits, None, None, output)
+
+
+def saved_coefficients(pixels: jax.Array) -> jax.Array:
+    """Return luma's coefficients, int32 [B, H, W], as if gray levels [B, H, W, 3] were saved at quality 100.
+
+    CAT-Net takes a picture that is no JPEG so. Sides are multiples of 8. Roundings differ from libjpeg's: some of a
+    hundred coefficients are off by one.
+    """
+    luma = jnp.round(jnp.round(pixels) @ jnp.asarray(LUMA, pixels.dtype)) - 128
+    B, H, W = luma.shape
+    basis = jnp.asarray(DCT, pixels.dtype)
+    blocks = luma.reshape(B, H // BLOCK, BLOCK, W // BLOCK, BLOCK)
+    spectra = jnp.einsum("ui,baicj,vj->baucv", basis, blocks, basis, precision="highest")
+    return jnp.round(spectra).astype(jnp.int32).reshape(B, H, W)
 
 
 def unnormalized(images: jax.Array) -> jax.Array:
