@@ -61,7 +61,7 @@ def test_configurations_have_the_published_sizes_and_pim_s_data(name):
 
 def test_every_network_that_is_trained_has_a_configuration():
     assert {path.stem for path in (CONFIGS / "baselines").glob("*.py")} == PARAMETERS.keys()
-    assert COMPARED.keys() - PARAMETERS.keys() == {"cat_net"}
+    assert COMPARED.keys() <= PARAMETERS.keys()
     assert {"pim", "swin", *COMPARED} == set(NETWORKS)
 
 
