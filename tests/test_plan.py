@@ -5,16 +5,32 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cv2
+import jax
 import numpy as np
 import pytest
+import reference_weights
+from reference.models import by_formula
 
+from pimjax import to_torch
 from pimjax.cli import main
+from pimjax.config import Config
+from pimjax.config.load import read_config
+from pimjax.config.networks import COMPARED, SwinConfig
 from pimjax.config.values import ConfigError
+from pimjax.data.datasets.catalog import BUILDERS
 from pimjax.evaluation.plan import read_plan
 from pimjax.evaluation.results import Interval
 from pimjax.evaluation.standings import Cell, marked
+from pimjax.models.factory import create_model
+from pimjax.models.preprocessing import preprocessing_of
+from pimjax.models.trained import Trained
+from pimjax.training.init_params import fresh_variables
+from pimjax.weights import to_released
+from pimjax.weights.card import ModelCard, card_of_run
+from pimjax.weights.formats import write_model
 
 PLAN = """
 output = "out"
@@ -186,3 +202,64 @@ def test_a_worker_ends_with_who_started_it(plan):
     assert process.poll() is None
     process.stdin.close()
     assert process.wait(timeout=60) == 1
+
+
+SHIPPED = sorted((Path(__file__).parent.parent / "configs/benchmarks").glob("*.toml"))
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
+def test_the_shipped_plans_name_what_there_is(file):
+    """Of runs, the configurations that write them; of datasets, the builders."""
+    configs, shipped = file.parent.parent, read_plan(file)
+    for entry in shipped.models:
+        if "runs/" in entry.model:
+            written = [configs / f"{Path(entry.model).name}.py", configs / "baselines" / f"{Path(entry.model).name}.py"]
+            assert any(path.is_file() for path in written), entry.model
+    for entry in shipped.datasets:
+        scheme, _, name = entry.source.partition(":")
+        assert scheme == "csv" or name.partition(":")[0] in BUILDERS, entry.source
+    assert shipped.corruptions
+
+
+def test_the_paper_s_plan_has_all_of_its_networks_on_twelve_sets():
+    paper = read_plan(next(file for file in SHIPPED if file.stem == "paper"))
+    networks = {read_config(file).model.architecture for file in (SHIPPED[0].parent.parent / "baselines").glob("*.py")}
+    assert len(paper.datasets) == 12
+    assert {"swin_upernet" if name == "swin" else name for name in networks} | {"pim"} == {m.name for m in paper.models}
+
+
+def write_networks(folder):
+    """All compared networks in the forms of their files, weights by formula, and PIM; ViT and Swin are fresh."""
+    arrays = {name: by_formula.weights(name, 1) for name in COMPARED if name != "vit_b_16"}
+    arrays["pim"] = reference_weights.state_dict(1)
+    for name, weights in arrays.items():
+        np.savez(folder / f"{name}.npz", **weights)
+    vit, swin = COMPARED["vit_b_16"](decoder_channels=8), SwinConfig(embed_dim=24, decoder_channels=16)
+    fresh = fresh_variables(Trained(vit), jax.random.key(0))
+    card = ModelCard(vit, preprocessing_of(vit).to_json())
+    write_model(folder / "vit_b_16.safetensors", to_released("vit_b_16", fresh, decoder_channels=8), card)
+    fresh = fresh_variables(create_model(swin), jax.random.key(0))
+    write_model(folder / "swin.safetensors", to_torch(fresh, swin), card_of_run(Config(model=swin)))
+    return sorted(path.name for path in (*folder.glob("*.npz"), *folder.glob("*.safetensors")))
+
+
+@pytest.mark.slow
+def test_all_networks_go_through_one_plan(plan, capsys):
+    files = write_networks(plan.parent)
+    assert len(files) == len(COMPARED) + 2
+    entries = "".join(f'[[models]]\nmodel = "{file}"\n' for file in files)
+    plan.write_text(
+        f'output = "out"\nscores = ["pim-fullsize.f1"]\n{entries}[[datasets]]\nsource = "csv:forged.csv"\nevery = 2\n'
+    )
+    assert main(["benchmark", str(plan)]) == 0, capsys.readouterr().err
+    names = {Path(file).stem for file in files}
+    found = cells(plan.parent / "out")
+    parameters = {model: int(found["cost", model, "parameters"]["value"]) for model in names}
+    assert parameters["pim"] == 166_620_811 and parameters["cat_net"] == 114_263_810
+    assert min(parameters.values()) > 10_000
+    for name in names:
+        rows = [
+            json.loads(line) for line in (plan.parent / "out" / name / "forged/images.jsonl").read_text().splitlines()
+        ]
+        assert len(rows) == 3
+        assert all(0 <= row["scores"]["pim-fullsize.f1"] <= 1 for row in rows if row["manipulated"])
