@@ -50,10 +50,10 @@ def small_run(tmp_path, name, **changes):
 
 
 def test_a_run_becomes_a_model_that_predicts(tmp_path):
-    rows = run(small_run(tmp_path, "rru_net", embed_dim=8))
+    rows = run(small_run(tmp_path, "unet", embed_dim=2))
     assert [row["metric"] for row in rows][:3] == ["f1", "iou", "mcc"]
     localizer = Localizer.load(tmp_path / "run")
-    assert localizer.card.model == COMPARED["rru_net"](embed_dim=8)
+    assert localizer.card.model == COMPARED["unet"](embed_dim=2)
     photo = load_source("installed:validation")[0]["image"][:50, :70]
     assert localizer(photo).probability.shape == (50, 70)
 

@@ -38,6 +38,7 @@ def test_levels_are_the_specified_ones():
         "rescale": (0.75, 0.5, 0.25),
         "double-jpeg": (50, 60, 70, 80, 95),
         "grid-shift": (1, 2, 3, 4, 5, 6, 7),
+        "scaled-jpeg": (0.9, 0.75, 0.5),
         "avif": (90, 80, 70, 60, 50),
         "screenshot": (1.25, 0.9, 0.75, 0.5, 0.33),
         "facebook": (95, 87, 79, 71),
@@ -51,7 +52,7 @@ def test_every_level_gives_a_picture_and_leaves_its_input(name, level):
     before = CAT.copy()
     out = apply(name, level)
     assert out.dtype == np.uint8
-    factor = level if name in ("resize", "screenshot") else 1
+    factor = level if name in ("resize", "screenshot", "scaled-jpeg") else 1
     cut = level if CORRUPTIONS[name].cuts else 0
     assert out.shape == (round(160 * factor) - cut, round(181 * factor) - cut, 3)
     np.testing.assert_array_equal(CAT, before)

@@ -24,6 +24,7 @@ LEVELS = {
     "jpeg": Levels("quality", (50, 60, 70, 80, 90, 100), 1, 100, 1),
     "double-jpeg": Levels("quality, then 90", (50, 60, 70, 80, 95), 1, 100, 1),
     "grid-shift": Levels("rows and columns cut off, then JPEG 95", (1, 2, 3, 4, 5, 6, 7), 0, 1000, 1),
+    "scaled-jpeg": Levels("factor, then JPEG 85", (0.9, 0.75, 0.5), 0.01, 4),
     "webp": Levels("quality", (90, 80, 70, 60, 50), 1, 100, 1),
     "avif": Levels("quality", (90, 80, 70, 60, 50), 0, 100, 1),
     "screenshot": Levels("factor, saved without loss", (1.25, 0.9, 0.75, 0.5, 0.33), 0.01, 4),

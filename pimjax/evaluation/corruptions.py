@@ -178,6 +178,7 @@ _ENCODE: dict[str, Encode] = {
     "jpeg": sent_again.encode_jpeg,
     "double-jpeg": sent_again.encode_twice,
     "grid-shift": sent_again.encode_cut,
+    "scaled-jpeg": sent_again.encode_scaled,
     "facebook": sent_again.encode_facebook,
     "whatsapp": sent_again.encode_whatsapp,
 }

@@ -50,6 +50,7 @@ class DatasetEntry(Section, root="datasets."):
     name: str = key("")  # "": the source's last part
     source: str = key("")  # such as csv:FILE; a file is beside the plan unless it is absolute
     every: int = key(1, 1)  # every n-th image alone
+    start: int = key(0, 0)  # from this one on, so that one half chooses and the other reports
     corrupted: bool = True  # whether the corruptions are measured on it
     kinds: tuple[str, ...] = ()  # "KIND=PATTERN" of an image's name, such as "splice=Sp_D*"
 

@@ -21,6 +21,7 @@ from pimjax.evaluation.robustness import SCORE, Found, level_rows, robustness_ta
 from pimjax.evaluation.schema import ABOUT, SUMMARY, read_state, stored_rows
 from pimjax.evaluation.standings import Cell, Table, shown, standings
 from pimjax.evaluation.tables import by_text, latex, markdown
+from pimjax.evaluation.treatments import treatments_table
 from pimjax.files import Row, claim, printable, write_text
 from pimjax.metrics.bootstrap import Difference
 from pimjax.terminal import say
@@ -60,7 +61,11 @@ def write_output(plan: Plan, failed: Mapping[str, str], command: str = "") -> li
     _, results = read_results(output)
     costs = {name: json.loads(file.read_text()) for name in models if (file := cost_file(plan, name)).is_file()}
     tables = standings(plan, results, costs)
-    corrupted = _robustness(plan, results, sizes, failed)
+    found, lost = _corrupted_rows(plan, results, sizes)
+    tables += _together(plan, found)
+    corrupted = _robustness(
+        plan, found, sizes, {f"{name} did not take part: {why}" for name, why in failed.items()} | lost
+    )
     doubts = not_vouched_for(results, failed)
     _write_tables(output, tables, doubts, corrupted)
     _write_page(plan, tables, results, doubts, corrupted, about)
@@ -77,12 +82,10 @@ def _about(plan: Plan, model: str) -> dict[str, Any]:
     return {key: value for key, value in about.items() if key not in ("threshold", "versions")}
 
 
-def _robustness(
-    plan: Plan, results: Sequence[DatasetResult], sizes: Mapping[str, int], failed: Mapping[str, str]
-) -> dict[str, Any] | None:
-    """Write robustness.json and the curves, as `pimjax robustness` has them; None without corruptions."""
+def _corrupted_rows(plan: Plan, results: Sequence[DatasetResult], sizes: Mapping[str, int]) -> tuple[Found, set[str]]:
+    """Return the rows of every level, and of the same datasets as they are; and an error for each lost image."""
     found: Found = {}
-    errors = {f"{name} did not take part: {why}" for name, why in failed.items()}
+    errors: set[str] = set()
     plain: dict[tuple[str, str], list[ImageRow]] = {(result.model, result.dataset): result.rows for result in results}
     for model in dict.fromkeys(result.model for result in results):
         for task in tasks_of(plan, model):
@@ -92,8 +95,18 @@ def _robustness(
                 found[model, task.dataset, task.about["corruption"], task.about["level"]] = rows
                 summary = DatasetSummary.from_json(read_state(task.folder / "scores.json", SUMMARY, WRITER))
                 errors.update(summary.errors)
+    return found, errors
+
+
+def _together(plan: Plan, found: Found) -> list[Table]:
+    table = treatments_table(plan, found)
+    return [table] if any(cell.value is not None for row in table.rows for cell in row) else []
+
+
+def _robustness(plan: Plan, found: Found, sizes: Mapping[str, int], errors: set[str]) -> dict[str, Any] | None:
+    """Write robustness.json and the curves, as `pimjax robustness` has them; None without corruptions."""
     # Where nothing is manipulated, there is no curve.
-    found = {key: rows for key, rows in found.items() if any(row.manipulated for row in plain[key[:2]])}
+    found = {key: rows for key, rows in found.items() if any(row.manipulated for row in found[(*key[:2], None, None)])}
     if not found:
         return None
     rows, areas = level_rows(found, sizes)

@@ -26,12 +26,12 @@ UNSCORED = 3  # exit status of a process that could not score some image; others
 
 
 class EveryNth(Source):
-    """Give every n-th example of another source."""
+    """Give every n-th example of another source, from the one at `start` on."""
 
-    def __init__(self, source: Source, every: int):
-        self.name = f"{source.name}, one image in {every}"
+    def __init__(self, source: Source, every: int, start: int = 0):
+        self.name = f"{source.name}, one image in {every}" + (f" from {start} on" if start else "")
         self.passed_over, self.annotated = source.passed_over, ()
-        self._source, self._numbers = source, range(0, len(source), every)
+        self._source, self._numbers = source, range(start, len(source), every)
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -66,7 +66,9 @@ def open_datasets(plan: Plan) -> dict[str, Source]:
 
 def _open_dataset(plan: Plan, entry: DatasetEntry) -> Source:
     source = load_source(plan.path(entry.source))
-    return EveryNth(source, entry.every) if entry.every > 1 else source
+    if entry.start >= len(source):
+        raise ConfigError(f"{plan.file}: dataset {entry.name}: start is {entry.start}, of {len(source)} images")
+    return EveryNth(source, entry.every, entry.start) if entry.every > 1 or entry.start else source
 
 
 def tasks_of(plan: Plan, model: str) -> Iterator[Task]:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 LAST_QUALITY = 90  # of the second of two saves
+SCALED_QUALITY = 85  # of what was scaled
 CUT_QUALITY = 95  # of what was cut
 FACEBOOK, WHATSAPP = 2048, 1600  # pixels of the longest side
 
@@ -41,6 +42,11 @@ def encode_cut(image: np.ndarray, pixels: float) -> bytes:
     if n >= min(image.shape[:2]):
         raise ValueError(f"{image.shape[1]}×{image.shape[0]} pixels, of which {n} rows and columns are to be cut off")
     return encode_jpeg(image[n:, n:], CUT_QUALITY)
+
+
+def encode_scaled(image: np.ndarray, factor: float) -> bytes:
+    """Return the JPEG file of quality 85 of an image whose sides are scaled by `factor`, by area or bicubically."""
+    return encode_jpeg(screenshot(image, factor), SCALED_QUALITY)
 
 
 def screenshot(image: np.ndarray, factor: float) -> np.ndarray:

@@ -49,7 +49,7 @@ def summarize_dataset(
         scores,
         _pooled_values(rows),
         mean_value(marked_share(rows)),
-        {reduction: _detection_values(rows, manipulated, reduction, threshold) for reduction in IMAGE_SCORES},
+        {reduction: detection_values(rows, reduction, threshold) for reduction in IMAGE_SCORES},
         is_thresholded(rows),
     )
     return without_curves(summary) if summary.thresholded else summary
@@ -83,9 +83,9 @@ def _pooled_values(rows: Sequence[ImageRow]) -> dict[str, Interval]:
     return _values(scores, len(rows))
 
 
-def _detection_values(
-    rows: Sequence[ImageRow], manipulated: np.ndarray, reduction: str, threshold: float
-) -> dict[str, Interval]:
+def detection_values(rows: Sequence[ImageRow], reduction: str, threshold: float) -> dict[str, Interval]:
+    """Return how well an image score, one of `IMAGE_SCORES`, tells manipulated images from authentic ones."""
+    manipulated = np.array([row.manipulated for row in rows], bool)
     scores = column(rows, f"image.{reduction}")
 
     def resampled(weights: np.ndarray) -> dict[str, float]:
