@@ -20,6 +20,11 @@ def accept_any_text() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def bar_interval() -> float:
+    """Return the least seconds between two looks of a progress bar: in a log, every one is a line that stays."""
+    return 0.1 if sys.stderr.isatty() else 30.0
+
+
 def say(*lines: str) -> None:
     """Print lines on standard output. Control characters in them are escaped, newlines too, but not tabs.
 

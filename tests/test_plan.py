@@ -22,6 +22,7 @@ from pimjax.config.networks import COMPARED, SwinConfig
 from pimjax.config.values import ConfigError
 from pimjax.data.datasets.catalog import BUILDERS
 from pimjax.evaluation.plan import read_plan
+from pimjax.evaluation.plan_run import open_datasets
 from pimjax.evaluation.results import Interval
 from pimjax.evaluation.standings import Cell, marked
 from pimjax.models.factory import create_model
@@ -32,6 +33,7 @@ from pimjax.weights import to_released
 from pimjax.weights.card import ModelCard, card_of_run
 from pimjax.weights.formats import write_model
 
+MEASURES = ("image AUC", "authentic images alarmed", "authentic pixels marked")
 PLAN = """
 output = "out"
 scores = ["pim-fullsize.f1", "pim.f1"]
@@ -122,6 +124,12 @@ def test_a_plan_killed_and_resumed_says_what_evaluate_says(plan, capsys, monkeyp
     assert ours["pim-fullsize.f1 against everything", "theirs", "forged"]["value"] > 0.5
     assert ours["cost", "noise-level", "peak memory, MiB"]["value"] > 10
     assert (output / "corrupted/everything/forged/jpeg_90/images.jsonl").is_file()
+    # Whoever marks everything alarms at the one authentic image, and tells nothing.
+    for treatment in ("as they are", "jpeg 90"):
+        together = [
+            ours["image level, all datasets together", "everything", f"{treatment}: {what}"] for what in MEASURES
+        ]
+        assert [cell["value"] for cell in together] == [0.5, 1, 1]
     # A saved map is of an image as it is: its corrupted score would be of nothing that anybody computed.
     assert not (output / "corrupted/theirs").exists()
 
@@ -202,6 +210,23 @@ def test_a_worker_ends_with_who_started_it(plan):
     assert process.poll() is None
     process.stdin.close()
     assert process.wait(timeout=60) == 1
+
+
+def test_halves_of_a_dataset_share_no_image(plan):
+    text = plan.read_text()
+    for start, names in ((0, ["s_0", "c_2", "a_4"]), (1, ["s_1", "c_3"])):
+        plan.write_text(text.replace("every = 2", f"every = 2\nstart = {start}"))
+        source = open_datasets(read_plan(plan))["more"]
+        assert [Path(source.encoded(number).id).stem for number in range(len(source))] == names
+    plan.write_text(text.replace("every = 2", "start = 5"))
+    with pytest.raises(ConfigError, match="dataset more: start is 5, of 5 images"):
+        open_datasets(read_plan(plan))
+
+
+def test_a_log_gets_no_line_for_every_look_at_the_bar(plan, capfd):
+    assert main(["benchmark", str(plan)]) == 0
+    printed = capfd.readouterr().err
+    assert printed.count("image/s") + printed.count("s/image") <= 4
 
 
 SHIPPED = sorted((Path(__file__).parent.parent / "configs/benchmarks").glob("*.toml"))

@@ -11,7 +11,7 @@ from pimjax.config.load import read_config
 from pimjax.config.validate import check
 from pimjax.config.values import ConfigError
 from pimjax.files import claim
-from pimjax.terminal import say, warn
+from pimjax.terminal import bar_interval, say, warn
 
 
 def add_commands(commands: Any) -> None:
@@ -62,12 +62,13 @@ def _check_data(arguments: argparse.Namespace) -> int:
         claim(arguments.output / name)
     source = load_source(arguments.source)
     _say_passed_over(source)
-    facts = list(tqdm(read_all_facts(source), total=len(source), unit="example", dynamic_ncols=True))
+    bar: dict[str, Any] = {"unit": "example", "dynamic_ncols": True, "mininterval": bar_interval()}
+    facts = list(tqdm(read_all_facts(source), total=len(source), **bar))
     findings = check_facts(facts, arguments.max_unreadable) + check_alignment(source, facts)
     if arguments.against:
         other = load_source(arguments.against)
         _say_passed_over(other)
-        others = list(tqdm(read_all_facts(other), total=len(other), unit="example", dynamic_ncols=True))
+        others = list(tqdm(read_all_facts(other), total=len(other), **bar))
         findings += check_overlap(facts, others)
     # First what is kept: who reads along may leave before the end.
     write_json(arguments.output / "check.json", arguments.source, facts, findings)

@@ -29,7 +29,7 @@ from pimjax.metrics.conventions import (
     score,
 )
 from pimjax.metrics.pooled import pool
-from pimjax.terminal import warn
+from pimjax.terminal import bar_interval, warn
 from pimjax.visualize import heat, overlay
 
 SIDE = 256  # of a picture's longer side, in pixels
@@ -66,8 +66,16 @@ def evaluate(
     with Record(folder, settings(predictor, threshold, about), len(source) if pictures else 0) as record:
         known = (_is_known(record.rows.get(number), predictor, source, number) for number in range(len(source)))
         left = [number for number, done in enumerate(known) if not done]
-        what = {"desc": printable(f"{predictor.name} on {folder.name}"), "unit": "image", "dynamic_ncols": True}
-        for number in tqdm(left, initial=len(source) - len(left), total=len(source), **what):
+        bar = tqdm(
+            left,
+            desc=printable(f"{predictor.name} on {folder.name}"),
+            initial=len(source) - len(left),
+            total=len(source),
+            unit="image",
+            dynamic_ncols=True,
+            mininterval=bar_interval(),
+        )
+        for number in bar:
             try:
                 row = _row(predictor, source.encoded(number), number, threshold, change, folder if pictures else None)
             except ImageError as error:

@@ -63,9 +63,8 @@ def write_output(plan: Plan, failed: Mapping[str, str], command: str = "") -> li
     tables = standings(plan, results, costs)
     found, lost = _corrupted_rows(plan, results, sizes)
     tables += _together(plan, found)
-    corrupted = _robustness(
-        plan, found, sizes, {f"{name} did not take part: {why}" for name, why in failed.items()} | lost
-    )
+    lost |= {f"{name} did not take part: {why}" for name, why in failed.items()}
+    corrupted = _robustness(plan, found, sizes, lost)
     doubts = not_vouched_for(results, failed)
     _write_tables(output, tables, doubts, corrupted)
     _write_page(plan, tables, results, doubts, corrupted, about)

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from pimjax.evaluation.benchmark import safe
 from pimjax.evaluation.plan import Plan
 from pimjax.evaluation.plan_run import UNSCORED, open_datasets, tasks_of
+from pimjax.terminal import bar_interval
 
 PAUSE = 0.5  # seconds between two looks
 BEGIN = "----"  # of what one process says, in a log of several runs
@@ -31,7 +32,7 @@ def run_workers(plan: Plan, workers: int) -> tuple[dict[str, str], int]:
     failed: dict[str, str] = {}
     running: dict[str, subprocess.Popen] = {}
     unscored, lines = 0, LineCount()
-    with tqdm(total=sum(files.values()), unit="image", dynamic_ncols=True) as bar:
+    with tqdm(total=sum(files.values()), unit="image", dynamic_ncols=True, mininterval=bar_interval()) as bar:
         try:
             while waiting or running:
                 while waiting and len(running) < workers:
@@ -44,8 +45,9 @@ def run_workers(plan: Plan, workers: int) -> tuple[dict[str, str], int]:
                     unscored += status == UNSCORED
                     if status not in (0, UNSCORED):
                         failed[model] = _last_words(_log(plan, model), status)
-                bar.n = sum(min(lines.of(file), most) for file, most in files.items())
-                bar.refresh()
+                bar.update(sum(min(lines.of(file), most) for file, most in files.items()) - bar.n)
+                if sys.stderr.isatty():
+                    bar.refresh()  # its clock runs on between two images
         finally:
             for process in running.values():
                 process.terminate()

@@ -40,9 +40,9 @@ def treatments_table(plan: Plan, found: Found) -> Table:
         rows.append(cells)
     marked(header, rows)
     note = (
-        "The images of all datasets whose corruptions are measured, as one set. Image AUC: manipulated images told from "
-        "authentic ones by the largest value of the map. Alarmed: authentic images whose largest value is above the "
-        "threshold. Marked: mean share of an authentic image's pixels."
+        "The images of all datasets whose corruptions are measured, as one set. Image AUC: manipulated images told "
+        "from authentic ones by the largest value of the map. Alarmed: authentic images whose largest value is above "
+        "the threshold. Marked: mean share of an authentic image's pixels."
     )
     return Table("image level, all datasets together", note, header, rows)
 

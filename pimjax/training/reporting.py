@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from pimjax.terminal import say
+from pimjax.terminal import bar_interval, say
 from pimjax.training.distributed import gather_strings, is_lead_host, print_once
 from pimjax.training.metric_writer import MetricWriter
 from pimjax.training.optimizer import make_schedule
@@ -36,7 +36,12 @@ class StepReporter:
         self._schedule = make_schedule(config.optimizer, config.train.num_steps)
         self._log = MetricWriter(config, start + 1) if is_lead_host() else None
         self._bar = tqdm(
-            total=config.train.num_steps, initial=start, unit="step", dynamic_ncols=True, disable=not is_lead_host()
+            total=config.train.num_steps,
+            initial=start,
+            unit="step",
+            dynamic_ncols=True,
+            disable=not is_lead_host(),
+            mininterval=bar_interval(),
         )
         self.throughput = Throughput(config.data.batch_size)
 
