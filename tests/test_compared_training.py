@@ -174,7 +174,7 @@ def learned(name, side, steps, rate, **fields):
         return (2 * sums[0] / (sums[1] + sums[2] + 1e-6)).mean()
 
     # conftest.py has XLA optimize nothing, which makes of seconds minutes here.
-    @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 3})
+    @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 1})
     def several(state):
         state, norms = jax.lax.scan(step, state, length=10)
         return state, jax.tree.map(jnp.max, norms), f1(state)
@@ -187,8 +187,9 @@ def learned(name, side, steps, rate, **fields):
         ever = norms if ever is None else jax.tree.map(jnp.maximum, ever, norms)
         best = max(best, float(now))
     print(f"{name}: F1 {best:.3f} after {number} steps of Adam {rate}")
+    idle = tuple(UNTRAINED.get(name, ()))
     dead = [jax.tree_util.keystr(path) for path, norm in jax.tree_util.tree_leaves_with_path(ever) if not norm]
-    return best, dead
+    return best, [path for path in dead if not any(part in path for part in idle)]
 
 
 def global_norms(gradients):
@@ -215,16 +216,26 @@ SIDES = {
     **dict.fromkeys(("fcn_resnet50", "deeplabv3_resnet50", "mvss_net", "cat_net", "evp", "trufor"), 64),
 }
 assert TINY.keys() == set(COMPARED)
+RATES = {"fcn_resnet50": 1e-2}
+# Parts that the recipes freeze, or whose output nobody reads.
+UNTRAINED = {"trufor": ["dncnn"], "evp": ["conv_seg"], "hp_fcn": ["postnorm"]}
+QUICK = ("unet", "mfcn")  # half a minute each, as much as all others' shortest
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_small_form_soon_learns_eight_images(name):
+    best, dead = learned(name, SIDES.get(name, 32), 1500, RATES.get(name, 3e-3), **TINY[name])
+    assert best > 0.9
+    assert not dead
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", sorted(TINY.keys() - {*QUICK}))
 def test_a_small_form_learns_eight_images(name):
     """Through remat; and every parameter that is trained has a gradient at some time."""
-    best, dead = learned(name, SIDES.get(name, 32), 1500, 3e-3, **TINY[name])
+    best, dead = learned(name, SIDES.get(name, 32), 1500, RATES.get(name, 3e-3), **TINY[name])
     assert best > 0.9
-    frozen = {"trufor": ["dncnn"], "evp": ["conv_seg"]}.get(name, [])
-    assert not [path for path in dead if not any(part in path for part in frozen)]
+    assert not dead
 
 
 @pytest.mark.slow
