@@ -1,6 +1,7 @@
 """Printing: on any terminal, in any encoding, above any progress bar, with whatever names files have."""
 
 import os
+import shlex
 import sys
 from collections.abc import Iterable
 from typing import TextIO
@@ -18,6 +19,11 @@ def accept_any_text() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 — for as long as we live
         elif hasattr(stream, "reconfigure"):  # what tests and notebooks put there may lack it
             stream.reconfigure(errors="backslashreplace")
+
+
+def command_line() -> str:
+    """Return the command that runs, to be kept with what it makes."""
+    return shlex.join(["pimjax", *sys.argv[1:]])
 
 
 def bar_interval() -> float:

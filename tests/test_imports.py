@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 # Every room, and below it those that it may import from.
 ORDER = [
     "aliases",
+    "versions",
     "files",
     "terminal",
     "shutdown",

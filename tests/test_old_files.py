@@ -150,7 +150,7 @@ def test_what_was_measured_of_robustness_is_read(old):
 
 def _as_if_today(versions):
     """Results of other libraries' versions are refused; pretend that these are of today's."""
-    from pimjax.evaluation.record import versions as now
+    from pimjax.versions import versions as now
 
     for file in Path("evaluation").rglob("about.json"):
         file.write_text(file.read_text().replace(json.dumps(versions)[1:-1], json.dumps(now())[1:-1]))

@@ -16,6 +16,7 @@ from pimjax.data.images import write_png
 from pimjax.data.map_frame import Frame, frame_of
 from pimjax.files import RECORD, atomic_path
 from pimjax.inference.localizer import _localization
+from pimjax.inference.row_keys import ERROR_KEYS
 from pimjax.inference.rows import inside, is_inside
 from pimjax.inference.score_reference import reference_scores
 from pimjax.shutdown import INTERRUPTED
@@ -50,7 +51,10 @@ def contents(folder):
 
 
 def rows_of(folder):
-    return [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+    """But for when each was written."""
+    rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+    assert all(row.pop("time") for row in rows)
+    return rows
 
 
 # Never over what is not ours.
@@ -273,7 +277,7 @@ def test_a_map_that_is_not_finite_is_no_result(value, run, tmp_path, monkeypatch
     status, printed = run(".", "--write", "mask", "--output", "out")
     assert status == 1 and "deep/b.png: the model gave NaN or infinity; its weights may be damaged" in printed.err
     first, second = rows_of(tmp_path / "out")
-    assert first["score"] == pytest.approx(0.2) and second.keys() == {"photo", "path", "error"}
+    assert first["score"] == pytest.approx(0.2) and second.keys() == {*ERROR_KEYS} - {"time"}
     assert not (tmp_path / "out/deep").exists()
 
 

@@ -1,14 +1,12 @@
 """The command benchmark: a plan of models, datasets and corruptions, run to tables and a page."""
 
 import argparse
-import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
 from pimjax.cli import values
 from pimjax.shutdown import RESUMES
-from pimjax.terminal import say, warn
+from pimjax.terminal import command_line, say, warn
 
 
 def add_commands(commands: Any) -> None:
@@ -20,7 +18,7 @@ def add_commands(commands: Any) -> None:
         "cluster, --model NAME scores one model alone, and the command without it makes the tables of all.",
     )
     benchmark.add_argument("plan", type=Path, metavar="PLAN.toml", help="pimjax/evaluation/README.md lists its keys")
-    benchmark.add_argument("--workers", type=values.positive, default=1, metavar="N", help="processes; default: 1")
+    benchmark.add_argument("--workers", type=values.count, default=1, metavar="N", help="processes; default: 1")
     benchmark.add_argument("--model", default="", metavar="NAME", help="score this model of the plan alone, no tables")
     benchmark.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)  # ends when its standard input does
     benchmark.set_defaults(command=_benchmark, interrupted=RESUMES)
@@ -43,7 +41,7 @@ def _benchmark(arguments: argparse.Namespace) -> int:
         failed, unscored = run_workers(plan, arguments.workers)
         for name, why in failed.items():
             warn(f"error: {name} does not take part: {why}")
-        tables = write_output(plan, failed, shlex.join(["pimjax", *sys.argv[1:]]))
+        tables = write_output(plan, failed, command_line())
     say("", *(plan.output / "tables.md").read_text(encoding="utf-8").split("\n"))
     if tables:
         say(f"written to {plan.output}: {', '.join(name for name in FILES if (plan.output / name).exists())}")

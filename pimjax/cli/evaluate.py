@@ -1,8 +1,6 @@
 """The commands evaluate, robustness and report: score models on datasets."""
 
 import argparse
-import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ from pimjax.config.schema import PRECISIONS
 from pimjax.data.map_frame import FRAMES
 from pimjax.evaluation.corruption_levels import LEVELS, chosen_levels, describe
 from pimjax.shutdown import RESUMES
-from pimjax.terminal import say, warn
+from pimjax.terminal import command_line, say, warn
 
 
 def add_commands(commands: Any) -> None:
@@ -145,16 +143,12 @@ def _named(text: str) -> tuple[str, str]:
     return (name, what) if equals and name and not set(name) & set("/\\:") else ("", text)
 
 
-def _command() -> str:
-    return shlex.join(["pimjax", *sys.argv[1:]])
-
-
 def _evaluate(arguments: argparse.Namespace) -> int:
     """Print the tables; write them, and all that is known of each image. Exit status 1: something was not scored."""
     from pimjax.evaluation.benchmark import run_benchmark
 
     predictors, datasets, failed = _benchmark(arguments)
-    results = run_benchmark(predictors, datasets, arguments.output, arguments.threshold, _command(), failed)
+    results = run_benchmark(predictors, datasets, arguments.output, arguments.threshold, command_line(), failed)
     say("", *(arguments.output / "tables.md").read_text(encoding="utf-8").split("\n"))
     models = {predictor.name for predictor in predictors}
     now = [result for result in results if result.model in models and result.dataset in datasets]
@@ -169,7 +163,7 @@ def _robustness(arguments: argparse.Namespace) -> int:
     chosen_levels(arguments.corruption)  # a wrong one is told before models are loaded
     predictors, datasets, failed = _benchmark(arguments)
     result = run_robustness(
-        predictors, datasets, arguments.corruption, arguments.output, arguments.threshold, _command(), failed
+        predictors, datasets, arguments.corruption, arguments.output, arguments.threshold, command_line(), failed
     )
     say("", *robustness_table(result).split("\n"))
     try:
@@ -186,6 +180,6 @@ def _report(arguments: argparse.Namespace) -> int:
     """Write the page."""
     from pimjax.evaluation.report import write_report
 
-    write_report(arguments.evaluation, arguments.output, arguments.robustness, _command())
+    write_report(arguments.evaluation, arguments.output, arguments.robustness, command_line())
     say(f"report: {arguments.output}")
     return 0

@@ -11,7 +11,7 @@ from pimjax.config.schema import PRECISIONS
 from pimjax.files import lock_file, printable
 from pimjax.inference.output_names import OUTPUTS
 from pimjax.shutdown import RESUMES
-from pimjax.terminal import say, warn
+from pimjax.terminal import command_line, say, warn
 from pimjax.weights.bundled import BUNDLED
 
 
@@ -98,7 +98,7 @@ def _predict_into(file: Path, inputs: list[str], arguments: argparse.Namespace) 
     localizer = Localizer.load(arguments.checkpoint, arguments.precision, arguments.batch)
     most_pixels = round(arguments.max_megapixels * 1e6)
     settings = OutputOptions(tuple(dict.fromkeys(arguments.write)), arguments.threshold, arguments.bits, most_pixels)
-    run = BatchPredictor(localizer, arguments.checkpoint, mine, output, file, rows, settings)
+    run = BatchPredictor(localizer, arguments.checkpoint, mine, output, file, rows, settings, command_line())
     failed, done = 0, len(mine) - len(run.todo)
     if done:
         warn(f"{done} of {len(mine)} photos are in {output} already")

@@ -12,12 +12,13 @@ from typing import Any
 from pimjax.data.sources import Source
 from pimjax.evaluation.evaluate import Change, evaluate, settings
 from pimjax.evaluation.predictors import Predictor
-from pimjax.evaluation.record import reserve, versions
+from pimjax.evaluation.record import reserve
 from pimjax.evaluation.results import SCHEMA, DatasetResult, DatasetSummary
 from pimjax.evaluation.schema import BENCHMARK, SUMMARY, read_state, stored_rows
 from pimjax.evaluation.summary import summarize_dataset
 from pimjax.evaluation.tables import dataset_table, latex, markdown, warnings_of
 from pimjax.files import claim, lock_file, printable, write_text
+from pimjax.versions import versions
 
 WRITER = "pimjax evaluate"  # in messages
 _FILES = ("benchmark.json", "tables.md", "tables.tex")

@@ -16,7 +16,7 @@ from pimjax.data.mask_checks import gray_share
 from pimjax.data.sources import Encoded, Example, Source, decode_example
 from pimjax.data.transforms import in_proportion, resize, target_mask
 from pimjax.evaluation.predictors import Prediction, Predictor
-from pimjax.evaluation.record import PICTURE, Record, versions
+from pimjax.evaluation.record import PICTURE, Record
 from pimjax.evaluation.results import ImageRow
 from pimjax.files import Row, printable, write_bytes
 from pimjax.metrics.confusion import Confusion
@@ -30,6 +30,7 @@ from pimjax.metrics.conventions import (
 )
 from pimjax.metrics.pooled import pool
 from pimjax.terminal import bar_interval, warn
+from pimjax.versions import versions
 from pimjax.visualize import heat, overlay
 
 SIDE = 256  # of a picture's longer side, in pixels

@@ -15,7 +15,6 @@ import numpy as np
 from pimjax.evaluation.benchmark import read_results, safe
 from pimjax.evaluation.plan import Plan
 from pimjax.evaluation.plan_run import cost_file, open_datasets, tasks_of
-from pimjax.evaluation.record import versions
 from pimjax.evaluation.results import SCHEMA, DatasetResult, DatasetSummary, ImageRow, Interval
 from pimjax.evaluation.robustness import SCORE, Found, level_rows, robustness_table
 from pimjax.evaluation.schema import ABOUT, SUMMARY, read_state, stored_rows
@@ -25,6 +24,7 @@ from pimjax.evaluation.treatments import treatments_table
 from pimjax.files import Row, claim, printable, write_text
 from pimjax.metrics.bootstrap import Difference
 from pimjax.terminal import say
+from pimjax.versions import versions
 
 WRITER = "pimjax benchmark"
 FILES = ("benchmark.json", "robustness.json", "tables.md", "tables.tex", "tables.csv", "tables.json", "index.html")

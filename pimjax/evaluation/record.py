@@ -3,16 +3,13 @@ it stopped.
 """
 
 import csv
-import importlib.metadata
 import io
 import json
 import os
-import platform
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import pimjax
 from pimjax.aliases import EVALUATION, renamed
 from pimjax.evaluation.caveats import OF_CURVES, is_thresholded
 from pimjax.evaluation.results import ImageRow
@@ -109,17 +106,3 @@ def reserve(folder: Path, about: dict[str, Any], pictures: int = 0) -> None:
 def _stored(about: dict[str, Any]) -> dict[str, Any]:
     """Return a value as JSON gives it back."""
     return json.loads(json.dumps(about))
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that numbers depend on."""
-    names = ("jax", "flax", "numpy", "opencv-python")
-    found = {"pimjax": pimjax.__version__} | {name: _version(name) for name in names}
-    return found | {"python": platform.python_version(), "machine": platform.machine()}
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:  # OpenCV comes by other names, too
-        return importlib.metadata.version(f"{name}-headless")

@@ -15,12 +15,13 @@ from pimjax.evaluation.corruption_levels import chosen_levels
 from pimjax.evaluation.corruptions import CORRUPTIONS
 from pimjax.evaluation.evaluate import Change, evaluate, settings
 from pimjax.evaluation.predictors import Predictor
-from pimjax.evaluation.record import reserve, versions
+from pimjax.evaluation.record import reserve
 from pimjax.evaluation.results import SCHEMA, ImageRow, Interval
 from pimjax.evaluation.schema import ROBUSTNESS, read_state
 from pimjax.evaluation.summary import column, mean_value
 from pimjax.evaluation.tables import markdown, show
 from pimjax.files import Row, claim, printable, write_text
+from pimjax.versions import versions
 
 SCORE = "pim-fullsize.f1"
 Found = dict[tuple[str, str, Any, Any], list[ImageRow]]  # by model, dataset, corruption and level, or None and None

@@ -1,6 +1,8 @@
 """Many photos: read ahead, localized in batches, written while the next are computed, and resumed."""
 
+import datetime
 import functools
+import hashlib
 import json
 import math
 import os
@@ -17,7 +19,9 @@ from pimjax.inference.inputs import Photo
 from pimjax.inference.localizer import Localizer
 from pimjax.inference.outputs import DETAILS, measure, output_path, refuse_foreign, write_outputs
 from pimjax.inference.prefetch import grouped, prefetch
+from pimjax.inference.row_keys import SCHEMA
 from pimjax.inference.rows import Row, Rows, discard, is_whole, named_files
+from pimjax.versions import versions
 
 # What is held at a time in each stage (read, decoded, localized, written), but for one photo more: bytes, pixels.
 MOST_BYTES, MOST_PIXELS = 64 << 20, 24_000_000
@@ -33,6 +37,7 @@ class Found(NamedTuple):
     orientation: int = 1  # EXIF, 1 … 8
     notes: tuple[str, ...] = ()  # on the file
     file: bytes = b""  # as it was encoded, where the model reads that too
+    record: tuple[str, int, str] = ("", 0, "")  # of the file: SHA-256, bytes, format
 
 
 @dataclass(frozen=True)
@@ -48,10 +53,8 @@ class OutputOptions:
 class BatchPredictor:
     """A folder of photos, or any number of them, and what became of each.
 
-    Every photo gets a row in `rows_file`, a file of JSON lines: what `measure` says, and "photo" as it was given,
-    "path" from anywhere, "name", "mtime" (bytes and time of the file), "model", "model_sha256", "settings", "files",
-    "frame" and "orientation" of these (`pimjax.data.map_frame`), and "notes" where the file calls for some; one that
-    cannot be used, "photo", "path" and "error".
+    Every photo gets a row in `rows_file`, a file of JSON lines, with the keys of `pimjax.inference.row_keys`; one that
+    cannot be used says why in "error".
 
     `todo` are the photos that no such row is of: by the same model in the same precision, of the unchanged file, with
     all that was asked for still there. So what was broken off goes on, and unusable photos are tried again.
@@ -66,15 +69,18 @@ class BatchPredictor:
         rows_file: Path,
         rows: Rows,
         options: OutputOptions,
+        command: str = "",
     ):
         """`rows` are those of this file and others, as of `read_results`; `model` is what they shall call the model.
+
+        `command` is kept with every row.
 
         Raises:
             pimjax.files.ForeignFileError: results would replace files that pimjax did not write. Nothing is written.
         """
         self._localizer, self._model, self._options = localizer, model, options
         self._keeps_files = takes_files(localizer)
-        self._output, self._rows_file = output, rows_file
+        self._output, self._rows_file, self._command = output, rows_file, command
         # As JSON gives it back.
         settings = {"outputs": list(options.outputs), "threshold": options.threshold, "bits": options.bits}
         self._settings = settings | {"precision": localizer.precision}
@@ -139,15 +145,20 @@ class BatchPredictor:
         if not isinstance(result, str) and not math.isfinite(result.score):
             result = f"{photo.path}: the model gave NaN or infinity; its weights may be damaged, get them again"
         if isinstance(result, str):
-            return {"photo": photo.path, "path": photo.absolute, "error": result}
+            return {"schema": SCHEMA, "photo": photo.path, "path": photo.absolute, "error": result} | self._origin()
         where = self._output / photo.name
         files = write_outputs(
             result, where, options.outputs, options.threshold, options.bits, found.orientation, self._ours
         )
+        sha256, size, form = found.record
         return {
+            "schema": SCHEMA,
             "photo": photo.path,
             "path": photo.absolute,
             "name": photo.name,
+            "sha256": sha256,
+            "bytes": size,
+            "format": form,
             **measure(result.probability, result.score, options.threshold),
             **({"notes": list(found.notes)} if found.notes else {}),
             "frame": "upright",
@@ -157,7 +168,11 @@ class BatchPredictor:
             "mtime": photo.mtime(),
             "settings": self._settings,
             "files": {kind: os.path.relpath(path, self._output) for kind, path in files.items()},
-        }
+        } | self._origin()
+
+    def _origin(self) -> Row:
+        now = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}"
+        return {"versions": versions(), "command": self._command, "time": now}
 
 
 def _bytes(photo: Photo) -> int:
@@ -174,7 +189,8 @@ def _read(photo: Photo) -> Found:
         header = read_header(encoded, photo.path)
     except ImageError as error:
         return Found(photo, str(error))
-    return Found(photo, encoded, header.width * header.height)
+    record = hashlib.sha256(encoded).hexdigest(), len(encoded), header.format
+    return Found(photo, encoded, header.width * header.height, record=record)
 
 
 def _decode(found: Found, most_pixels: int, keep: bool) -> Found:
@@ -187,4 +203,4 @@ def _decode(found: Found, most_pixels: int, keep: bool) -> Found:
     except ImageError as error:
         return Found(photo, str(error))
     orientation = decoded.orientation if decoded.orientation in range(1, 9) else 1
-    return Found(photo, decoded, pixels, orientation, decoded.notes, encoded if keep else b"")
+    return Found(photo, decoded, pixels, orientation, decoded.notes, encoded if keep else b"", found.record)
