@@ -24,7 +24,7 @@ def _run(argv: Sequence[str], shutdown: Shutdown) -> int:
 
     from absl import logging
 
-    from pimjax.cli import bench, benchmark, convert, data, evaluate, models, predict, serve, verify
+    from pimjax.cli import bench, benchmark, convert, data, evaluate, inspect, models, predict, serve, verify
     from pimjax.files import printable
 
     class Parser(argparse.ArgumentParser):
@@ -36,7 +36,7 @@ def _run(argv: Sequence[str], shutdown: Shutdown) -> int:
     parser = Parser(prog="pimjax", description="Image manipulation localization with PIM.")
     parser.add_argument("--version", action="version", version=f"pimjax {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for room in (predict, verify, serve, convert, models, data, evaluate, benchmark, bench):
+    for room in (predict, inspect, verify, serve, convert, models, data, evaluate, benchmark, bench):
         room.add_commands(commands)
     commands.add_parser("train", help="train a network: --config FILE or NAME; --help lists every key", add_help=False)
     arguments = parser.parse_args(argv)
