@@ -287,4 +287,4 @@ def test_all_networks_go_through_one_plan(plan, capsys):
             json.loads(line) for line in (plan.parent / "out" / name / "forged/images.jsonl").read_text().splitlines()
         ]
         assert len(rows) == 3
-        assert all(0 <= row["scores"]["pim-fullsize.f1"] <= 1 for row in rows if row["manipulated"])
+        assert all(0 <= row["pim-fullsize.f1"] <= 1 for row in rows if row["manipulated"])

@@ -149,6 +149,7 @@ class ManTraNetConfig(NetworkConfig, path="model"):
 
     variant: int = key(4, choices=(0, 1, 2, 3, 4))  # number of the released file; 4 is what everybody uses
     port: bool = False  # True: as the PyTorch port computes, BatchNorm by the current batch
+    embed_dim: int = key(32, 1, 1024)  # channels of the extractor's second layer, of which all others are multiples
     architecture: str = key("mantra_net", choices=("mantra_net",))
 
 
@@ -157,6 +158,7 @@ class SPANConfig(NetworkConfig, path="model"):
     """SPAN (Hu et al., ECCV 2020)."""
 
     resize224: bool = False  # True: traces are resized to 224×224, the size of the map then
+    embed_dim: int = key(32, 1, 1024)  # channels of the extractor's second layer, of which its others are multiples
     architecture: str = key("span", choices=("span",))
 
 

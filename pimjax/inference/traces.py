@@ -19,6 +19,7 @@ from pimjax.models.mantra_net import ManTraNet
 from pimjax.models.span import REACH, SIDE, SPAN, resize_corner
 
 TILE = 512  # pixels a side that a tile decides, inside what it sees
+TRACES_TILE = 384  # at most so many where the extractor's maps, of 256 channels each, are held
 ALIGN = 2  # pixels a side of what `pimjax.models.winograd` computes together
 BNORM_EPS = 1e-3
 
@@ -40,7 +41,7 @@ class TracesByTiles:
 
     def __call__(self, variables: Any, images: np.ndarray) -> np.ndarray:
         """Return the probability of manipulation, float32."""
-        adapted = by_tiles(lambda x: self._adapt(variables, x), images, mantra_net.REACH, self.tile)
+        adapted = by_tiles(lambda x: self._adapt(variables, x), images, mantra_net.REACH, min(self.tile, TRACES_TILE))
         if isinstance(self.model, SPAN):
             if self.model.resize224:
                 adapted = np.asarray(resize_corner(jnp.asarray(adapted), SIDE))

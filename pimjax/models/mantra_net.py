@@ -18,11 +18,11 @@ SRM = (
     ((0, 0, 0, 0, 0), (0, 0, 0, 0, 0), (0, 1, -2, 1, 0), (0, 0, 0, 0, 0), (0, 0, 0, 0, 0)),
 )
 DIVISORS = (4, 12, 2)
-WIDTHS = {
-    "b1c2": 32,
-    **dict.fromkeys(("b2c1", "b2c2"), 64),
-    **dict.fromkeys(("b3c1", "b3c2", "b3c3"), 128),
-    **dict.fromkeys(("b4c1", "b4c2", "b4c3", "b5c1", "b5c2"), 256),
+WIDTHS = {  # in multiples of `embed_dim`
+    "b1c2": 1,
+    **dict.fromkeys(("b2c1", "b2c2"), 2),
+    **dict.fromkeys(("b3c1", "b3c2", "b3c3"), 4),
+    **dict.fromkeys(("b4c1", "b4c2", "b4c3", "b5c1", "b5c2"), 8),
 }
 REACH = 14  # pixels that the extractor sees around one
 UNITS = 8  # of the ConvLSTM
@@ -72,11 +72,12 @@ class FirstConv(nn.Module):
 
 
 class Featex(nn.Module):
-    """Extract manipulation traces of images [B, H, W, 3] in −1..1: [B, H, W, 256], of unit length at each pixel."""
+    """Extract manipulation traces of images [B, H, W, 3] in −1..1: [B, H, W, 8·embed_dim], of unit length per pixel."""
 
     regular: int = 4
     squash: bool = False  # tanh behind the last convolution
     port: bool = False
+    embed_dim: int = 32  # channels of the second layer
     execution: Execution = Execution()
 
     @nn.compact
@@ -85,10 +86,10 @@ class Featex(nn.Module):
         record(self, "first_block", x)
         x = lower(x, self.execution)
         for name, width in WIDTHS.items():
-            x = nn.relu(Conv(width, 3, symmetric=True, name=name)(x))
+            x = nn.relu(Conv(width * self.embed_dim, 3, symmetric=True, name=name)(x))
             if name == "b2c2":
                 record(self, "block2", x)
-        x = exact(Conv(256, 3, symmetric=True, name="transform")(x))
+        x = exact(Conv(8 * self.embed_dim, 3, symmetric=True, name="transform")(x))
         x = jnp.tanh(x) if self.squash else x
         square = jnp.square(x).sum(-1, keepdims=True)
         # The port's floor is on the norm.
@@ -154,13 +155,19 @@ class ManTraNet(nn.Module):
 
     variant: int = 4
     port: bool = False
+    embed_dim: int = 32  # channels of the extractor's second layer, of which all others are multiples
     execution: Execution = Execution()
 
     def setup(self) -> None:
         self.featex = Featex(
-            20 if self.variant in (0, 1) else 4, self.variant == 0, self.port, self.execution, name="Featex"
+            20 if self.variant in (0, 1) else 4,
+            self.variant == 0,
+            self.port,
+            self.embed_dim,
+            self.execution,
+            name="Featex",
         )
-        self.adapt = Conv(64, use_bias=False, name="outlierTrans")
+        self.adapt = Conv(2 * self.embed_dim, use_bias=False, name="outlierTrans")
         self.floor = Floor(name="glbStd")
         self.lstm = ConvLSTM(name="cLSTM")
         self.last = Conv(1, 7, padding=3, name="pred")
@@ -186,7 +193,7 @@ class ManTraNet(nn.Module):
         return self.localize(x, mean, deviation)
 
     def adapted(self, images: jax.Array) -> jax.Array:
-        """Return the traces' 64 combinations [B, H, W, 64]; each pixel's depends on those `REACH` around it."""
+        """Return the traces' combinations [B, H, W, 2·embed_dim]; each pixel's depends on those `REACH` around it."""
         return self.adapt(self.featex(images))
 
     def localize(self, x: jax.Array, mean: jax.Array, deviation: jax.Array) -> ManTraNetOutput:

@@ -104,10 +104,11 @@ class SPAN(nn.Module):
     """
 
     resize224: bool = False
+    embed_dim: int = 32  # channels of the extractor's second layer, of which its others are multiples
     execution: Execution = Execution()
 
     def setup(self) -> None:
-        self.featex = Featex(execution=self.execution, name="Featex")
+        self.featex = Featex(embed_dim=self.embed_dim, execution=self.execution, name="Featex")
         self.adapt = Conv(WIDTH, use_bias=False, name="outlierTrans_new")
         block = remat(PixelAttention, self.execution)
         self.blocks = [block(s, name=f"pixel_attention_{i}") for i, s in enumerate(SPACINGS, 1)]
