@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
+from PIL.TiffImagePlugin import IFDRational
 
 from pimjax.cli import main
 from pimjax.data.headers import ImageError
@@ -78,6 +79,22 @@ def test_camera_program_dates_and_place():
     assert not found(jpeg(), "dates") + found(jpeg(), "place")
 
 
+def test_dates_in_the_wrong_order_and_coordinates_that_are_none():
+    entries = exif()
+    entries[0x132] = "2024:04:01 10:00:00"
+    entries.get_ifd(0x8825)[2] = (IFDRational(0, 0), 0.0, 0.0)
+    encoded = jpeg(exif=entries.tobytes())
+    assert found(encoded, "dates")[-1] == "changed before it was taken"
+    assert found(encoded, "place", gps=True) == ["coordinates that are no numbers"]
+
+
+def test_what_cannot_be_read_is_said_and_the_rest_is_shown(monkeypatch):
+    monkeypatch.setattr("pimjax.inference.file_facts._dates", lambda exif: [][0])
+    encoded = jpeg(exif=exif().tobytes())
+    assert "part of what it says cannot be read" in found(encoded, "file")
+    assert found(encoded, "camera") == ["Maker, Phone 7"] and found(encoded, "compression")
+
+
 def with_thumbnail(photo, small):
     """A JPEG whose EXIF has two directories: an entry, and a thumbnail."""
     content = jpeg(small, quality=80)
@@ -96,6 +113,14 @@ def test_a_thumbnail_of_another_picture_is_told():
     assert same.finding.startswith("90×80 pixels") and "shows the same" in same.means
     assert "shows something else" in other.means
     assert not found(jpeg(), "thumbnail")
+
+
+def test_a_photo_much_larger_than_its_thumbnail_is_compared_all_the_same():
+    photo = cv2.resize(CAT, (900, 800), interpolation=cv2.INTER_CUBIC)
+    small = cv2.resize(CAT, (90, 80), interpolation=cv2.INTER_AREA)
+    for picture, means in ((small, "shows the same"), (small[::-1], "shows something else")):
+        facts = file_facts(with_thumbnail(photo, picture), "photo")
+        assert means in next(fact.means for fact in facts if fact.topic == "thumbnail")
 
 
 def test_black_bars_beside_a_thumbnail_do_not_count():

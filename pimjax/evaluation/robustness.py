@@ -18,6 +18,7 @@ from pimjax.evaluation.predictors import Predictor
 from pimjax.evaluation.record import reserve
 from pimjax.evaluation.results import SCHEMA, ImageRow, Interval
 from pimjax.evaluation.schema import ROBUSTNESS, read_state
+from pimjax.evaluation.sent_again import decode
 from pimjax.evaluation.summary import column, mean_value
 from pimjax.evaluation.tables import markdown, show
 from pimjax.files import Row, claim, printable, write_text
@@ -131,8 +132,9 @@ def _corrupt(corruption: str, level: float) -> Change:
         rng = np.random.default_rng(zlib.crc32(f"{corruption} {level:g} {number}".encode()))
         of, image, mask = CORRUPTIONS[corruption], example["image"], example["mask"]
         file = of.encode(image, level) if of.encode else b""
+        changed = decode(file) if file else of.apply(image, level, rng)
         cut = int(level) if of.cuts else 0
-        return example | {"image": of.apply(image, level, rng), "mask": mask[cut:, cut:], "file": file}
+        return example | {"image": changed, "mask": mask[cut:, cut:], "file": file}
 
     return change
 

@@ -6,7 +6,9 @@ written by whoever wrote the file, and can be removed or made up.
 
 import datetime
 import hashlib
+import math
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 from PIL import ExifTags, Image
@@ -52,11 +54,26 @@ def file_facts(encoded: bytes, name: str, gps: bool = False) -> list[Fact]:
     ]
     if header.orientation != 1:
         facts.append(Fact("file", f"EXIF orientation {header.orientation}", "shown turned; maps are turned likewise"))
-    exif = image.getexif()
-    facts += [*_camera(exif), *_programs(exif, encoded), *_dates(exif), *_place(exif, gps), *_texts(image)]
+    readers: list[Callable[[], list[Fact]]] = [
+        lambda: _camera(image.getexif()),
+        lambda: _programs(image.getexif(), encoded),
+        lambda: _dates(image.getexif()),
+        lambda: _place(image.getexif(), gps),
+        lambda: _texts(image),
+    ]
     if header.format == "JPEG":
-        facts += [Fact(*fact) for fact in jpeg_facts(encoded, image)]
-        facts += [Fact("thumbnail", *fact) for fact in thumbnail_facts(encoded, image)]
+        readers += [
+            lambda: [Fact(*fact) for fact in jpeg_facts(encoded, image)],
+            lambda: [Fact("thumbnail", *fact) for fact in thumbnail_facts(encoded, image)],
+        ]
+    unread = False
+    for read in readers:
+        try:
+            facts += read()
+        except Exception:  # whatever damaged entries do to a parser, the others are shown
+            unread = True
+    if unread:
+        facts.append(Fact("file", "part of what it says cannot be read", "damaged, or written by a careless program"))
     return facts + _origin(encoded)
 
 
@@ -97,10 +114,10 @@ def _dates(exif: Image.Exif) -> list[Fact]:
         found.append(Fact("dates", f"taken {taken}", "by the camera's clock, which may be wrong"))
     if changed:
         found.append(Fact("dates", f"changed {changed}", "by the last program that keeps the entry"))
-    if taken and changed and changed != taken:
-        found.append(
-            Fact("dates", f"changed {changed - taken} after it was taken", "saved again; not what was changed")
-        )
+    if taken and changed and changed > taken:
+        found.append(Fact("dates", f"changed {changed - taken} after it was taken", "saved again; not what was done"))
+    if taken and changed and changed < taken:
+        found.append(Fact("dates", "changed before it was taken", "a clock was wrong, or an entry is made up"))
     return found
 
 
@@ -115,8 +132,10 @@ def _place(exif: Image.Exif, shown: bool) -> list[Fact]:
     found = exif.get_ifd(ExifTags.IFD.GPSInfo)
     try:
         places = [_degrees(found[2], found.get(1)), _degrees(found[4], found.get(3))]
-    except (KeyError, TypeError, ValueError, ZeroDivisionError, IndexError):
+    except KeyError:
         return []
+    if not all(map(math.isfinite, places)):
+        return [Fact("place", "coordinates that are no numbers", "written by a careless program")]
     text = f"{places[0]:.5f}, {places[1]:.5f}" if shown else "coordinates are in the file; --gps shows them"
     return [Fact("place", text, "where the camera thought to be; can be made up")]
 
@@ -127,7 +146,7 @@ def _degrees(parts: tuple, direction: object) -> float:
 
 
 def _texts(image: Image.Image) -> list[Fact]:
-    texts = getattr(image, "text", {}) if image.format == "PNG" else {}
+    texts = image.info if image.format == "PNG" else {}  # of chunks before the pixels, which are not decoded for it
     found = []
     for key in _TEXTS:
         if key in texts:
