@@ -1,16 +1,9 @@
 import os
 from pathlib import Path
 
-# Compilation takes most of the tests' time, and what is compiled runs for seconds: optimize less. The older emitters of
-# fused loops compile a training step in half the time, and a second worker needs the second core.
-os.environ["XLA_FLAGS"] = " ".join(
-    [
-        os.environ.get("XLA_FLAGS", ""),
-        "--xla_backend_optimization_level=0",
-        "--xla_cpu_use_fusion_emitters=false",
-        "--xla_cpu_parallel_codegen_split_count=1",
-    ]
-)
+import compilation
+
+os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *compilation.QUICK])
 
 import jax
 import pytest

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from compilation import AS_RELEASED
 
 from pimjax import PIM
 from pimjax.config import LossConfig, OptimizerConfig, tiny_model
@@ -23,8 +24,6 @@ CONFIG = tiny_model(
     depths=(2,), num_heads=(1,), pool_scales=(1, 2), drop_path_rate=0.0, dropout_rate=0.0
 )  # quick to compile
 IMAGES = jax.random.normal(jax.random.key(1), (2, 40, 52, 3))
-# conftest.py has XLA use emitters that compile sooner and round otherwise: not where the bar is float32's own error.
-AS_RELEASED = {"xla_cpu_use_fusion_emitters": True}
 
 
 def direct(x, kernel):

@@ -7,6 +7,7 @@ import numpy as np
 import optax
 import pytest
 import reference_weights
+from compilation import AS_RELEASED
 
 from pimjax import PIM, ModelConfig, from_torch, to_torch
 from pimjax.config import LossConfig, OptimizerConfig
@@ -15,9 +16,6 @@ from pimjax.metrics.conventions import roc_auc, score, score_images
 from pimjax.training.losses import Targets
 from pimjax.training.optimizer import make_optimizer
 from pimjax.training.step import loss_and_gradients, state_from
-
-# conftest.py has XLA use emitters that compile sooner and round otherwise: not where the bar is float32's own error.
-AS_RELEASED = {"xla_cpu_use_fusion_emitters": True}
 
 
 @pytest.mark.parametrize(
