@@ -2,8 +2,9 @@
 
 The 256 trace channels of a megapixel are a gigabyte. Here only the 64 or 32 combinations that the head reads are kept
 for the whole photo; extractor and head see tiles with as much around them as one pixel depends on, so that the result
-is that of the whole photo, to rounding: in float32 within 1e-5, in float64 exactly. Measured at five sizes from 40×1100
-to 900×533 (2026-11-27): 6.6e-7 for ManTra-Net, none for SPAN. ManTra-Net's mean and deviation over the whole photo are summed in float64.
+is that of the whole photo, to rounding: in float32 within 1e-5, in float64 exactly. Measured from 40×1100 to 900×533
+pixels (2026-11-27): 6.6e-7 for ManTra-Net at three sizes, none for SPAN at five. ManTra-Net's mean and deviation over
+the whole photo are summed in float64.
 """
 
 from collections.abc import Callable
