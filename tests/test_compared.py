@@ -12,7 +12,7 @@ from flax.traverse_util import flatten_dict
 from PIL import Image
 
 from pimjax.cli import main
-from pimjax.config.networks import COMPARED
+from pimjax.config.networks import COMPARED, NETWORKS
 from pimjax.data.images import decode_photo
 from pimjax.data.registry import load_source
 from pimjax.data.sources import decode_example
@@ -84,6 +84,7 @@ def name_of(value):
 
 def test_there_is_a_section_a_preprocessing_and_a_recording_for_each():
     assert {*COUNTS, *TENSORFLOW} == set(RELEASED) == set(PREPROCESSING) == set(COMPARED)
+    assert set(CATALOG) == {*NETWORKS, "pim-small"} and len(set(CATALOG) - {"pim", "pim-small"}) == 16
     recorded = {path.name for path in FOLDER.iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert recorded == {*COUNTS, *TENSORFLOW}
 

@@ -22,6 +22,7 @@ CATALOG = {
     "mfcn": Facts(2018, "JVCIR", 134_282_570, 209.0, "RGB", "–", "none was published"),
     "rru_net": Facts(2019, "CVPRW", 4_097_249, 136.8, "RGB", "none stated", "yelusaleng/RRU-Net, best_model.pth"),
     "vit_b_16": Facts(2021, "ICLR", 86_567_656, 217.6, "RGB", "BSD-3-Clause", "torchvision: ImageNet, not forensic"),
+    "swin": Facts(2021, "ICCV", 58_942_140, 270.2, "RGB", "MIT", "microsoft/Swin-Transformer: ImageNet, not forensic"),
     "mvss_net": Facts(2021, "ICCV", 142_713_215, 321.6, "BGR, 512²", "none stated", "dong03/MVSS-Net, Google Drive"),
     "cat_net": Facts(2022, "IJCV", 114_263_810, 262.7, "RGB, JPEG's DCT", "CC-BY-4.0", "mjkwon2021/CAT-Net"),
     "pscc_net": Facts(2022, "TCSVT", 3_667_942, 258.1, "RGB", "MIT", "proteus1991/PSCC-Net, three files"),
