@@ -4,22 +4,15 @@ from pathlib import Path
 import compilation
 
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *compilation.QUICK])
+# XLA's programs are kept between runs, and for the processes that tests start: what has changed is compiled, once.
+if cache := os.environ.get("PIMJAX_TEST_CACHE", str(Path.home() / ".cache/pimjax/tests")):
+    Path(cache).mkdir(parents=True, exist_ok=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = cache
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 
 import jax
-import pytest
 
 jax.config.update("jax_num_cpu_devices", 8)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def compile_each_program_once():
-    """XLA's programs are kept between runs: a test compiles what has changed since the last one."""
-    folder = os.environ.get("PIMJAX_TEST_CACHE", str(Path.home() / ".cache/pimjax/tests"))
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        jax.config.update("jax_compilation_cache_dir", folder)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
-
 
 # With two workers taking whole files, a long one that comes last leaves the other worker idle. Those named here compile
 # for long or start many processes; `pytest -m fast` is all the others.

@@ -210,7 +210,7 @@ TINY = {
     "trufor": {"embed_dim": 8, "depths": (1, 1, 1, 1), "decoder_channels": 16},
 }
 TINY |= {"mantra_net": {"embed_dim": 4}, "span": {"embed_dim": 4}}
-TINY |= {"hp_fcn": {"embed_dim": 8}, "h_lstm": {"batch_statistics": False}}
+TINY |= {"hp_fcn": {"embed_dim": 8}, "h_lstm": {"embed_dim": 4}}
 SIDES = {
     "h_lstm": 256,
     "mvss_net": 160,  # its map is a sixteenth

@@ -102,8 +102,7 @@ def test_ctrl_c_saves_and_the_same_command_resumes(finished, tmp_path):
         f"def get_config():\n    return config({str(tmp_path / 'run')!r}, steps=60, num_workers=1)\n"
     )
     command = [sys.executable, str(ROOT / "train.py"), "--config", str(tmp_path / "config.py")]
-    cache = jax.config.jax_compilation_cache_dir
-    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "4", "JAX_COMPILATION_CACHE_DIR": cache}
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "4"}
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )

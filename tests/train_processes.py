@@ -42,8 +42,6 @@ def start(workdir, *flags, devices=1, environment=None, prelude="") -> subproces
         f"from train_processes import small_config\n\n\ndef get_config():\n    return small_config({str(workdir)!r})\n"
     )
     surroundings = os.environ | {"JAX_NUM_CPU_DEVICES": str(devices), "PYTHONUNBUFFERED": "1"}
-    if cache := jax.config.jax_compilation_cache_dir:
-        surroundings["JAX_COMPILATION_CACHE_DIR"] = cache
     return subprocess.Popen(
         [sys.executable, str(ROOT / "train.py"), "--config", str(file), *flags],
         env=surroundings | (environment or {}),

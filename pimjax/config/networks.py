@@ -178,6 +178,7 @@ class HLSTMConfig(NetworkConfig, path="model"):
     batch_statistics: bool = True  # BatchNorm by the current batch in inference, too, as the released weights want
     saturate: bool = True  # gray levels above 127 are taken for 127, as in the data of the released weights
     dropout_rate: float = key(0.1, 0, 0.99)  # of each LSTM cell's output
+    embed_dim: int = key(32, 1, 1024)  # channels of the first convolution; they double with each
     architecture: str = key("h_lstm", choices=("h_lstm",))
 
 

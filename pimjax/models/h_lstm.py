@@ -13,7 +13,7 @@ from pimjax.models.resampling import BINS
 from pimjax.models.tf_layers import GLOROT, BatchNorm, Conv, ConvNorm, enlarge
 from pimjax.models.torch_layers import exact, lower, max_pool, record
 
-SIDE, WIDTH, HIDDEN, PATCHES = 256, 32, 64, 64
+SIDE, HIDDEN, PATCHES = 256, 64, 64
 SLIM = ("weights", "biases")
 # Numbers of the 8×8 patches, row by row, in the order in which the LSTM reads them.
 HILBERT = (
@@ -124,6 +124,7 @@ class HLSTM(nn.Module):
 
     batch_statistics: bool = True
     dropout_rate: float = 0.1  # of each LSTM cell's output
+    embed_dim: int = 32  # channels of the first convolution; they double with each
     execution: Execution = Execution()
 
     @staticmethod
@@ -139,11 +140,11 @@ class HLSTM(nn.Module):
         norm = functools.partial(_norm, train, self.batch_statistics)
         x = images
         for i in range(4):
-            x = nn.relu(ConvNorm(WIDTH * 2**i, 3, norm, name=f"conv_{i}")(x))
+            x = nn.relu(ConvNorm(self.embed_dim * 2**i, 3, norm, name=f"conv_{i}")(x))
             x = lower(x, self.execution)
             x = max_pool(nn.relu(Residual(train, self.batch_statistics, name=f"res_unit{i + 1}")(x)), 2, 2)
         record(self, "pool4", x)
-        top = nn.relu(ConvNorm(WIDTH, 1, norm, name="conv_top")(x))
+        top = nn.relu(ConvNorm(self.embed_dim, 1, norm, name="conv_top")(x))
         record(self, "top", top)
         read = self._read(resampling.astype(images.dtype), train)
         read = bilinear(nn.relu(norm("BatchNorm")(read)), 2)
@@ -155,10 +156,10 @@ class HLSTM(nn.Module):
         return HLSTMOutput(logits, nn.softmax(logits)[..., 1])
 
     def _read(self, resampling: jax.Array, train: bool) -> jax.Array:
-        """Read the patches' features along a Hilbert curve by two LSTM layers: maps [B, 8, 8, 32]."""
+        """Read the patches' features along a Hilbert curve by two LSTM layers: maps [B, 8, 8, embed_dim]."""
         hidden = Reader(self.dropout_rate, train, name="rnn")(resampling)
         record(self, "lstm", hidden)
-        weights = self.param("Variable", nn.initializers.normal(1.0), (PATCHES, HIDDEN, WIDTH))
-        bias = self.param("Variable_1", nn.initializers.normal(1.0), (WIDTH,))
+        weights = self.param("Variable", nn.initializers.normal(1.0), (PATCHES, HIDDEN, self.embed_dim))
+        bias = self.param("Variable_1", nn.initializers.normal(1.0), (self.embed_dim,))
         y = jnp.einsum("pbh,phc->bpc", hidden, weights.astype(hidden.dtype)) + bias.astype(hidden.dtype)
-        return y.reshape(-1, 8, 8, WIDTH)
+        return y.reshape(-1, 8, 8, self.embed_dim)
