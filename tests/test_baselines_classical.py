@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from pimjax.baselines.classical import _DIAGONAL, error_level, everything, luma, noise_level
+from pimjax.baselines.copies import copies, find_copies, is_drawing
 from pimjax.baselines.jpeg_grid import _coefficients, jpeg_grid, of_picture
+from pimjax.baselines.keypoint_matches import apply
 from pimjax.data.perturb import compress
 from pimjax.data.registry import load_source
 from pimjax.jpeg.double_compression import FREQUENCIES, MIN_GAIN, estimate_double_compression, steps
@@ -163,3 +165,55 @@ def test_a_constant_picture_is_not_marked(detector, level, shape):
 
 def test_everything_is_everything():
     assert everything(PHOTO).min() == 1
+
+
+def pasted_elsewhere(image, scale=1.0, angle=0.0):
+    """A photo of which a disk occurs twice, and both disks."""
+    H, W = image.shape[:2]
+    y, x = np.mgrid[:H, :W]
+    first = np.hypot(x - 0.3 * W, y - 0.5 * H) < 0.14 * W
+    affine = cv2.getRotationMatrix2D((0.3 * W, 0.5 * H), angle, scale)
+    affine[:, 2] += (0.42 * W, 0.02 * H)
+    moved = cv2.warpAffine(image, affine, (W, H), flags=cv2.INTER_CUBIC)
+    second = cv2.warpAffine(first.astype(np.uint8), affine, (W, H)) > 0
+    return np.where(second[..., None], moved, image), first | second, affine
+
+
+@pytest.mark.parametrize(
+    ("scale", "angle", "quality"),
+    [(1.0, 0.0, None), (0.8, 0.0, None), (1.0, 30.0, None), (1.2, 10.0, None), (1, 0, 80)],
+)
+def test_copies_are_found_turned_scaled_and_compressed(scale, angle, quality):
+    photo = cv2.resize(load_source("installed:validation")[0]["image"], (480, 320), interpolation=cv2.INTER_AREA)
+    forged, truth, affine = pasted_elsewhere(photo, scale, angle)
+    forged = forged if quality is None else compress(forged, quality)
+    assert not copies(photo).any()
+    found = find_copies(forged)
+    assert len(found) == 1
+    assert score(copies(forged), truth)["f1"] > 0.85
+    corners = np.array([[100, 120], [190, 200]], np.float32)
+    there = apply(affine, corners)
+    back = apply(cv2.invertAffineTransform(affine), corners)
+    reached = apply(found[0].affine, corners)
+    assert min(np.abs(reached - there).max(), np.abs(reached - back).max()) < 3
+    np.testing.assert_array_equal(copies(forged), copies(forged))
+
+
+def test_what_repeats_itself_is_no_copy():
+    """Letters of a page, and a tiled texture: everywhere the same."""
+    page = np.full((300, 400, 3), 250, np.uint8)
+    for row in range(30, 300, 40):
+        cv2.putText(page, "the same words again", (10, row), cv2.FONT_HERSHEY_SIMPLEX, 0.9, (20, 20, 20), 2)
+    assert is_drawing(page)
+    assert not copies(page).any()
+    assert not is_drawing(PHOTO)
+    rng = np.random.default_rng(0)
+    tile = cv2.GaussianBlur(rng.integers(0, 256, (32, 32, 3), np.uint8), (0, 0), 1.5)
+    assert not copies(np.tile(tile, (10, 12, 1))).any()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (4, 300), (17, 5)])
+def test_copies_takes_any_size(shape):
+    out = copies(np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8))
+    assert out.shape == shape
+    assert out.dtype == np.float32

@@ -210,7 +210,7 @@ TINY = {
     "trufor": {"embed_dim": 8, "depths": (1, 1, 1, 1), "decoder_channels": 16},
 }
 TINY |= {"mantra_net": {"embed_dim": 4}, "span": {"embed_dim": 4}}
-TINY |= {"hp_fcn": {"embed_dim": 8}, "h_lstm": {"embed_dim": 4}}
+TINY |= {"hp_fcn": {"embed_dim": 8}, "h_lstm": {"embed_dim": 8}}
 SIDES = {
     "h_lstm": 256,
     "mvss_net": 160,  # its map is a sixteenth
@@ -218,7 +218,7 @@ SIDES = {
     **dict.fromkeys(("fcn_resnet50", "deeplabv3_resnet50", "cat_net", "evp", "trufor"), 64),
 }
 assert TINY.keys() == set(COMPARED)
-RATES = {"fcn_resnet50": 1e-2}
+RATES = {"fcn_resnet50": 1e-2, "h_lstm": 1e-3}
 KEYS = {"mvss_net": 2}  # by others, a ReLU of its edge branch, which has one channel, begins dead and stays so
 # Parts that the recipes freeze, or whose output nobody reads.
 UNTRAINED = {"trufor": ["dncnn"], "evp": ["conv_seg"], "hp_fcn": ["postnorm"]}

@@ -8,8 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import jax
-
 from pimjax.config import Config, DataConfig, OptimizerConfig, PidaConfig, TrainConfig, tiny_model
 
 ROOT = Path(__file__).parent.parent

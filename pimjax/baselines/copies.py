@@ -90,7 +90,9 @@ def _confirm(gray: np.ndarray, points: Keypoints, transform: Transform) -> Copy 
         return None
     first = cv2.dilate(mask.astype(np.uint8), disk(GROWN))
     second = cv2.warpAffine(first, transform.affine, (W, H))
-    return Copy(transform.affine, (first | second) > 0, matches, support, float(correlation[mask & textured].mean()))
+    return Copy(
+        transform.affine, np.maximum(first, second) > 0, matches, support, float(correlation[mask & textured].mean())
+    )
 
 
 def compare(gray: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

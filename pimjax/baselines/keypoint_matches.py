@@ -38,7 +38,7 @@ def find_keypoints(gray: np.ndarray) -> Keypoints:
     scale = min(2.0, (PIXELS / (H * W)) ** 0.5)
     method = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
     size = max(1, round(W * scale)), max(1, round(H * scale))
-    sift = cv2.SIFT_create(nfeatures=KEYPOINTS, contrastThreshold=0.01, edgeThreshold=20)
+    sift = cv2.SIFT.create(nfeatures=KEYPOINTS, contrastThreshold=0.01, edgeThreshold=20)
     found, descriptors = sift.detectAndCompute(cv2.resize(gray, size, interpolation=method), None)
     if descriptors is None:
         found, descriptors = (), np.zeros((0, 128), np.float32)
