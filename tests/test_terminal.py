@@ -144,8 +144,11 @@ def test_results_are_kept_though_nobody_reads_them(tmp_path):
 
 
 def test_a_stream_that_cannot_be_told_is_left_alone(monkeypatch):
-    monkeypatch.setattr(sys, "stdout", type("Notebook", (), {})())
+    notebook = type("Notebook", (), {})()
+    monkeypatch.setattr(sys, "stdout", notebook)
     accept_any_text()
+    assert sys.stdout is notebook
+    assert not vars(notebook)
 
 
 # Systems without this or that

@@ -60,7 +60,8 @@ def test_known_wrappers_of_all_names_are_taken_off(prefix, tmp_path):
 def test_wrappers_of_parts_are_taken_off():
     """A network of which the encoder alone was compiled, in DistributedDataParallel."""
     names = {name: name.replace("backbone_swin.", "backbone_swin._orig_mod.") for name in STATE}
-    from_torch({f"module.{names[name]}": array for name, array in STATE.items()}, MODEL)
+    variables = from_torch({f"module.{names[name]}": array for name, array in STATE.items()}, MODEL)
+    assert all_twos({name: variables[name] for name in ("params", "batch_stats")})
 
 
 def test_the_case_of_names_that_torch_compile_began(tmp_path, capsys):

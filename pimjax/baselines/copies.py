@@ -22,7 +22,7 @@ LEAST_AREA = 0.0015  # of the photo: a connected part of a copy
 GROWN = 2  # pixels that a window loses at a copy's edge
 LEAST_SUPPORT = 0.25  # of the keypoints in a copy: that have their match where the transform puts them
 LEAST_MATCHES = 5  # in a copy
-DRAWN = 0.15  # of the steps between neighboring pixels: those over 64 gray levels; photos have at most 0.11
+DRAWN = 0.15  # of the steps between neighboring pixels: those over 64 gray levels; of our smooth photos at most 0.11
 FOUND = 0.9  # probability of a pixel of a copy
 
 
